@@ -24,7 +24,7 @@ GOOGLE = "accounts.google.com:"  # what `sub` begins with for a Google account
 _ACCOUNT = re.compile(rf"{re.escape(GOOGLE)}\S{{1,100}}")
 SKEW_SECONDS = 30  # that Google tells verifiers to allow for iat and exp
 KEYS_KEPT = 600.0  # seconds
-KEYS_ASKED_AGAIN = 30.0  # seconds at least between two fetches because of a key id that is not known
+KEYS_ASKED_AGAIN = 30.0  # at least so many seconds between two fetches for an unknown key id
 FETCH_SECONDS = 5.0
 
 
@@ -53,7 +53,7 @@ class IapIdentity:
         email, subject = claims.get("email"), claims.get("sub", "")
         if claims.get("iss") != self._issuer or not isinstance(email, str) or "@" not in email:
             raise _invalid()
-        # The proxy may let in accounts of other kinds: they are none of the directory's.
+        # The proxy may let in accounts of other kinds: they are not in the directory.
         if not isinstance(subject, str) or (subject and not _ACCOUNT.fullmatch(subject)):
             raise _invalid()
         return Caller(address=email.removeprefix(GOOGLE), account_id=subject.removeprefix(GOOGLE))
@@ -76,7 +76,7 @@ def _invalid() -> Forbidden:
 
 
 class _Keys:
-    """The proxy's public keys, by id: kept for ten minutes, fetched anew for an id that is not among them.
+    """The proxy's public keys, by id: kept for ten minutes, fetched again for an id that is not among them.
 
     Such an id may be invented: it makes us ask every 30 seconds at most.
     """
@@ -91,7 +91,7 @@ class _Keys:
         self._fetched = self._asked = 0.0
 
     def for_id(self, key_id: object) -> Mapping[str, str]:
-        """Return the keys; raises TransportError where they cannot be had."""
+        """Return the keys; raises TransportError if they cannot be fetched."""
         with self._lock:
             now = self._clock()
             missing = key_id not in list(self._kept) and now - self._asked >= KEYS_ASKED_AGAIN

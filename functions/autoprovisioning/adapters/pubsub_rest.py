@@ -29,7 +29,7 @@ AccessToken = Callable[[], str]
 def metadata_token() -> AccessToken:
     """Return a source of access tokens for the function's own service account, from the metadata server.
 
-    The source raises Transient where none can be had.
+    The source raises Transient if there is none.
     """
     import google.auth
     from google.auth import exceptions
@@ -74,7 +74,7 @@ class RestLookQueue:
             if status == 200:
                 return
             if wait is not None or status not in (0, 429, 500, 502, 503, 504):
-                break  # a wait that Pub/Sub asks for is Google's to keep: it delivers the notification again
+                break  # if Pub/Sub asks for a wait, Google waits: it delivers the notification again
             if attempt + 1 < ATTEMPTS:
                 time.sleep(0.05 * 2**attempt * random.uniform(0.5, 1.5))
         raise Transient(

@@ -55,7 +55,7 @@ class SecretManagerTokens:
             raise ConfigurationRefused("The stored access token is not text. Reauthorize the connection.") from None
 
     def add(self, connection_id: str, token: str) -> str:
-        """Store a token; Secret Manager's own answer proves it, since who adds tokens may not read them.
+        """Store a token; Secret Manager's own answer proves it, since those who add tokens may not read them.
 
         Source: SecretVersion.client_specified_payload_checksum, true where the service received the payload's crc32c;
         it refuses a payload that does not fit its checksum.

@@ -1,4 +1,4 @@
-"""Work beside the caller's, in threads."""
+"""Work in threads of its own, parallel to the caller's."""
 
 from __future__ import annotations
 

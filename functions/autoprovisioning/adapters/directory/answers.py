@@ -1,4 +1,4 @@
-"""Reading an answer's body: bounded in bytes and seconds, decoded whatever it holds, and without our token."""
+"""Reads an answer's body, bounded in bytes and seconds, decodes it whatever it holds, and removes our token."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def blotted(value: Any, token: str, content: bytes) -> Any:
     if len(token) < SHORTEST_TOKEN:
         return value
     try:
-        # Encoded anew each character stands in one way only; walking through every answer would take much longer.
+        # Re-encoded, each character has only one form; walking through every answer would take much longer.
         plain = msgspec.json.encode(value) if b"\\" in content else content
         return _without(value, token) if msgspec.json.encode(token)[1:-1] in plain else value
     except RecursionError:

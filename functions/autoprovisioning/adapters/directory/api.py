@@ -43,11 +43,11 @@ FOUND_AT_MOST = 20
 LONGEST_PATH = 2_000  # a hundred chosen units fit into a connection's document (1 MiB)
 UNITS_AT_MOST = 100_000  # of one answer: orgunits.list has no pages
 SIFTED_A_PAGE = 200  # the most that groups.list gives
-SIFTED_PAGES = 4  # of a search whose query could not carry all that was typed
+SIFTED_PAGES = 4  # of a search whose query could not carry everything that was typed
 # Search operators of the Directory API's guides "Search for users" and "Search for groups"; clauses are joined by AND.
 SEARCHED_IN_GROUPS = ("name", "email")
-# What ends the quotes of a query, or means something in it. How a quote is escaped is told differently for users and
-# groups, and does not work everywhere (google-api-java-client issue 1020).
+# What ends the quotes of a query, or means something in it. How a quote is escaped is documented differently for
+# users and groups, and does not work everywhere (google-api-java-client issue 1020).
 NOT_IN_QUERIES = re.compile(r"[\\'\"*\x00-\x1f]")
 WHOLE_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 ENVELOPE = frozenset({"kind", "etag", "nextPageToken", "trigger_event"})
@@ -82,7 +82,7 @@ class GoogleDirectory:
     def _not_shown(self, user_id: str, refusal: Refusal) -> DirectoryUser | None:
         """Say what a refused users.get means: None is a 404, or the 412 of the 20 days in which one may be undeleted.
 
-        Anything else tells nothing of the user, where the same credentials read another one.
+        Anything else says nothing about the user, if the same credentials can read another one.
 
         Raises:
             Transient: a 412 that will pass.
@@ -129,7 +129,7 @@ class GoogleDirectory:
             yield [member for item in page if (member := _member(item))]
 
     def is_member(self, group_id: str, user_id: str) -> bool | None:
-        """Ask members.hasMember; where it does not tell, a derived listing that has the user does."""
+        """Ask members.hasMember; if it gives no answer, a derived listing that has the user is one."""
         path = f"{BASE}/groups/{part(group_id)}/hasMember/{part(user_id)}"
         answer = self._transport.get(path, {})
         told = None if isinstance(answer, Refusal) else answer.get("isMember")
@@ -139,7 +139,7 @@ class GoogleDirectory:
         return True if found else None
 
     def group(self, key: str) -> Group | None:
-        """Find a group by id or e-mail address; where groups.get knows no addresses, by a query."""
+        """Find a group by id or e-mail address; if groups.get knows no addresses, by a query."""
         answer = self._transport.get(f"{BASE}/groups/{part(key)}", {})
         if not isinstance(answer, Refusal) and (answer.get("id") == key or has_address(answer, key)):
             return group_of(answer)
@@ -158,8 +158,8 @@ class GoogleDirectory:
     def search_users(self, text: str) -> Sequence[DirectoryUser]:
         """Find users whose name or address begins with the text (users.list), or whose id it is (users.get).
 
-        A whole address is asked by users.get, which takes any character. What a query cannot carry is cut off, and the
-        answers are sifted here: one click from them somebody is given access.
+        A whole address goes to users.get, which takes any character. What a query cannot carry is cut off, and the
+        answers are filtered here, since they are one click away from giving somebody access.
         """
         text = " ".join(text.split())[:LONGEST_SEARCH]
         if WHOLE_ADDRESS.fullmatch(text):
@@ -232,7 +232,7 @@ class GoogleDirectory:
         )
 
     def watch(self, channel: Channel, event: str) -> Channel:
-        """Open a channel; BadInput("event") where the API insists on one."""
+        """Open a channel; BadInput("event") if the API insists on one."""
         params = {"customer": self._customer} | ({"event": event} if event else {})
         body: dict[str, Any] = {
             "id": channel.id,
@@ -283,7 +283,7 @@ class GoogleDirectory:
         raise Incomplete(f"{method} did not end after {PAGES_AT_MOST} pages")
 
     def _page(self, method: str, path: str, params: Mapping[str, str]) -> dict[str, Any]:
-        """Read one page of a listing; raises Incomplete, and ConfigurationRefused where the set-up is refused."""
+        """Read one page of a listing; raises Incomplete, and ConfigurationRefused if the set-up is refused."""
         try:
             answer = self._transport.get(path, params)
         except Transient as error:
@@ -303,9 +303,9 @@ def _following(method: str, answer: Mapping[str, Any]) -> str:
 
 
 def _items(method: str, key: str, answer: Mapping[str, Any], *, first: bool, size: int) -> list[dict[str, Any]]:
-    """Return a page's items; raises Incomplete for an answer that is no listing.
+    """Return a page's items; raises Incomplete for an answer that is not a listing.
 
-    An empty listing leaves the list out. What is left says that it is one; on the first page nothing may be left. An
+    An empty listing leaves the list out. What is left shows that it is one; on the first page nothing may be left. An
     item that does not say whom it is about could be anybody's.
     """
     items = answer.get(key, [])
@@ -360,7 +360,7 @@ def _refused(method: str, refusal: Refusal) -> ConfigurationRefused:
 
 
 def _org_unit(item: Mapping[str, Any]) -> OrgUnit:
-    """Read a unit; raises Incomplete for one without id or path: whose users they are could not be told."""
+    """Read a unit; raises Incomplete for one without id or path: nobody could say which users belong to it."""
     unit_id, path = item.get("orgUnitId"), item.get("orgUnitPath")
     if not (isinstance(unit_id, str) and 0 < len(unit_id) <= LONGEST_ID):
         raise Incomplete("orgunits.list returned an organizational unit without a usable orgUnitId")

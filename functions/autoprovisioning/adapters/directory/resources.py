@@ -1,7 +1,7 @@
 """What the Directory API's resources mean; pure.
 
-What carries a decision is believed only in the type that directory_v1's discovery document gives it: the string "false"
-is no boolean. An item that cannot be told makes its user UNKNOWN, or its listing incomplete, never something else.
+What a decision depends on is believed only in the type that directory_v1's discovery document gives it: the string
+"false" is not a boolean. An item that cannot be read makes its user UNKNOWN, or its listing incomplete, nothing else.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def user_of(item: dict[str, Any]) -> DirectoryUser:
 
 
 def unknown(user_id: str, untold: str) -> DirectoryUser:
-    """Return a user of whom the directory does not tell, and why."""
+    """Return a user about whom the directory says nothing, and why."""
     return DirectoryUser(id=user_id, primary_email="", presence=Presence.UNKNOWN, org_unit_path="", untold=untold)
 
 
@@ -97,7 +97,7 @@ def _folded(text: str) -> str:
 
 
 def text_of(item: Mapping[str, Any], name: str) -> str:
-    """Return a field that must be a string; "" where it is none."""
+    """Return a field that must be a string; "" if it is not one."""
     value = item.get(name)
     return value if isinstance(value, str) else ""
 
@@ -111,8 +111,8 @@ def texts_of(item: Mapping[str, Any], name: str) -> Iterator[str]:
 def _time(value: object) -> datetime | None:
     """Read an RFC 3339 time; a nonsensical one is as good as none, and so is one before there was a Workspace.
 
-    A timer that began in 1970 would be due at once, and one in the year 1 cannot be stored. Google tells milliseconds:
-    a time that was stored would differ from what is read again.
+    A timer that began in 1970 would be due at once, and one in the year 1 cannot be stored. Google returns
+    milliseconds: a time that was stored would differ from what is read again.
     """
     try:
         at = datetime.fromisoformat(value) if isinstance(value, str) else None
@@ -124,7 +124,7 @@ def _time(value: object) -> datetime | None:
 
 
 def milliseconds_of(value: object) -> datetime | None:
-    """Read a Unix time in milliseconds, which Google sends as a string or a number; None for one of no calendar."""
+    """Read a Unix time in milliseconds, which Google sends as a string or a number; None for one out of range."""
     text = str(value) if isinstance(value, str | int) else ""
     if not text.isdecimal() or len(text) > len("253402300799000"):  # the end of the year 9999
         return None

@@ -37,7 +37,7 @@ NEVER_SERVED = frozenset({501, 505})  # of the 5xx: asking again cannot help (RF
 ATTEMPTS = 5
 LONGEST_PAUSE = 16.0  # seconds; a longer wait is the caller's
 TEXT_LIMIT = 200
-LARGE_AT_ONCE = 2  # large bodies that are read and decoded at a time: a function looks at eight users at once
+LARGE_AT_ONCE = 2  # large bodies that are read and decoded at the same time: a function looks at eight users at once
 LONGEST_WAIT = 3600.0  # whatever Retry-After says: then the directory is asked again
 EPOCH_FROM = 1e9  # a Retry-After of more seconds than that is a time
 LOST = (requests.RequestException, urllib3.exceptions.HTTPError, auth.TransportError)
@@ -192,7 +192,7 @@ class DirectoryTransport:
                     response.raw, encoding, self._seconds, lambda: until_decoded.enter_context(self._large)
                 )
             except Unreadable:
-                response.close()  # with its connection: what is left of the answer would come before the next one
+                response.close()  # with its connection: the rest of the answer would come before the next one
                 raise
             return _understood(response, content), _retry_after(response.headers.get("Retry-After", ""))
 
@@ -232,7 +232,7 @@ def _understood(response: requests.Response, content: bytes) -> dict[str, Any] |
     """Return the resource or the refusal, without our token should the answer repeat it.
 
     Raises:
-        Unreadable: a success that is no JSON object.
+        Unreadable: a success that is not a JSON object.
     """
     status = response.status_code
     body: Any
@@ -276,7 +276,7 @@ def _retry_after(value: str) -> float | None:
     """Read Retry-After: seconds, a date (RFC 9110 10.2.3) or, as some gateways send it, a Unix time; capped."""
     value = value.strip()
     if value.replace(".", "", 1).isdecimal():
-        seconds = float(value)  # of any length: at the worst it is infinite
+        seconds = float(value)  # of any length: at worst it is infinite
         seconds -= time.time() if seconds > EPOCH_FROM else 0
     else:
         try:

@@ -32,7 +32,7 @@ class FirestoreAdoptions:
         self._database = database
 
     def confirm(self, connection_id: str, pairs: Sequence[Pair], by: str, at: datetime, told: Event) -> None:
-        """Fill up the last document, and others after it; the event is written with the first that changes."""
+        """Fill up the last document, then further ones; the event is written with the first that changes."""
         home = self._database.home(connection_id)
         left: list[Row] = [(*pair, by, at.timestamp()) for pair in dict.fromkeys(pairs)]
         events = [told]

@@ -59,7 +59,7 @@ def event_fields(event: Event) -> dict[str, Any]:
 
 
 def event_of(snapshot: firestore.DocumentSnapshot) -> Event:
-    """Return the event a document holds; an older one knows nothing of before and after, nor of ids."""
+    """Return the event a document holds; an older one has neither before and after, nor ids."""
     fields = fields_of(snapshot)
     before = fields.get("before")
     return EVENT.read(
@@ -77,7 +77,6 @@ def event_of(snapshot: firestore.DocumentSnapshot) -> Event:
 
 def add_events(batch: firestore.WriteBatch, home: firestore.DocumentReference, events: Sequence[Event]) -> int:
     """Add the events of a connection, and their usage, to a commit; returns how many documents that touches.
-
     The commit needs a precondition: sent again after a lost answer it would count twice (`write_events` has its own).
     """
     for event in events:

@@ -20,7 +20,7 @@ class FirestoreClaims:
         self._database = database
 
     def claim(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:
-        """Claim an account for adoption by compare-and-set: where nobody has, or in place of the claim named."""
+        """Claim an account for adoption by compare-and-set: if nobody has, or in place of the claim named."""
         name = hashlib.sha256(scim_id.encode()).hexdigest()[:32]
         in_force: list[Claim] = []
 

@@ -107,7 +107,7 @@ def decode(data: bytes) -> Shard:
     """Decode a shard.
 
     Raises:
-        ConfigurationRefused: it holds what only a newer version knows.
+        ConfigurationRefused: it holds something that only a newer version knows.
     """
     try:
         records = _decoder.decode(data)

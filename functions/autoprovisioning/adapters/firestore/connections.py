@@ -33,7 +33,7 @@ FORGOTTEN = (
     "runs",
     "sweep",
     "requests",
-    # Of the version before: what is left in them expires within a day, but a deletion may come before that.
+    # Of the previous version: what is left in them expires within a day, but a deletion may come before that.
     "previews",
     "inquiries",
     "run_requests",
@@ -80,7 +80,7 @@ class FirestoreConnections:
         return sorted(gone, key=lambda each: each.at.timestamp() if each.at else 0.0, reverse=True)
 
     def create(self, connection: Connection, event: Event | None = None) -> None:
-        """Store a new one and what the audit says of it; an id is never used twice."""
+        """Store a new one and its line in the audit; an id is never used twice."""
         batch, reference = self._database.client.batch(), self._collection().document(connection.id)
         stamp = self._database.new_stamp()
         batch.create(reference, {**to_document(connection), STAMP: stamp})
@@ -148,7 +148,7 @@ class FirestoreConnections:
 
 
 def lives(snapshot: firestore.DocumentSnapshot) -> bool:
-    """Say whether a document is of a connection that is there, not a tombstone."""
+    """Say whether a document is that of an existing connection, not a tombstone."""
     return bool(snapshot.exists and snapshot.get("state") != TOMBSTONE)
 
 
@@ -173,7 +173,7 @@ def to_document(connection: Connection) -> dict[str, Any]:
 
 
 def from_document(connection_id: str, fields: Mapping[str, Any]) -> Connection:
-    """Return the connection that a document's fields tell."""
+    """Return the connection that a document's fields describe."""
     if CONNECTION.check(fields) < CONNECTION.current:
         fields = schema_1.connection(fields)
     clock, last = fields["clock"], fields["clock"]["last"]
@@ -188,7 +188,7 @@ def from_document(connection_id: str, fields: Mapping[str, Any]) -> Connection:
                 "last": (last["start"], last["end"]) if last else None,
                 "off_since": clock["off_since"],
             },
-            # It was a flag at first; the state changed when it was set, and nothing nearer to it was kept.
+            # It was a flag at first; the time of the state's last change is the closest one that was kept.
             "unproven": fields["changed_at"] if fields.get("unproven") is True else fields.get("unproven") or None,
         },
         Connection,

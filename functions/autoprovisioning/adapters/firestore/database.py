@@ -41,12 +41,12 @@ def stamped(snapshot: firestore.DocumentSnapshot, stamp: str) -> bool:
 
 
 def is_id(text: str) -> bool:
-    """Say whether Firestore takes this as a document's id; what it refuses names nothing that is stored."""
+    """Say whether Firestore takes this as a document's id; nothing is stored under an id that it refuses."""
     return bool(_ID.match(text))
 
 
 def fields_of(snapshot: firestore.DocumentSnapshot) -> dict[str, Any]:
-    """Return a document's fields, none where there is no document.
+    """Return a document's fields, none if there is no document.
 
     The client's times are of a class of its own, which encoders of JSON refuse: they become datetimes.
     """
@@ -88,7 +88,7 @@ def build_client(project: str, database: str) -> firestore.Client:
 
 @contextmanager
 def _indexed() -> Iterator[None]:
-    """Say of a query that fails on a precondition what the service means by that: an index is missing."""
+    """Translate a query's failed precondition into what the service means by it: an index is missing."""
     try:
         yield
     except exceptions.FailedPrecondition as error:
@@ -128,7 +128,7 @@ class Database:
         return self.client.collection("connections").document(connection_id)
 
     def new_stamp(self) -> str:
-        """Return what one compare-and-set writes into its documents to know its own write again."""
+        """Return what one compare-and-set writes into its documents to recognise its own write."""
         return f"{self._chance.getrandbits(72):018x}"
 
     @contextmanager
@@ -187,13 +187,13 @@ class Database:
             batch.commit(retry=self._retry, timeout=self._seconds)
 
     def write(self, batch: firestore.WriteBatch, documents: int) -> None:
-        """Commit a batch without preconditions: again, where the service gave up because others hold its documents."""
+        """Commit a batch without preconditions; repeated if the service gave up because others hold its documents."""
         self.compare_and_set(lambda: self.commit(batch, documents))
 
     def write_once(self, proof: firestore.DocumentReference, fill: Also) -> None:
-        """Commit what `fill` adds, which creates the document `proof`: where that is there, it was done already.
+        """Commit what `fill` adds, which creates the document `proof`: if that exists, it was done already.
 
-        For a batch that counts: the client sends one again whose answer was lost, and counts must not grow twice.
+        For a batch that counts: if an answer is lost the client sends the batch again, and counts must not grow twice.
         """
         refused: list[LostRace] = []
 
@@ -221,7 +221,7 @@ class Database:
             batch.create(snapshot.reference, fields)
 
     def migrate(self, snapshot: firestore.DocumentSnapshot, fields: dict[str, Any]) -> None:
-        """Write what was read in an older schema as of today's, unless somebody changed it since: then they did."""
+        """Write what was read in an older schema in today's, unless somebody changed it since: then they did."""
         batch = self.client.batch()
         self.put(batch, snapshot, fields, self.new_stamp())
         with suppress(LostRace):

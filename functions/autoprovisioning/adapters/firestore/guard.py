@@ -32,8 +32,8 @@ class FirestoreGuard:
     def change(self, connection_id: str, edit: Callable[[GuardState], GuardState | None]) -> GuardState | None:
         """Compare-and-set the guard; an edit that changes nothing is not written.
 
-        What one document cannot hold goes on in others. The first decides the race, and is read first: one that goes on
-        from another writing than it names was changed in between.
+        What one document cannot hold continues in others. The first decides the race, and is read first: a continuation
+        of another write than the one it names was changed in between.
         """
         changed: list[GuardState] = []
         pieces: list[bytes] = []
@@ -86,7 +86,7 @@ class _Guard(msgspec.Struct, array_like=True):
 
 
 def _pieces(state: GuardState) -> list[bytes]:
-    """Encode a guard, cut into what a document holds each."""
+    """Encode a guard, cut into pieces that fit into a document."""
     reserved: dict[str, dict[int, bytearray]] = {}
     for budget, names in state.reserved.items():
         buckets = reserved.setdefault(budget, {})

@@ -43,7 +43,7 @@ class FirestoreHolds:
         return self._read(snapshot) if snapshot.exists else None
 
     def standing(self, connection_id: str) -> Sequence[Hold]:
-        """Return the held plans of which something is still to come, newest first, with members.
+        """Return the held plans that may still have an effect, newest first, with members.
 
         Those are few: of each kind one that waits, and what was decided within a day, or rejected within 30.
         """
@@ -53,7 +53,7 @@ class FirestoreHolds:
         return [self._read(snapshot) for snapshot in found]
 
     def put(self, connection_id: str, hold: Hold, raised: Event | None = None) -> None:
-        """Store a held plan: its members first, so that a hold that can be seen is whole, and told of."""
+        """Store a held plan: its members first, so that a hold that can be seen is complete and in the audit."""
         reference = self._holds(connection_id).document(hold.digest)
         parts = _member_parts(hold)
         for number, data in enumerate(parts):
@@ -80,7 +80,7 @@ class FirestoreHolds:
         edit: Callable[[Hold], Hold | None],
         tell: Callable[[Hold, Hold], Event | None] | None = None,
     ) -> Hold | None:
-        """Compare-and-set what is decided of a held plan; its members stay for as long as it does."""
+        """Compare-and-set what is decided about a held plan; its members stay as long as it does."""
         if not is_id(digest):
             return None
         changed: list[Hold] = []
@@ -138,7 +138,7 @@ class FirestoreHolds:
             stored = fields_of(part)
             MEMBERS.check(stored)
             data = stored.get("members")
-            if data is None:  # it has expired, and the plan is about to: the rest could not be told apart any more
+            if data is None:  # it has expired, and the plan is about to: the rest could no longer be matched
                 return _hold(snapshot.id, fields, ())
             members += _members_of(data)
         return _hold(snapshot.id, fields, tuple(members))
@@ -224,7 +224,7 @@ def _hold(digest: str, fields: Mapping[str, Any], members: tuple[Member, ...]) -
 
 
 def expires_at(hold: Hold) -> datetime:
-    """Return the value of a held plan's TTL field; it outlives each decision about it that is in force."""
+    """Return the value of a held plan's TTL field; it outlives every valid decision about it."""
     if hold.state is HoldState.SUPERSEDED:
         ended = max((verdict.at for verdict in hold.verdicts if verdict.at is not None), default=hold.raised_at)
         return ended + SUPERSEDED_KEPT

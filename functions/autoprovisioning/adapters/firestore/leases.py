@@ -36,7 +36,7 @@ class FirestoreLeases:
         return taken[0] if taken else None
 
     def release(self, name: str, holder: str) -> None:
-        """Give a lease back early: it expires at the time it was taken, the fence stays."""
+        """Release a lease early: it expires at the time it was taken, the fence stays."""
 
         def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
             fields = fields_of(snapshot)

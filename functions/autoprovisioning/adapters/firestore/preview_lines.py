@@ -62,7 +62,7 @@ class FirestorePreviewLines:
                 yield from lines
 
     def _store(self, preview: Preview, lines: Iterable[Line]) -> Iterator[Chunk]:
-        """Store the lines by kind, as they come; tells what was stored."""
+        """Store the lines by kind, as they come; returns what was stored."""
         full: dict[Would, int] = dict.fromkeys(Would, 0)  # documents stored
         open_: dict[Would, list[Line]] = {would: [] for would in Would}
         size: dict[Would, int] = dict.fromkeys(Would, 0)

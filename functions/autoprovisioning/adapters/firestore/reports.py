@@ -108,7 +108,7 @@ class FirestoreReports:
         return self._database.total(self._database.home(connection_id).collection("holds").where(filter=waiting))
 
     def decided(self, connection_id: str) -> Sequence[HeldPlan]:
-        """Return the plans of which something stands decided: no member is read."""
+        """Return the plans about which something is decided: no member is read."""
         states = [HoldState.APPROVED.value, HoldState.REJECTED.value, HoldState.WAITING.value]
         holds = self._database.home(connection_id).collection("holds")
         found = self._database.stream(holds.where(filter=firestore.FieldFilter("state", "in", states)))
@@ -175,7 +175,7 @@ class FirestoreReports:
             position = _position(found[-1], field)
 
     def _after(self, query: Any, field: str, position: Position | None, limit: int) -> list[firestore.DocumentSnapshot]:
-        """Read what follows a position, newest first; documents of the same time are told apart by their ids."""
+        """Read what follows a position, newest first; documents of the same time are ordered by their ids."""
         ordered = query.order_by(field, direction="DESCENDING").order_by(ID, direction="DESCENDING").limit(limit)
         if position is not None:
             ordered = ordered.start_after({field: position[0], ID: position[1]})

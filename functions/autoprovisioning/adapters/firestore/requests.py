@@ -24,7 +24,7 @@ class FirestoreRequests:
         self._database = database
 
     def open(self, request: WorkRequest[S, R]) -> WorkRequest[S, R]:
-        """Store it, provided that the document did not change since the one in it stood no more."""
+        """Store it, provided that no request in the document still stands; returns the one that does."""
         standing = request
 
         def change(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
@@ -37,7 +37,7 @@ class FirestoreRequests:
         return standing
 
     def put(self, request: WorkRequest[S, R]) -> None:
-        """Store it whole, but no state without an answer over one; `expires` is its TTL field."""
+        """Store it whole, but never replace an answer with a state that has none; `expires` is its TTL field."""
 
         def change(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
             known = _request(request.kind, request.connection_id, snapshot)
@@ -78,7 +78,7 @@ class _Document:
 
 @lru_cache(maxsize=16)
 def _decoder(of: Any) -> msgspec.json.Decoder[Any]:
-    # Made once, and not by a process that reads no request: it takes milliseconds.
+    # Made once, and only by a process that reads requests: it takes milliseconds.
     return msgspec.json.Decoder(built(of))
 
 

@@ -32,7 +32,7 @@ SMALLEST = 64  # shards
 USERS_A_SHARD = 300  # at first; those who join later may make it 2,000
 SHARDS_A_READ = 64
 LARGEST_SHARD = 1_000_000  # bytes; a document may have 1 MiB
-PART = 3_500_000  # bytes of shards that one of several commits aims at: either takes it, the events included
+PART = 3_500_000  # bytes of shards that each of several commits aims at: service and emulator take it, events included
 GROWTH = 500  # bytes that an edit may add for each user it names
 LARGEST_COMMIT = 9_000_000  # bytes of shards; the service takes 10 MiB a request (the emulator 4 MiB a message)
 
@@ -42,7 +42,7 @@ class FirestoreRoster:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._off: dict[str, tuple[Span, ...]] = {}  # as schema 1 kept them: nobody adds to them any more
+        self._off: dict[str, tuple[Span, ...]] = {}  # as schema 1 kept them: nothing is added to them any more
 
     def entry(self, connection: Connection, user_id: str) -> Entry | None:
         """Read one entry: one document."""
@@ -151,7 +151,7 @@ class FirestoreRoster:
         edit: Callable[[Mapping[str, Entry]], tuple[Edit, T]],
         read: Snapshots,
     ) -> T:
-        """Compare-and-set; `read` are the shards where they were read already, for the first attempt."""
+        """Compare-and-set; `read` are the shards if they were read already, for the first attempt."""
         wanted = set(user_ids)
         shards = _shards_of(connection, wanted)
         stamp = self._database.new_stamp()
@@ -200,9 +200,9 @@ class FirestoreRoster:
         *,
         alone: bool,
     ) -> int:
-        """Add to a run's record; where nothing else has a precondition the record has one, lest it count twice.
+        """Add to a run's record; if nothing else has a precondition the record has one, lest it count twice.
 
-        The client sends a commit again whose answer was lost: then the record has our stamp, or our batch as done.
+        If an answer is lost the client sends the commit again: then the record has our stamp, or our batch as done.
         """
         fields = _progress_fields(progress) if progress is not None else {}
         if progress is None or not fields:
@@ -258,7 +258,7 @@ class FirestoreRoster:
     ) -> int:
         """Keep failures/{user} equal to the entry's failure, so that the console never reads the roster.
 
-        One whose attempt is made again at once is none yet.
+        One that is retried at once does not count yet.
         """
         was, now = _told_failure(before), _told_failure(after)
         if was == now:
@@ -313,7 +313,7 @@ class FirestoreRoster:
 
 
 def _shards(connection: Connection) -> int:
-    """Return how many shards the roster of a connection has, none before it is begun: that is its layout."""
+    """Return how many shards the roster of a connection has, 0 before it is begun: that is its layout."""
     return int(connection.roster_layout or 0)
 
 

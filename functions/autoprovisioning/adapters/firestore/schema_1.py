@@ -1,8 +1,8 @@
 """Documents of schema 1, which carry no number of their schema, as schema 2 has them.
 
-The next full run stores as schema 2 what it reads: the connection, its roster, its guard and the plans that are not
-over. A plan that is over stays until it expires, or somebody looks at it. When none is left this module goes, and with
-it what held plans of schema 1 lack: the defaults of `Member`, and where those are made up for
+The next full run stores what it reads as schema 2: the connection, its roster, its guard and the plans that are not
+over. A plan that is over stays until it expires, or somebody looks at it. When none is left this module can go, and
+with it the defaults of `Member` for what held plans of schema 1 lack, and the code that makes up for them
 (`domain.holds.Book.verdict`, `app.runs.brake_plan.brake`).
 """
 
@@ -26,7 +26,7 @@ _DELETED = 3
 
 
 class _Entry(msgspec.Struct, array_like=True):
-    """A timer was the time of its beginning, moved on by what an archived user's had stood still."""
+    """A timer was the time of its beginning, moved forward by how long it stood still for an archived user."""
 
     user_id: str
     version: int
@@ -53,7 +53,7 @@ _decoder = msgspec.msgpack.Decoder(built(list[_Entry]))
 
 
 def roster(data: bytes, off: Sequence[Span]) -> dict[str, Entry]:
-    """Decode a shard; `off` are all the times that the connection had been off, while schema 1 was in force."""
+    """Decode a shard; `off` are all the times that the connection was off, while schema 1 was in use."""
     return decode(msgspec.msgpack.encode([_record(entry, off) for entry in _decoder.decode(data)])).entries
 
 
@@ -66,7 +66,7 @@ def _record(entry: _Entry, off: Sequence[Span]) -> list[Any]:
 
 
 def _timer(began: int | None, frozen_at: int | None, off: Sequence[Span]) -> tuple[int, int, int | None] | None:
-    """Return since when it lasts, what had accrued, and since when it runs by the connection's clock."""
+    """Return since when it has lasted, what had accrued, and since when it has run by the connection's clock."""
     if began is None:
         return None
     running_since = _clock(began, off)
@@ -76,13 +76,13 @@ def _timer(began: int | None, frozen_at: int | None, off: Sequence[Span]) -> tup
 
 
 def _clock(moment: int, off: Sequence[Span]) -> int:
-    """Return what the connection's clock showed then."""
+    """Return the time on the connection's clock then."""
     stood = (min(end.timestamp(), moment) - start.timestamp() for start, end in off)
     return int(moment - sum(max(each, 0) for each in stood))
 
 
 def connection(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a connection: it kept the times that it was off, and of units at first the paths alone."""
+    """Return the fields of a connection: it kept the times that it was off, and at first only the paths of units."""
     spans, scope = fields.get("off_spans", ()), fields["scope"]
     stood = sum((span["end"] - span["start"]).total_seconds() for span in spans)
     off_since = fields["changed_at"] if fields["state"] == "off" else None
@@ -98,7 +98,7 @@ def connection(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def off_spans(fields: Mapping[str, Any]) -> tuple[Span, ...]:
-    """Return when a connection was off: the timers of its roster shards are told by that."""
+    """Return when a connection was off: the timers of its roster shards are computed from that."""
     return tuple((span["start"], span["end"]) for span in fields.get("off_spans", ()))
 
 
@@ -111,7 +111,7 @@ def guard(fields: Mapping[str, Any]) -> GuardState:
 
 
 def verdict(fields: Mapping[str, Any]) -> Verdict:
-    """Return what every member of a held plan stands at: it was decided as a whole."""
+    """Return the verdict of every member of a held plan: it was decided as a whole."""
     at, by = fields["decided_at"], fields["decided_by"]
     match HoldState(fields["state"]):
         case HoldState.APPROVED:

@@ -1,4 +1,4 @@
-"""The set-ups under way, each in a document of its own: the connection's would use its id up."""
+"""The set-ups under way, each in a document of its own: the connection's would use up its id."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FirestoreSetUps:
         self._database.write(batch, 1)
 
     def begun(self) -> Mapping[str, datetime]:
-        """Read the notes: none, but for a set-up that is under way or was cut short."""
+        """Read the notes: there are none, except for set-ups that are under way or were cut short."""
         found = self._database.stream(self._collection())
         return {snapshot.id: SET_UP.read(fields_of(snapshot), _SetUp).begun for snapshot in found}
 

@@ -1,4 +1,4 @@
-"""The access token, blotted out of what a server answers: as it is, in JSON or percent escapes, and in pieces."""
+"""Removes the access token from what a server answers: verbatim, in JSON or percent escapes, and in pieces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import unquote, unquote_to_bytes
 import msgspec
 
 SHORTEST_TOKEN = 8  # a shorter one is no secret, and might be part of any word
-PIECE = 8  # characters: every 15 of the token in a row hold one of its pieces
+PIECE = 8  # characters: any 15 consecutive ones of the token contain one of its pieces
 SHORT = 65_536  # bytes
 MOST_ESCAPES = 100_000  # percent signs that are decoded
 INSTEAD = "[token]"
@@ -35,14 +35,14 @@ class Blot:
         """Return what `content` was decoded to, without the token.
 
         Raises:
-            TooManyEscapes: it cannot be told whether the token is in it.
+            TooManyEscapes: there is no telling whether the token is in it.
         """
         if self._shows(content) or self._hides(content, decoded):
             return self._walk(decoded)
         return decoded
 
     def _shows(self, content: bytes | bytearray) -> bool:
-        """Look for a piece of the token, in what is too long for an error for the whole of it."""
+        """Look for a piece of the token; in what is too long for an error text, for the whole token."""
         if len(content) > SHORT:
             return bool(self._whole) and self._whole in content
         return any(piece in content for piece in self._pieces)

@@ -3,7 +3,7 @@
 A server works through the operations of one request one after the other, so what there is to send goes in several
 chunks side by side. Chunks start at 100 operations, double on success up to the server's limits, halve on 413 or a
 timeout, and stay so small that none takes long. Two requests are under way at first, twice as many after a success.
-When answers are lost or lack operations, no create is sent again before one listing has told which of them arrived.
+When answers are lost or lack operations, no create is sent again before one listing has shown which of them arrived.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class BulkRound:
             await self._read(chunk, answer)
 
     def _set_aside(self) -> None:
-        """Take out what must not be sent any more: one by one, each tells its own reason without being sent."""
+        """Take out what must no longer be sent: handled one by one, each gets its own reason without being sent."""
         stopped = [write for write in self.pending if self.writing.stopped(write, self.call) is not None]
         if stopped:
             keys = {write.key for write in stopped}
@@ -312,7 +312,7 @@ class BulkRound:
         self.given_up = self.given_up or self.losses.number >= LOSSES
 
     async def _lost(self, chunk: Chunk) -> None:
-        """Tell which creates arrived; what did not, and what is idempotent, is sent again one by one.
+        """Find out which creates arrived; the others, and what is idempotent, are sent again one by one.
 
         One listing does for all whose answers were lost before it began.
         """
@@ -362,7 +362,7 @@ def _operation(write: Write, dialect: PatchDialect) -> dict[str, Any]:
 def match_results(chunk: Sequence[Write], operations: object) -> dict[str, dict[str, Any]]:
     """Match results with writes: by bulkId, by the id in the location, or, in a full answer, by position.
 
-    A write that has two results has none: nobody can tell which of them is its own.
+    A write that has two results has none: nobody can say which of them is its own.
     """
     results = [item for item in operations if isinstance(item, dict)] if isinstance(operations, list) else []
     keys = {write.key for write in chunk}

@@ -1,4 +1,4 @@
-"""The Accounts port over SCIM 2.0: the sync face of what runs on the event loop."""
+"""The Accounts port over SCIM 2.0: the synchronous interface to what runs on the event loop."""
 
 from __future__ import annotations
 
@@ -96,16 +96,16 @@ class ScimAccounts:
         except Throttled:
             raise
         except Transient:
-            return Capabilities()  # that is for now: nothing waits for what only makes it faster
+            return Capabilities()  # for now: nothing waits for what would only make it faster
         if answer.status == 401:
             raise error_of(answer, self._clock(), known_account=False)
         offered = _capabilities(answer)
         if (answer.ok and answer.body) or answer.status in NOT_OFFERED:
-            self._capabilities = offered  # any other answer tells of the moment, not of the server
+            self._capabilities = offered  # any other answer says something about the moment, not about the server
         return offered
 
     def remarks(self) -> Sequence[str]:
-        """Tell what this server refuses and what is done instead."""
+        """Say what this server refuses and what is done instead."""
         return tuple(self._sender.remarks.values())
 
     def get(self, scim_id: str) -> Account | None:

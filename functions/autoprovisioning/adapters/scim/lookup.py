@@ -25,11 +25,11 @@ from autoprovisioning.adapters.scim.sending import Sender
 from autoprovisioning.domain.accounts import Account, Lookup
 from autoprovisioning.domain.errors import Incomplete, NotSent, Permanent, ProvisioningError, Throttled, Transient
 
-LISTING_KEPT = 10.0  # seconds before a listing that nobody asks for any more gives its memory back
+LISTING_KEPT = 10.0  # seconds after its last use before a listing is freed
 REFUSED_FOR = 3600.0  # seconds without filters, once the server refused or ignored one
 FAILED_FOR = 300.0  # seconds without filters, once one failed
 UNPROVEN_FOR = 60.0  # seconds
-WITNESSES = 10  # accounts among which one is looked for that a filter must find
+WITNESSES = 10  # accounts from which one is chosen that a filter must find
 REFUSALS = 3  # in a row, of filters that worked before: fewer may be about the values asked for
 LISTING_TIME = timedelta(minutes=10)  # of one listing: 100,000 accounts take less than two
 MOST_ACCOUNTS = 500_000  # five times the largest node that this was measured with
@@ -56,7 +56,7 @@ class Search:
         self._without_filters_until = 0.0
         self._filters_worked = False
         self._refusals = 0
-        self._finds: dict[str, float] = {}  # attribute -> until when a filter by it is taken to find who is there
+        self._finds: dict[str, float] = {}  # attribute -> until when its filter is trusted to find accounts
         self._listing: _Listing | None = None
         self._one_at_a_time = asyncio.Lock()
         self._proving = asyncio.Lock()
@@ -101,16 +101,16 @@ class Search:
         return matching
 
     async def _finds_others(self, attribute: str, deadline: datetime | None) -> bool:
-        """Say whether a filter by this attribute finds somebody who is there: django-scim2 finds nobody by externalId.
+        """Say whether a filter by this attribute finds existing accounts: django-scim2 finds nobody by externalId.
 
-        Asked at the first answer without anybody, and believed from then on; where nobody is there to be asked for,
-        believed for a minute. Who comes while it is being asked waits for the answer.
+        Checked at the first empty answer, and believed from then on; if there is no account to check with, believed for
+        a minute. Whoever comes while it is being checked waits for the result.
         """
         async with self._proving:
             if time.monotonic() < self._finds.get(attribute, 0.0):
                 return True
             if time.monotonic() < self._without_filters_until:
-                return False  # told meanwhile
+                return False  # found out meanwhile
             params = {"startIndex": "1", "count": str(WITNESSES)}
             shown = resources((await self._sender.ask("GET", USERS, params=params, deadline=deadline)).body or {})
             there = (_text(read_listed(item), attribute) for item in shown if isinstance(item, dict))
@@ -124,7 +124,7 @@ class Search:
             return bool(found)
 
     async def _filtered(self, attribute: str, value: str, deadline: datetime | None) -> list[Account] | None:
-        """Ask with a filter; None where that tells nothing, and a listing has to."""
+        """Ask with a filter; None if that proves nothing, and a listing must."""
         params = {"filter": equals(attribute, value)}
         try:
             answer = await self._sender.ask("GET", USERS, params=params, deadline=deadline)
@@ -167,7 +167,7 @@ class Search:
         self._sender.remarks["filter"] = f"{why}: accounts are found by listing the node."
 
     async def _listed(self, fresh: float, deadline: datetime | None) -> ByKey:
-        """Return a listing that began at or after `fresh`; who waits for one shares the next."""
+        """Return a listing that began at or after `fresh`; those who wait for one share the next."""
         async with self._one_at_a_time:
             if self._listing is None or self._listing.began < fresh:
                 self._listing = await self._list_by_key(deadline)
@@ -230,7 +230,7 @@ class Search:
                 return
             if not items:
                 if announced is None or announced < len(seen):
-                    return  # the only end that a server can show which does not tell how many there are
+                    return  # the only end that a server without a total can show
                 if not for_one:
                     raise Incomplete(f"Keeper's listing ended after {len(seen)} of {announced} accounts")
                 if said_so:
@@ -264,7 +264,7 @@ def _listing(answer: Answer) -> dict[str, Any]:
 
 
 def _unnamed(account: Account) -> str:
-    """Return what tells an account without a usable id from others."""
+    """Return what distinguishes an account without a usable id from others."""
     return f"\0{account.user_name}\0{account.external_id}"
 
 

@@ -30,7 +30,7 @@ def spelling(name: str) -> str:
 
 
 def spelled(named: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return an object with the names that we know in their usual spelling; an attribute told twice keeps that one."""
+    """Return an object with the names that we know in their usual spelling; an attribute given twice keeps that one."""
     if NAMES.issuperset(named):
         return named
     renamed: dict[str, Any] = {}

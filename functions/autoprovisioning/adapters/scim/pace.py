@@ -17,7 +17,7 @@ SETTLE = 0.5  # seconds in which a burst of refusals counts as one
 class Pace:
     """The pace of one client; lives on the event loop, so that nothing here needs a lock.
 
-    Who waits is served in order, one wake-up for each place that becomes free.
+    Whoever waits is served in order, one wake-up for each place that becomes free.
     """
 
     def __init__(self, start: int, ceiling: int) -> None:

@@ -64,7 +64,7 @@ def proven(write: Write, answer: Answer) -> Written | None:
 
 
 def proven_in_bulk(write: Write, result: Mapping[str, Any], operation: Answer) -> Written | None:
-    """Return what the success of one operation proves; None as above, and where it is about another account."""
+    """Return what the success of one operation proves; None as above, and if it is about another account."""
     named, response = last_part(result), result.get("response")
     if operation.status == 202 or (write.scim_id and named not in ("", write.scim_id)):
         return None
@@ -91,7 +91,7 @@ def proven_by_account(write: Write, status: int, seen: Answer, now: datetime) ->
     """Return what the account itself proves, read by its id after a success that proved nothing.
 
     Raises:
-        Unresolved: it cannot be told.
+        Unresolved: that cannot be found out.
     """
     account = _shown(write, seen.body) if seen.ok else None
     if seen.status == 404 and write.kind is WriteKind.DELETE:
@@ -115,7 +115,7 @@ def as_written(write: Write, account: Account, told: str, *, later: bool = False
 
 
 def _made(write: Write, account: Account, differing: list[str]) -> str:
-    """Return the id of the account that a creation made, though not as written; "" where it may be anybody's.
+    """Return the id of the account that a creation made, though not as written; "" if it may be anybody's.
 
     It is the new one where it shows the externalId sent, or the userName and no other externalId.
     """
@@ -124,7 +124,7 @@ def _made(write: Write, account: Account, differing: list[str]) -> str:
 
 
 def contradictions(write: Write, account: Account) -> list[str]:
-    """Name what an account shows otherwise than a write sent it; what it does not show contradicts nothing."""
+    """Name what an account shows differently from what a write sent; what it does not show contradicts nothing."""
     shown, differing = account.attributes, []
     if write.scim_id and account.scim_id != write.scim_id:
         differing.append("id")
@@ -142,7 +142,7 @@ def contradictions(write: Write, account: Account) -> list[str]:
 
 
 def refused(write: Write, answer: Answer, now: datetime) -> ProvisioningError:
-    """Translate an answer that is no success into what it means for this write."""
+    """Translate an answer that is not a success into what it means for this write."""
     error = error_of(answer, now, known_account=write.kind is not WriteKind.CREATE)
     kind, mend = _meaning(write, answer.status, error)
     if kind is None:
@@ -153,7 +153,7 @@ def refused(write: Write, answer: Answer, now: datetime) -> ProvisioningError:
 
 
 def _meaning(write: Write, status: int, error: ProvisioningError) -> tuple[type[ProvisioningError] | None, str]:
-    """Return the error of a refusal and its mend; None where it does not depend on what was attempted."""
+    """Return the error of a refusal and its fix; None if it does not depend on what was attempted."""
     sends_address = any(address in write.attributes for address in ADDRESSES)
     opens = write.kind is WriteKind.CREATE or write.active is True
     match status:
@@ -219,7 +219,7 @@ def _shown(write: Write, body: Mapping[str, Any] | None) -> Account | None:
         account = None if found.flaw else found
     if account is None or write.active is None or _named(body, "active") is not None:
         return account
-    return replace(account, active=write.active)  # not told: no contradiction
+    return replace(account, active=write.active)  # not shown: no contradiction
 
 
 def _named(body: Mapping[str, Any] | None, name: str) -> Any:

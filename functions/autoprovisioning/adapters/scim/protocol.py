@@ -37,7 +37,7 @@ _WHOLE = re.compile(r"[0-9]{1,18}")
 DETAIL = 200  # characters of the server's own words that go into an error
 READ_WORDS = 5000  # characters of them that are looked at
 LONGEST_TOLD = 3600.0  # seconds: whatever the server says, it is asked again then
-FIRST_EPOCH = 1e9  # a Retry-After beyond is no number of seconds but a time, in seconds since 1970
+FIRST_EPOCH = 1e9  # a larger Retry-After is not a number of seconds but a time, in seconds since 1970
 LONGEST_DATE = 64  # characters
 MOST_RESULTS = 10**9  # a number beyond counts no accounts
 FINAL = frozenset({501, 505})  # 5xx that the same request meets again (RFC 9110 15.6.2, 15.6.6)
@@ -111,7 +111,7 @@ def resources(body: Mapping[str, Any]) -> list[Any]:
 
 
 def total(body: Mapping[str, Any]) -> int | None:
-    """Return totalResults, None where the server does not tell, or nothing that is a number of accounts."""
+    """Return totalResults, None if the server gives none, or something that cannot be a number of accounts."""
     return whole(spelled(body).get("totalResults"), MOST_RESULTS)
 
 
@@ -130,7 +130,7 @@ def throttled(answer: Answer) -> bool:
 
 
 def passing(answer: Answer) -> bool:
-    """Say whether the answer tells of the server's moment: the same request may well succeed later.
+    """Say whether the answer is about the server's current state: the same request may well succeed later.
 
     A status that HTTP does not know counts as 500 (RFC 9110 15).
     """
@@ -138,9 +138,9 @@ def passing(answer: Answer) -> bool:
 
 
 def maybe_done(answer: Answer) -> bool:
-    """Say whether a write answered so may have been carried out all the same.
+    """Say whether a write with this answer may have been carried out nevertheless.
 
-    A gateway's 5xx tells that the server's own answer did not come through, a 500 that it failed on the way; 501, 503
+    A gateway's 5xx means that the server's own answer did not come through, a 500 that it failed on the way; 501, 503
     and 505 (RFC 9110 15.6) are given instead of any work.
     """
     return answer.status == 408 or (_failed(answer.status) and answer.status not in FINAL | {503})
@@ -180,7 +180,7 @@ def words(answer: Answer) -> str:
 
 
 def error_of(answer: Answer, now: datetime, *, known_account: bool) -> ProvisioningError:
-    """Translate an answer that is no success, whatever was asked; see `proof.refused` for writes.
+    """Translate an answer that is not a success, whatever was asked; see `proof.refused` for writes.
 
     `known_account` makes a 404 mean that the account is gone.
     """

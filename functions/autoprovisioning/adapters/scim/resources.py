@@ -25,7 +25,7 @@ PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 MANAGER = f"{ENTERPRISE}:manager"
 _NOT_MAPPED = frozenset({"id", "externalId", "active"})
 _LONGEST = 1024  # characters of a userName or externalId that are kept: no value of ours is as long
-_NO_VALUE = "(not text)"  # an externalId all the same: whatever it is, the account is somebody's
+_NO_VALUE = "(not text)"  # still an externalId: whatever it is, the account is somebody's
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
 
 Json = dict[str, Any]
@@ -103,7 +103,7 @@ def _in_keepers_dialect(write: Write) -> list[Json]:
 def _dotted(write: Write) -> Json:
     """Render attributes with dotted keys in one object; what has no value any more becomes an empty string.
 
-    The main e-mail address is left out beside a userName, where it is all: Keeper mirrors the one into the other.
+    A main e-mail address is left out beside a userName if it is the only one: Keeper mirrors the one into the other.
     """
     value: Json = {}
     if write.external_id is not None:
@@ -164,7 +164,7 @@ def read_account(resource: Mapping[str, Any]) -> Account | None:
 
 
 def read_listed(resource: Mapping[str, Any]) -> Account:
-    """Read a User resource of a listing: one whose id cannot be used has a flaw, and is not taken for absent."""
+    """Read a User resource of a listing: one whose id cannot be used has a flaw, and does not count as absent."""
     resource = spelled(resource)
     scim_id = _text(resource.get("id"))
     problem = "it is not text" if scim_id == _NO_VALUE else id_problem(scim_id)

@@ -56,7 +56,7 @@ class Sender:
         """Send a read; retried while the server is busy.
 
         Raises:
-            Throttled, Transient: the server is busy or failing, in the end too.
+            Throttled, Transient: the server is busy or failing, even after the retries.
             NotSent: the deadline came, or the server fails whatever it is asked.
         """
         asked = (path, *(params or {}).values())
@@ -91,7 +91,7 @@ class Sender:
     async def ask_of_one(
         self, method: str, path: str, *, params: Mapping[str, str] | None = None, deadline: datetime | None = None
     ) -> Answer:
-        """Send a read about one user, like `ask`; raises KeeperFailed where nobody else is concerned."""
+        """Send a read about one user, like `ask`; raises KeeperFailed if only this user is affected."""
         began = time.monotonic()
         try:
             return await self.ask(method, path, params=params, deadline=deadline)
@@ -102,7 +102,7 @@ class Sender:
     async def verdict(self, error: Transient, began: float, streak: Streak | None = None) -> Transient:
         """Turn a failure that came to an end into KeeperFailed if Keeper answers others, since then or now.
 
-        So one user's trouble is told from Keeper's: the one has an end, the other passes.
+        This distinguishes one user's trouble, which is given up, from Keeper's, which passes.
         """
         streak = streak or self.reads
         unreachable = isinstance(error.__cause__, NotConnected)
@@ -124,7 +124,7 @@ class Sender:
         return not passing(answer) and answer.body is not None
 
     def count_failure(self, streak: Streak, request: Hashable, answer: Answer | None, problem: str) -> None:
-        """Count a request that failed; who is told to wait, waits, and that is all."""
+        """Count a request that failed; being told to wait does not count."""
         if answer is None or (wait_told(answer, self.clock()) is None and not throttled(answer)):
             streak.failed(request, problem)
 

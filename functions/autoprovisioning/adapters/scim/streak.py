@@ -15,7 +15,7 @@ STOP_FOR = 30.0  # seconds in which nothing is sent
 class Streak:
     """The reads, or the writes, of one client: it belongs to all threads and calls, as the server's trouble does.
 
-    Requests are told apart, so that one user whose every request fails never stops the others. After a stop a request
+    Requests are distinguished, so that one user whose requests all fail never stops the others. After a stop a request
     goes out again: if it fails the stop goes on, and any success ends it.
     """
 

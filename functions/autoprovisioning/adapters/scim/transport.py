@@ -1,7 +1,7 @@
-"""HTTP for SCIM: one event loop in one thread a process owns every connection, so they outlive a single call.
+"""HTTP for SCIM: one event loop, in one thread of the process, owns all connections, so they outlive a single call.
 
-A function's process is frozen between requests; connections idle for longer than the keep-alive limit are dropped by
-ourselves, and one that turns out to be dead is `Dropped`: what was sent on it may have arrived.
+A function's process is frozen between requests; we drop connections that are idle for longer than the keep-alive
+limit, and one that turns out to be dead is `Dropped`: what was sent on it may have arrived.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType)
 class ScimTransport:
     """Sends one request and reads its answer; the token is in the Authorization header and nowhere else.
 
-    Should a server repeat the token in its answer, it is blotted out before anything else sees the answer.
+    Should a server repeat the token in its answer, it is removed before anything else sees the answer.
     """
 
     def __init__(self, endpoint: str, token: str, count: Count, timeout: float) -> None:
@@ -121,7 +121,7 @@ class ScimTransport:
 
         Raises:
             NotConnected: the request never left.
-            Dropped: no whole answer came, or none that is HTTP; the request may have been carried out.
+            Dropped: no complete answer came, or it is not HTTP; the request may have been carried out.
         """
         self._count(f"scim_{method.lower()}")
         headers = self._headers if body is None else {**self._headers, "Content-Type": MEDIA_TYPE}
@@ -144,7 +144,7 @@ class ScimTransport:
         # The errors' own texts may hold the URL, never the headers; their kind is enough.
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotConnected(type(error).__name__) from None
-        except Exception as error:  # noqa: BLE001 - whatever aiohttp makes of bytes that are no HTTP
+        except Exception as error:  # noqa: BLE001 - whatever aiohttp makes of bytes that are not HTTP
             raise Dropped(type(error).__name__) from None
         seconds = time.monotonic() - started
         self.fastest = min(self.fastest, seconds)
@@ -175,7 +175,7 @@ class ScimTransport:
             return len(content), self._object(content)
 
     def _object(self, content: bytearray) -> dict[str, Any] | None:
-        """Decode a JSON object without the token in it; None where there is none, or it cannot be read."""
+        """Decode a JSON object without the token in it; None if there is none, or it cannot be read."""
         if not content:
             return {}
         if len(content) > MOST_VALUES and sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:

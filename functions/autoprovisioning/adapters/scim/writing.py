@@ -68,7 +68,7 @@ class Call:
     last_round: bool = False
 
     def settle(self, write: Write, written: Written) -> None:
-        """Tell a result, or keep a conflict for another round."""
+        """Report a result, or keep a conflict for another round."""
         if isinstance(written.error, SeatsExhausted):
             self.seats = True
         if isinstance(written.error, AuthorizationRefused) and written.error.status == 401:
@@ -80,7 +80,7 @@ class Call:
 
     @staticmethod
     def _in_doubt(written: Written) -> Written:
-        """Leave the fate of a write open where its last error tells nothing of the attempts before."""
+        """Leave the fate of a write open if its last error says nothing about the attempts before."""
         error = written.error
         if isinstance(error, Unresolved | NotAsWritten) or not isinstance(error, TELL_NOTHING):
             return written
@@ -154,7 +154,7 @@ class Writing:
                     return settled
                 error = refused(write, answer, self.sender.clock())
                 doubt = maybe_done(answer)
-            about = write.scim_id or write.external_id  # its key is another one whenever the user's turn comes again
+            about = write.scim_id or write.external_id  # its key changes whenever it is the user's turn again
             self.sender.count_failure(self.sender.writes, about, answer, str(error))
             if doubt:
                 call.doubtful.add(write.key)
@@ -170,13 +170,13 @@ class Writing:
         return Written(key=write.key, error=error)
 
     def _note_throttle(self, answer: Answer | None, error: ProvisioningError, call: Call) -> None:
-        """End the call where Keeper asked for a longer wait than ours: the rest would be refused just the same."""
+        """End the call if Keeper asked for a longer wait than ours: the rest would be refused just the same."""
         told = wait_told(answer, self.sender.clock()) if answer is not None else None
         if isinstance(error, Throttled) and told is not None and told > self.sender.longest_wait:
             call.throttled = error
 
     async def _read(self, write: Write, answer: Answer, call: Call) -> Written | None:
-        """Return what an answer settles; None where it asks for another attempt."""
+        """Return what an answer settles; None if it asks for another attempt."""
         if passing(answer):
             return None
         self.sender.writes.succeeded()
@@ -224,7 +224,7 @@ class Writing:
         try:
             found = await self.search.find(lookup, external_id_only=True, deadline=call.deadline)
         except ProvisioningError as error:
-            if type(error) is Permanent:  # it is there, and its id cannot be used
+            if type(error) is Permanent:  # it exists, and its id cannot be used
                 raise
             raise _cannot_be_asked("Keeper's answer to a creation was lost", error) from error
         return as_written(write, found[0], told) if found else None
