@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from autoprovisioning.app.services import Services, Timings
     from autoprovisioning.domain.connections import Connection
 
-CLIENTS_KEPT = 32  # SCIM clients a process keeps: connections times tokens in force
-# Who waits for a page is told before the function's time is over that the directory or Keeper does not answer; a
-# worker waits for minutes. Keeper is asked four times, the directory twice.
+CLIENTS_KEPT = 32  # SCIM clients that a process keeps: connections times valid tokens
+# Somebody who waits for a page must learn that the directory or Keeper does not answer before the function's time is
+# over; a worker waits for minutes. Keeper is asked four times, the directory twice.
 SOON = timedelta(seconds=5)
 ATTEMPTS_SOON = 2
 KEEPER_SOON = timedelta(seconds=10)
@@ -140,7 +140,7 @@ def watch() -> Watch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Administration:
-    """What the administrators' doors need."""
+    """What the administrators' functions need."""
 
     services: Services
     identity: Identity
@@ -149,7 +149,7 @@ class Administration:
     channels: Channels
     form_key: bytes
     console_url: str  # where the pages are, and
-    reauthorize_url: str  # the form for a new access token; empty where this deployment does not say
+    reauthorize_url: str  # the form for a new access token; empty if this deployment does not say
 
 
 @Once
@@ -191,7 +191,7 @@ def channels() -> Channels:
 
 @Once
 def directory(*, waited_for: bool = False) -> GoogleDirectory:
-    """Build the directory: keyless delegation, or a simulator on loopback; one that is waited for gives up soon."""
+    """Build the directory: keyless delegation, or a simulator on loopback; it gives up soon if somebody is waiting."""
     from autoprovisioning.adapters.directory import ATTEMPTS, DirectoryTransport, GoogleDirectory, anonymous, delegated
 
     chosen = settings()
@@ -270,7 +270,7 @@ def process_services() -> Services:
 def accounts_builder(longest: timedelta = timedelta.max) -> Callable[[Connection, str], Accounts]:
     """Return how a connection's accounts are reached, no answer being waited for longer than `longest`.
 
-    Clients are kept, with what they learnt of the server.
+    Clients are kept, with what they learnt about the server.
     """
     from autoprovisioning.adapters.scim import ScimAccounts, check_endpoint
 

@@ -1,6 +1,6 @@
 """The configuration of a function, from its environment: the only reader of os.environ.
 
-`load` reads everything a function needs and reports every problem at once, each with its mend.
+`load` reads everything a function needs and reports every problem at once, each with its fix.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HOST_NAME = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?")
 
 
 class Misconfigured(Exception):
-    """The environment lacks something or holds nonsense; the text lists every problem with its mend."""
+    """The environment lacks something or holds nonsense; the text lists every problem with its fix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +129,7 @@ def _is_address(value: str) -> bool:
     """Say whether this is an https address, or an http one on loopback."""
     try:
         parts = urlsplit(value)
-        _ = parts.port  # checked when it is asked for
+        _ = parts.port  # checked on access
     except ValueError:
         return False
     if parts.scheme == "http":

@@ -14,11 +14,11 @@ _built: set[object] = set()
 
 
 def built(as_type: type[T]) -> type[T]:
-    """Return the type, once everything is known that decoding into it needs.
+    """Return the type, once everything that decoding into it needs is known.
 
-    msgspec learns the fields of a struct or dataclass when it first decodes into one, notes the type before it knows
-    its parts, and is interrupted there by other threads. One that decodes into what is half known, as the first
-    requests of an instance do that come together, kills the process (SIGSEGV).
+    msgspec learns the fields of a struct or dataclass when it first decodes into one, registers the type before it
+    knows its parts, and can be interrupted there by other threads. A thread that decodes into a half-known type, as
+    happens when the first requests of an instance arrive together, kills the process (SIGSEGV).
     """
     if as_type not in _built:
         with _building:  # one for all types: they have parts in common

@@ -125,7 +125,7 @@ def test_a_role_lost_is_refused_at_the_next_write_and_then_for_reading_too(syste
     assert look(system, looks).status == 200, "for reading the answer of the directory is good for a minute"
     assert write(system, "turn off", writes).status == 403
     assert system.state() == "on"
-    assert look(system, writes).status == 403, "whoever lost the role loses what was remembered of it"
+    assert look(system, writes).status == 403, "a lost role must not be remembered"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a use case is given: the ports, the clock and the time limits."""
+"""What use cases work with: the ports, the clock and the time limits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Timings:
     reconcile_deadline: timedelta = timedelta(minutes=25)
     reconcile_limit: timedelta = timedelta(minutes=30)  # no planner lives longer: Cloud Scheduler's longest attempt
     reconcile_lease: timedelta = timedelta(minutes=2)  # prolonged while the planner lives
-    contradiction: timedelta = timedelta(seconds=60)  # how long an event may run ahead of what the directory answers
+    contradiction: timedelta = timedelta(seconds=60)  # how far an event may be ahead of the directory's answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,5 +68,5 @@ class Services:
     timings: Timings = field(default_factory=Timings)
 
     def stamp(self, by: Actor) -> Stamp:
-        """Return a new line's beginning for the audit: now, by whom."""
+        """Return the beginning of a new line of the audit: now, by whom."""
         return Stamp(id=self.new_id(), at=self.clock(), by=by)

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 def unforeseen(error: Exception) -> Unforeseen:
-    """Log an exception with its stack trace and the alert; returns what may be shown of it, which is its kind."""
+    """Log an exception with its stack trace and the alert; returns what may be shown: only its kind."""
     # In the message, which is redacted, and where Error Reporting looks for it.
     trace = "".join(traceback.format_exception(error))
     log.error("Unforeseen error\n%s", trace, extra={"json_fields": {"alert": Unforeseen.code}})

@@ -33,7 +33,7 @@ ENDED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """How far a run is that was asked for; `detail` says it in a sentence."""
+    """How far a requested run is; `detail` says it in a sentence."""
 
     asked: AskedRun
     became: Became
@@ -55,7 +55,7 @@ def ask_for_run(services: Services, connection: Connection, actor: Actor) -> Ask
         end_wait(services, connection.id, actor, "Requested a run")
         services.queue.request_work(request)
 
-    # A run that has begun may have missed what changed since, and its beginning is not recorded: one for each.
+    # A run that has begun may have missed later changes, and its beginning is not recorded: each request gets a run.
     asked = ask(services, RUN, connection.id, subject=RunKind.FULL, actor=actor, publish=publish, own=True)
     return Asked(asked=asked, became=Became.WAITING, detail=BECAME[Became.WAITING])
 
@@ -64,7 +64,7 @@ def look_after_run(services: Services, connection: Connection, request_id: str) 
     """Return the outcome of a request. An outcome once returned stays: the first run opened for it is its answer.
 
     Raises:
-        NotFound: nobody asked for that on this connection, or longer ago than a day.
+        NotFound: nobody asked for that on this connection, or more than a day ago.
     """
     now = services.clock()
     asked = existing(services, RUN, connection.id, request_id)
@@ -82,7 +82,7 @@ def _not_begun(services: Services, connection: Connection, asked: AskedRun, now:
     if connection.state is not State.ON:
         detail = f"It was not started, since the connection is no longer on ({SHOWN[connection.state]})."
         return Asked(asked=asked, became=Became.GIVEN_UP, detail=detail)
-    # A request that is delivered for the last time may be the whole length of a planner from opening its run.
+    # At its last delivery, a request may still need the whole time of a planner before its run is opened.
     if now - asked.asked_at >= RUN.patience + services.timings.reconcile_limit:
         return Asked(
             asked=asked, became=Became.GIVEN_UP, detail="It was not started in time. The next scheduled run takes over."

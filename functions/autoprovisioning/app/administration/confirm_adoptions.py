@@ -34,12 +34,12 @@ class Confirmation:
 def confirm_adoptions(
     services: Services, connection_id: str, preview_id: str, users: Collection[str] | None, actor: Actor
 ) -> Confirmation:
-    """Confirm the adoptions of these users (directory ids); None: of all who are in doubt, without those of aliases.
+    """Confirm the adoptions of these users (directory ids); None: of all who are in doubt, except under aliases.
 
     Raises:
         NotFound: there is no such connection, or no such preview (any more).
         WrongState: the preview is not done.
-        BadInput: naming nobody, or somebody for whom the preview offers nothing to confirm, or not any more.
+        BadInput: it names nobody, or somebody for whom the preview offers nothing to confirm (any more).
     """
     connection = staying(services, connection_id)
     preview = existing(services, PREVIEW, connection_id, preview_id)
@@ -78,7 +78,7 @@ def _chosen(services: Services, preview: Preview, in_doubt: dict[str, str], user
 
 
 def _still_without(services: Services, connection: Connection, users: Collection[str]) -> None:
-    """Refuse those who have got a new account since: the one under their alias is not looked at any more."""
+    """Refuse those who have got a new account since: the one under their alias is no longer considered."""
     entries = services.roster.entries(connection, users)
     created = sum(entry.status is not Status.NONE for entry in entries.values())
     if created:

@@ -10,7 +10,7 @@ HOUR = timedelta(hours=1)
 
 
 def form_token(key: bytes, address: str, now: datetime) -> str:
-    """Make the token that a form carries; it is good for one to two hours."""
+    """Make the token that a form carries; it is valid for one to two hours."""
     hour = now.strftime("%Y%m%d%H")
     return hmac.new(key, f"form\n{address}\n{hour}".encode(), hashlib.sha256).hexdigest()
 

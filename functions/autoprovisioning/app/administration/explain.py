@@ -1,7 +1,7 @@
 """Why? What the directory says about one user, what we know of their account, and what would be done now.
 
-It reads a handful of documents and asks the directory a handful of questions. Keeper is not asked and no access token
-read: `inquire` lets a worker do that.
+It reads a handful of documents and asks the directory a handful of questions. Keeper is not asked, and no access token
+is read: `inquire` lets a worker do that.
 """
 
 from __future__ import annotations
@@ -80,10 +80,10 @@ class Timer:
 class Explanation:
     """Everything that decides about one user on one connection, as of `at`.
 
-    `user` is as the directory shows them: of a deleted one there is the address only, and one whom the directory does
-    not show has presence "unknown". `entry` is the roster's. `applied` is what was written last, empty where that is
+    `user` is as the directory shows them: of a deleted one there is only the address, and one whom the directory does
+    not show has presence "unknown". `entry` is the roster's. `applied` is what was written last, empty if that is
     not known. `to_write` are the attributes in which the account, as last written, is not what the directory says; all
-    of them where there is no account. `standing_still` says why timers do not run, empty while they do.
+    of them if there is no account. `standing_still` says why timers do not run, empty while they do.
     """
 
     at: datetime
@@ -98,14 +98,14 @@ class Explanation:
     standing_still: str
     decision: Decision
     words: str
-    held: holds.Standing | None  # what the change stands at in the held plans
+    held: holds.Standing | None  # what the held plans have decided about the change
     applied: Mapping[str, Value]
     to_write: Mapping[str, Value]
     events: tuple[Event, ...]
 
     @property
     def action(self) -> Action | None:
-        """What is to be done, None where nothing is."""
+        """What is to be done, None if nothing is."""
         return self.decision.action if isinstance(self.decision, Do) else None
 
 
@@ -163,7 +163,7 @@ def _as_if_on(connection: Connection, now: datetime) -> Connection:
 
 
 def _standing(services: Services, connection: Connection, entry: Entry | None, user: DirectoryUser) -> ScopeTold:
-    """Determine the scope as a worker does, and through what; each chosen group is asked once."""
+    """Determine the scope as a worker does, and why; each chosen group is asked once."""
     if user.presence in (Presence.DELETED, Presence.UNKNOWN):
         gone = user.untold or "The user is deleted in the directory."
         return ScopeTold(in_scope=None, words=f"{gone} There is no membership to judge the scope by.")
@@ -244,7 +244,7 @@ def _named(groups: Sequence[Group]) -> str:
 
 
 def mapped_values(connection: Connection, user: DirectoryUser) -> tuple[MappedValue, ...]:
-    """Map each row by itself, so that one that fails does not hide the others."""
+    """Map each row separately, so that one that fails does not hide the others."""
     if not user.profile:
         return ()
     rows = []

@@ -1,4 +1,4 @@
-"""Find the connection that somebody names, in whatever state it has to be for what they want."""
+"""Find the connection that somebody names, in the state that their request needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def unknown() -> NotFound:
 
 
 def existing(services: Services, connection_id: str, edition: int | None = None) -> Connection:
-    """Read a connection; raises NotFound, and Stale where the `edition` that is meant is not in force any more."""
+    """Read a connection; raises NotFound, and Stale if the given `edition` is no longer the current one."""
     connection = services.connections.get(connection_id)
     if connection is None:
         raise unknown()
@@ -30,7 +30,7 @@ def staying(services: Services, connection_id: str, edition: int | None = None) 
 
 
 def audited(services: Services, connection_id: str) -> str:
-    """Return the name of a connection that is there, or was: its audit stays; raises NotFound."""
+    """Return the name of a connection that exists or existed, since its audit stays; raises NotFound."""
     for gone in services.connections.deleted():
         if gone.id == connection_id:
             return f"{gone.name or gone.id} (deleted)"

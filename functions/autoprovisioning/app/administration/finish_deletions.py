@@ -30,7 +30,7 @@ def finish_deletions(services: Services, channels: Channels) -> None:
                 _finish(services, channels, connection)
             except ProvisioningError as error:
                 log.warning("A configuration could not be deleted yet: %s", error)
-            except Exception as error:  # noqa: BLE001 - one connection's: the runs of the others go on
+            except Exception as error:  # noqa: BLE001 - it concerns one connection: the runs of the others go on
                 unforeseen(error)
 
 
@@ -55,7 +55,7 @@ def _finish(services: Services, channels: Channels, connection: Connection) -> N
 def _stop_channels(services: Services, channels: Channels, gone: Connection) -> None:
     """Stop the customer's notification channels if no other connection needs them.
 
-    One that cannot be stopped keeps nothing from being deleted: `renew_watch` tries again.
+    One that cannot be stopped does not block the deletion: `renew_watch` tries again.
     """
     if any(other.id != gone.id and other.state is not State.DELETING for other in services.connections.all()):
         return

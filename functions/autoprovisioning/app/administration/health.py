@@ -16,7 +16,7 @@ from autoprovisioning.domain.holds import Standing
 from autoprovisioning.domain.runs import ARCHIVED, Run, RunKind, RunState
 from autoprovisioning.domain.words import BEING_DELETED, at_time, missing_unit
 
-RUNS_READ = 50  # half a day of full runs; only some of them are read where one of those is done
+RUNS_READ = 50  # half a day of full runs; fewer are read if one of the latest is done
 FEW_RUNS = 8
 RUN_LATE = timedelta(hours=1)  # full runs are scheduled every 15 minutes
 PENDING_LATE = timedelta(minutes=15)
@@ -28,7 +28,7 @@ FEWEST_CHANGES = 10  # below that a share says nothing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concern:
-    """Something that is wrong, and what ends it; `alert` names the alert that it raises."""
+    """Something that is wrong, and how to fix it; `alert` names the alert that it raises."""
 
     what: str
     mend: str
@@ -39,8 +39,8 @@ class Concern:
 class Health:
     """The state of a connection's work at `at`.
 
-    `last_success` is the last full run that was carried out to its end, `running` the one being carried out now;
-    `oldest_pending` is since when the oldest change has been waiting. `hour` and `day` tell how Keeper answered.
+    `last_success` is the last full run that was completed, `running` the one being carried out now;
+    `oldest_pending` is since when the oldest change has been waiting. `hour` and `day` say how Keeper answered.
     """
 
     at: datetime
@@ -106,7 +106,7 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
 
 
 def _archived(full: Sequence[Run]) -> int:
-    """Return how many archived users were counted by the last run that certainly looked at everybody."""
+    """Return how many archived users the last run counted that certainly looked at everybody."""
     looked = (RunState.DONE, RunState.UNSETTLED)
     counts = (run.counts for run in full if run.kind is RunKind.FULL and run.state in looked)
     return next(counts, {}).get(ARCHIVED, 0)
@@ -169,7 +169,7 @@ def _held(plans: int) -> list[Concern]:
 
 
 def _approved(plans: Sequence[HeldPlan]) -> list[Concern]:
-    """Report approvals in force: until they are used up, they let changes exceed the limits."""
+    """Report valid approvals: until they are used up, they let changes exceed the limits."""
     count = sum(plan.standings.get(Standing.APPROVED.value, 0) for plan in plans)
     if not count:
         return []
@@ -244,7 +244,7 @@ def _failing(users: int) -> list[Concern]:
 
 
 def _unread(seen: Health, connection: Connection) -> list[Concern]:
-    """Report what leaves the scope unknown: meanwhile it lets nobody in or out."""
+    """Report what leaves the scope unknown: meanwhile nobody gains or loses access."""
     concerns = []
     for unit in connection.settings.scope.org_units:
         if not unit.listed:

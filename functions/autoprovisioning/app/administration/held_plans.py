@@ -40,8 +40,8 @@ def decide_hold(
 
     Raises:
         NotFound: there is no such plan.
-        BadInput: naming the field: it is about nobody of the plan. No users at all (None) are all of it.
-        Stale: nothing of it is left to be decided so.
+        BadInput: naming the field that matches nobody in the plan; users=None means everybody.
+        Stale: nothing of it is left that can be decided that way.
     """
     if users is not None and not users:
         raise BadInput("users", "nobody is named", "Name users of the plan, or omit the field to mean all of them.")
@@ -79,7 +79,7 @@ def decide_hold(
     if decided is None:
         raise _unknown(digest)
     if becomes is Standing.APPROVED:
-        services.queue.request_run(RunKind.FULL)  # which carries it out; nothing else changes by a decision
+        services.queue.request_run(RunKind.FULL)  # which carries it out; no other decision changes anything
     return decided
 
 
@@ -96,7 +96,7 @@ def _unknown(digest: str) -> NotFound:
 
 
 def with_addresses(services: Services, connection: Connection, members: Sequence[Member]) -> dict[str, str]:
-    """Return the addresses that the roster has of members of a held plan, by directory id."""
+    """Return the addresses that the roster has for members of a held plan, by directory id."""
     user_ids = [member.resource for member in members]
     known = services.roster.entries(connection, user_ids)
     return {user_id: known[user_id].email for user_id in user_ids if user_id in known}

@@ -57,7 +57,7 @@ def inquire(
     Raises:
         Forbidden: only super administrators may have a user provisioned.
         NotFound: there is no such connection.
-        BadInput: that is no directory id, or nobody is provisioned now on this connection.
+        BadInput: that is not a directory id, or nobody is being provisioned on this connection now.
         Transient: it could not be published.
     """
     if kind is InquiryKind.PROVISION and role is not Role.SUPER:
@@ -84,11 +84,11 @@ def inquire(
 def answer_inquiry(services: Services, asked: Asked, deadline: datetime) -> None:
     """Answer the inquiry that a "look again" names, once.
 
-    A user who is to be converged is, even where the inquiry expired or was answered already.
+    A user who is to be converged is converged, even if the inquiry has expired or was answered already.
 
     Raises:
-        ProvisioningError: the user could not be converged; the administrator has been told, and the message is to be
-            delivered again where that helps.
+        ProvisioningError: the user could not be converged; the administrator has been told, and the message must be
+            redelivered if that helps.
     """
     connection_id, _, inquiry_id = asked.look.inquiry.partition("/")
     inquiry = find(services, INQUIRY, connection_id, inquiry_id)
@@ -124,7 +124,7 @@ class _Answer:
             try:
                 converge(self.services, replace(asked, tell=self.tell), deadline)
             except Busy:
-                raise  # an earlier delivery of this message is at it, and answers
+                raise  # an earlier delivery of this message is being worked on, and answers
             except ProvisioningError as error:
                 self._end(str(error))
                 raise
@@ -134,7 +134,7 @@ class _Answer:
             self._look()
         except ProvisioningError as error:
             self._end(str(error))
-        except Exception as error:  # noqa: BLE001 - who waits is told, and the message is not delivered for ever
+        except Exception as error:  # noqa: BLE001 - whoever waits is told, and the message is not redelivered for ever
             self._end(str(unforeseen(error)))
 
     def _end(self, problem: str = "", account: Account | None = None) -> None:
@@ -158,7 +158,7 @@ class _Answer:
         self._end(self._undone(connection, entry), account)
 
     def _undone(self, connection: Connection, entry: Entry | None) -> str:
-        """Say why the user could not be provisioned; empty where that was done, or not asked for."""
+        """Say why the user could not be provisioned; empty if that was done, or not asked for."""
         if self.inquiry.subject.kind is not InquiryKind.PROVISION:
             return ""
         if connection.state not in SERVING:

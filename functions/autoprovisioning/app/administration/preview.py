@@ -29,12 +29,12 @@ def ask_preview(services: Services, connection_id: str, edition: int, settings: 
 
     Raises:
         NotFound, Stale: no such connection, or an administrator changed it since `edition`.
-        BadInput: naming the field that an edit would be refused for, or "token" where there is none yet.
+        BadInput: naming the field that an edit would be refused for, or "token" if there is none yet.
         Transient: it could not be asked for.
     """
     wanted = as_edited(services, connection_id, settings, edition)
     needs_token(wanted)
-    # Units by id, texts trimmed: what is saved is what was previewed, even if a path is another unit's by then.
+    # Units by id, texts trimmed: what is saved is what was previewed, even if a path becomes another unit's.
     settings = replace(
         settings,
         name=wanted.settings.name,
@@ -57,7 +57,7 @@ def save_preview(services: Services, connection_id: str, preview_id: str, actor:
 
 
 def would_create(services: Services, connection: Connection, preview_id: str) -> int | None:
-    """Return how many accounts a preview of the settings in force would create; None where there is no such preview."""
+    """Return how many accounts a preview of the current settings would create; None if there is no such preview."""
     preview = find(services, PREVIEW, connection.id, preview_id) if preview_id else None
     if preview is None or preview.state is not RequestState.DONE or preview.subject.settings != connection.settings:
         return None
@@ -65,9 +65,9 @@ def would_create(services: Services, connection: Connection, preview_id: str) ->
 
 
 def compute_preview(services: Services, connection_id: str, preview_id: str, deadline: datetime) -> None:
-    """Compute a preview that waits, or whose computation was cut short; anything else is done with.
+    """Compute a preview that waits, or whose computation was cut short; any other is finished.
 
-    A connection that was edited meanwhile is previewed all the same: what is refused then is saving it.
+    A connection that was edited meanwhile is previewed nevertheless: only saving is refused then.
 
     Raises:
         Transient: ask again. A preview for which nobody waits any longer fails instead, with what was wrong last.
@@ -92,7 +92,7 @@ def compute_preview(services: Services, connection_id: str, preview_id: str, dea
     if current is None or not current.under_way:
         return  # another delivery was faster, and what an administrator has seen stays
     if _exists(services, connection_id):  # nothing would delete what is stored below a deleted one
-        services.preview_lines.put(running, lines)  # first: one that is done is whole
+        services.preview_lines.put(running, lines)  # first: one that is done is complete
         finish(services, running, told)
 
 

@@ -1,4 +1,4 @@
-"""Tell a plan as the lines of a preview, one a user, in the words of its page."""
+"""Turn a plan into the lines of a preview, one per user, in the words of its page."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def provisioned(entry: Entry) -> bool:
 
 @dataclass(slots=True, kw_only=True)
 class Telling:
-    """Tells a plan as lines, and takes it apart meanwhile, so that it and its lines need not be kept both.
+    """Turns a plan into lines, and takes it apart meanwhile, so that plan and lines need not both be kept.
 
-    `unchanged` counts the accounts without a line, `unsettled` those that a worker must fetch before it is known what
-    is to be done for them.
+    `unchanged` counts the accounts without a line, `unsettled` those that a worker must fetch before it is known
+    what is to be done for them.
     """
 
     plan: Plan
@@ -61,18 +61,18 @@ class Telling:
     passed_on: int = 0
 
     def about_adoptions(self) -> Iterator[str]:
-        """Say what an administrator should know of the adoptions; once the lines are told."""
+        """Say what an administrator should know about the adoptions; after the lines."""
         if self.beside:
             yield beside_note(self.beside)
         if self.passed_on:
             yield f"To be confirmed although a recently deleted user had the address: {self.passed_on}"
 
     def listed(self) -> list[Line]:
-        """Tell the lines in the order of the page."""
+        """Yield the lines in the order of the page."""
         return sorted(self._lines(), key=lambda line: (ORDER[line.would], line.email.casefold(), line.user_id))
 
     def _lines(self) -> Iterator[Line]:
-        """Tell each user's action or failure, and each user's timer that runs on."""
+        """Yield each user's action or failure, and each user's timer that runs on."""
         told: set[str] = set()
         for line in self._planned():
             told.add(line.user_id)
@@ -152,7 +152,7 @@ class Telling:
         return _dates(due(self.rules.deprovisioning, noted.timers, self.rules.clock, self.now), noted, self.now)
 
     def _looked_at(self, entry: Entry, planned: PlannedLook) -> Entry | None:
-        """Return the entry as it is after the look; None where that cannot be told, or something is done now."""
+        """Return the entry as it is after the look; None if that is not known, or something is done now."""
         if planned.due is not None:
             return None
         if entry.mark is not None:

@@ -32,19 +32,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class Matched:
-    """What Keeper said: userNames of the accounts to adopt, by SCIM id, and why it refused whose lookup."""
+    """What Keeper said: userNames of the accounts to adopt, by SCIM id, and whose lookup it refused, and why."""
 
     names: Mapping[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
 
 def match(accounts: Accounts, plan: Plan, grounds: AdoptionGrounds, doubtful: Mapping[str, PlannedChange]) -> Matched:
-    """Tell creations from adoptions and refusals.
+    """Distinguish creations from adoptions and refusals.
 
     Few creations are looked up one by one, as the workers of a run do: a node may have many more accounts. Many are
-    matched with one listing, as a run matches them, or one by one as well where Keeper cannot be listed.
+    matched with one listing, as a run matches them, or also one by one if Keeper cannot be listed.
 
-    Looked up besides are those `doubtful` whose failure would not let a run look: an administrator may confirm them.
+    Those `doubtful` whose failure would keep a run from looking are looked up too: an administrator may confirm them.
     """
     matched = Matched()
     waiting = doubtful.keys() - {change.user_id for change in plan.writes if change.action is Action.CREATE}
@@ -68,7 +68,7 @@ def match(accounts: Accounts, plan: Plan, grounds: AdoptionGrounds, doubtful: Ma
 
 
 def _match_listed(accounts: Accounts, plan: Plan, grounds: AdoptionGrounds) -> Mapping[str, str] | None:
-    """Match with one listing of Keeper; None where Keeper cannot be listed: nothing of the plan has changed then."""
+    """Match with one listing of Keeper; None if Keeper cannot be listed: then nothing of the plan has changed."""
     try:
         return match_accounts(plan, accounts.list(), grounds)
     except Throttled:
@@ -79,7 +79,7 @@ def _match_listed(accounts: Accounts, plan: Plan, grounds: AdoptionGrounds) -> M
 
 
 def _leave_doubtful(plan: Plan, waiting: Collection[str]) -> None:
-    """Keep of those who were only looked up for their doubt the doubt that is left, in place of what was planned."""
+    """For those who were looked up only because of their doubt, keep what is left of it, not what was planned."""
     left = {refusal.user_id for refusal in plan.refusals if isinstance(refusal.error, AdoptionInDoubt)} & {*waiting}
     plan.refusals = [each for each in plan.refusals if each.user_id in left or each.user_id not in waiting]
     plan.writes = [

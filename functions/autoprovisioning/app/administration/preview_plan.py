@@ -1,7 +1,7 @@
-"""What a preview foresees: it plans with the planner of a run, so that what it says is what the next run does.
+"""What a preview predicts: it plans with the planner of a run, so that what it says is what the next run does.
 
 Nothing is written: no lease, no mark, no reservation, no hold. The directory and Keeper are only read. What only
-Keeper's answer to a write would tell is not foreseen: an address taken in another node, or no free seats.
+Keeper's answer to a write would show is not predicted: an address taken in another node, or no free seats.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from autoprovisioning.domain.words import BRAKED
 
 
 def forecast(services: Services, preview: Preview, deadline: datetime) -> tuple[Forecast, list[Line]]:
-    """Plan as a run would, and tell the plan as lines."""
+    """Plan as a run would, and return the plan as lines."""
     now = services.clock()
     connection = as_edited(services, preview.connection_id, preview.subject.settings)
     accounts = _opened(services, connection)
@@ -52,7 +52,7 @@ def forecast(services: Services, preview: Preview, deadline: datetime) -> tuple[
     dropped = 0 if survey.whole(connection) else plan.drop_deprovisioning()
     due_now = len(plan.deprovisioning())
     if turned is not None:
-        connection = replace(connection, confirmed=creations(plan))  # by whoever turns it on from this preview
+        connection = replace(connection, confirmed=creations(plan))  # by the person who turns it on from this preview
     held, by_kind = foreseen(services, connection, plan, roster, first=is_first(services, connection))
     telling = Telling(plan=plan, roster=roster, rules=rules, now=now, matched=matched, held=held)
     lines = telling.listed()
@@ -138,7 +138,7 @@ class _Claiming(Planner):
 def _taken(
     services: Services, connection: Connection, neighbours: Sequence[Connection], claimed: Collection[str]
 ) -> Iterator[str]:
-    """Tell how many users of each other connection move to this one; who stays in the other one's scope does not."""
+    """Say how many users of each other connection move to this one; those still in the other one's scope do not."""
     for other in neighbours:
         if other.id == connection.id or not claimed:
             continue

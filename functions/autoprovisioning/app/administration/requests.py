@@ -1,6 +1,6 @@
-"""The machine of all that administrators ask a worker for: ask once, find it while it lasts, tell how it ended.
+"""Everything that administrators ask a worker for: ask once, find it while it lasts, report how it ended.
 
-What a kind of request does is beside it: `ask_for_run`, `preview`, `inquire`.
+What each kind of request does is in the modules beside it: `ask_for_run`, `preview`, `inquire`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def ask(
     *,
     own: bool = False,
 ) -> WorkRequest[S, R]:
-    """Store a request as waiting, and publish it: in this order, so that whoever is told of it finds it.
+    """Store a request as waiting, and publish it: in this order, so that whoever receives it finds it.
 
-    Whoever asks the same again while it waits gets the same one, unless each who asks gets their `own`. An answer that
-    was given is left as it is: what an administrator decides by its id is about what they saw.
+    Asking the same again while it waits returns the same one, unless every asker gets their `own`. An answer once given
+    is left as it is: what an administrator decides by its id is about what they saw.
 
     Raises:
         ProvisioningError: it could not be published, and has failed.
@@ -54,13 +54,13 @@ def ask(
 
 
 def find(services: Services, kind: RequestKind[S, R], connection_id: str, request_id: str) -> WorkRequest[S, R] | None:
-    """Read a request; None where there is none, or it expired: the store may keep it for a day longer."""
+    """Read a request; None if there is none, or it expired: the store may keep it for a day longer."""
     request = services.requests.get(kind, connection_id, request_id)
     return request if request is not None and services.clock() < request.expires else None
 
 
 def existing(services: Services, kind: RequestKind[S, R], connection_id: str, request_id: str) -> WorkRequest[S, R]:
-    """Read a request; raises NotFound where there is none, or it expired."""
+    """Read a request; raises NotFound if there is none, or it expired."""
     request = find(services, kind, connection_id, request_id)
     if request is None:
         raise NotFound(kind.unknown)
@@ -68,7 +68,7 @@ def existing(services: Services, kind: RequestKind[S, R], connection_id: str, re
 
 
 def begin(services: Services, request: WorkRequest[S, R]) -> WorkRequest[S, R]:
-    """Record that a worker is on it."""
+    """Record that a worker is working on it."""
     return _stored(services, request.begun())
 
 

@@ -1,7 +1,7 @@
 """Who gets in: the proxy says who calls, the directory says what they are.
 
-Super administrators may do everything, delegated administrators may look; suspended, archived and all other users get
-nowhere. The directory is asked at every write; for reading its answer is valid for a minute, whatever it was.
+Super administrators may do everything, delegated administrators may look; suspended, archived and all other users have
+no access. The directory is asked at every write; for reading its answer is valid for a minute, whatever it was.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from autoprovisioning.domain.errors import Forbidden
 from autoprovisioning.domain.events import Actor
 
 REMEMBERED_FOR = timedelta(seconds=60)
-REMEMBERED = 1_000  # people who may come in, and as many who may not
+REMEMBERED = 1_000  # people with access, and as many without
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class People(Protocol):
     """Finds a directory user by address."""
 
     def by_address(self, address: str) -> DirectoryUser | None:
-        """Read one user by primary address or alias; None where there is none, or none any more."""
+        """Read one user by primary address or alias; None if there is none (any more)."""
 
 
 def admitted(people: People, caller: Caller) -> Admitted:
@@ -77,7 +77,7 @@ def admitted(people: People, caller: Caller) -> Admitted:
 
 
 class _Lately(Generic[T]):
-    """What the directory said of whom within the last minute; bounded, so that strangers fill no memory."""
+    """What the directory said about callers within the last minute; bounded, so that strangers cannot fill memory."""
 
     def __init__(self) -> None:
         self._known: dict[Caller, tuple[datetime, T]] = {}
@@ -96,9 +96,9 @@ class _Lately(Generic[T]):
 
 
 class Roles:
-    """The roles of administrators, asked anew for every change; for those who look, and may not, kept for a minute.
+    """The roles of administrators, looked up for every change; for reading, and for refusals, kept for a minute.
 
-    Refusals are kept apart: however many people are refused, no administrator has to be asked for again.
+    Refusals are kept apart: however many people are refused, no administrator's role has to be looked up again.
     """
 
     def __init__(self, people: People) -> None:
@@ -108,7 +108,7 @@ class Roles:
 
     def now(self, caller: Caller, now: datetime) -> Admitted:
         """Ask the directory; raises Forbidden for everybody who is not an administrator."""
-        self._admitted.forget(caller)  # whoever lost the role loses what was remembered of it
+        self._admitted.forget(caller)  # a lost role must not be remembered
         self._refused.forget(caller)
         try:
             found = admitted(self._people, caller)
@@ -119,7 +119,7 @@ class Roles:
         return found
 
     def lately(self, caller: Caller, now: datetime) -> Admitted:
-        """Return the role as of at most a minute ago; raises Forbidden, by an answer that is no older."""
+        """Return the role as of at most a minute ago; raises Forbidden, also as of at most a minute ago."""
         known = self._admitted.get(caller, now)
         if known is not None:
             return known

@@ -1,6 +1,6 @@
-"""Take over accounts that nobody provisions: from then on they are deprovisioned as their owners'.
+"""Take over accounts that nobody provisions: from then on they are deprovisioned like their owners'.
 
-Only what the last report offers can be taken over, and whose an account is comes from there, never from the request.
+Only what the last report offers can be taken over; an account's owner comes from there too, never from the request.
 Nothing is written to Keeper: the run that follows plans what is due, with the timers from the directory's own time, and
 passes it through the volume guard.
 """
@@ -33,7 +33,7 @@ def take_over(services: Services, connection_id: str, accounts: Collection[str] 
     Raises:
         NotFound: there is no such connection, or no drift run has listed Keeper yet.
         WrongState: the connection is neither on nor paused.
-        BadInput: naming none, or one that the report does not offer.
+        BadInput: it names none, or one that the report does not offer.
     """
     connection = staying(services, connection_id)
     if connection.state not in SERVING or not connection.begun:
@@ -69,7 +69,7 @@ def _record(services: Services, connection: Connection, rows: Sequence[Unprovisi
     """Put them on the roster, each with its line in the audit; users who got an account meanwhile are left out.
 
     So is an account that is being adopted at this moment: it is claimed first, as by a worker. Without a mark that
-    claim can be lost until the roster has the account, so it is made again then, and who has lost it is put back.
+    claim can be lost until the roster has the account, so it is made again then, and a user who lost it is put back.
     """
     ids = {row.user_id: services.new_id() for row in rows}
 
@@ -98,7 +98,7 @@ def _put(
     ids: Mapping[str, str],
     actor: Actor,
 ) -> dict[str, Entry | None]:
-    """Record the accounts; returns the entries before, of those that were."""
+    """Record the accounts; returns the previous entries of those that were recorded."""
     now = services.clock()
 
     def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, dict[str, Entry | None]]:

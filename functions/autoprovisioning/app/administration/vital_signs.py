@@ -28,7 +28,7 @@ def log_vital_signs(services: Services, reports: Reports, channels: Channels) ->
             _log_signs(connection, health(services, reports, channels, connection))
         except ProvisioningError:
             raise
-        except Exception as error:  # noqa: BLE001 - one connection's records: the others are told of
+        except Exception as error:  # noqa: BLE001 - it concerns one connection: the others are still logged
             unforeseen(error)
     log.info("Vital signs taken", extra={"json_fields": {"vital_signs_taken": len(serving)}})
 
@@ -36,7 +36,7 @@ def log_vital_signs(services: Services, reports: Reports, channels: Channels) ->
 def _log_signs(connection: Connection, seen: Health) -> None:
     log.info("Vital signs", extra={"json_fields": _signs(connection, seen)})
     for concern in seen.concerns:
-        if concern.alert:  # without what the console tells: run notes may name users
+        if concern.alert:  # without the console's text: run notes may name users
             fields = {"alert": concern.alert, "connection": connection.id}
             log.warning("%s: %s", concern.alert, concern.mend, extra={"json_fields": fields})
 

@@ -1,1 +1,1 @@
-"""Notifications of the directory: their channels, and what comes in by them."""
+"""Notifications of the directory: their channels, and what comes in through them."""

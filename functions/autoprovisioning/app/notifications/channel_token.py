@@ -33,4 +33,4 @@ def _mac(key: bytes, channel_id: str, seconds: str) -> str:
 
 
 GRACE = timedelta(minutes=5)  # Google's clock and ours
-PROOF_KEPT = timedelta(days=3)  # longer than any channel lives: a proof without one by then is of a removed one
+PROOF_KEPT = timedelta(days=3)  # longer than any channel lives: a proof still without one belongs to a removed channel

@@ -1,7 +1,7 @@
 """Take in one directory notification: authenticate the channel, then read it, and publish "look again".
 
-Nothing is looked up and nothing decided here; the answer is a success only once the message is published, so that
-Google retries otherwise.
+Nothing is looked up and nothing decided here; the answer is a success only once the message is published: otherwise
+Google retries.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LARGEST_BODY = 16 * 1024  # a notification is some 200 bytes
 class Notification:
     """What the Directory API POSTs to a channel (Admin SDK, push notifications guide).
 
-    `body` reads the body: a stranger could send it for ever, so only that of a live channel is read.
+    `body` reads the body: a stranger could send one for ever, so only that of a live channel is read.
     """
 
     channel_id: str
@@ -49,7 +49,7 @@ def take_in(queue: LookQueue, key: bytes, notification: Notification, now: datet
 
     Raises:
         Forbidden: not one of our channels, or an expired one; nothing is published.
-        BadInput: ours by its token, but malformed, or as `body` raises it; nothing is published.
+        BadInput: ours by its token, but malformed, or raised by `body`; nothing is published.
         Transient: it could not be published.
     """
     if not believes(key, notification.channel_id, notification.token, now):

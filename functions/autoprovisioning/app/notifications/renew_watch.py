@@ -1,8 +1,8 @@
 """Keep a live notification channel: open the next one in time, and stop the old one once the new one is proven.
 
-Google cannot renew a channel and grants less time than asked for when it likes, so everything is scheduled from the
-expiration it returned. Where the API insists on an event, one channel per event is kept. A channel of another address
-or key counts as one that runs out. While no connection serves anybody there is none.
+Google cannot renew a channel, and may grant less time than asked for, so everything is scheduled from the expiration it
+returned. If the API insists on an event, one channel per event is kept. A channel of another address or key counts as
+one that runs out. While no connection serves anybody there is none.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def renew_watch(
     clock: Clock,
     new_id: NewId,
 ) -> Sequence[Channel]:
-    """Bring the channels into step and return the live ones: none where no connection is on or paused.
+    """Bring the channels into step and return the live ones: none if no connection is on or paused.
 
     Raises:
         Transient, Permanent: no channel could be opened; the ones there are kept.
@@ -64,7 +64,7 @@ def renew_watch(
 
 
 def _over(channels: Channels, channel: Channel, now: datetime) -> bool:
-    """Forget a channel that has expired, or a proof of one that is not known."""
+    """Forget a channel that has expired, or a proof of an unknown one."""
     if channel.expires is None or channel.expires > now:
         return False
     channels.remove(channel.id)

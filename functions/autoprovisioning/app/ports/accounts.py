@@ -14,7 +14,7 @@ class Endpoint(Protocol):
     """The SCIM endpoint of one Keeper node, with one access token."""
 
     def probe(self) -> None:
-        """Ask for one user (`/Users?count=1`): raises AuthorizationRefused where the token is not accepted."""
+        """Ask for one user (`/Users?count=1`): raises AuthorizationRefused if the token is not accepted."""
 
     def capabilities(self) -> Capabilities:
         """Return what the server offers: nothing if it does not say."""
@@ -31,7 +31,7 @@ class Accounts(Endpoint, Protocol):
     """
 
     def get(self, scim_id: str) -> Account | None:
-        """Read one account; None is a 404, and raises Permanent where another one is shown."""
+        """Read one account; None is a 404; raises Permanent if another one is shown."""
 
     def find(self, lookups: Sequence[Lookup]) -> Iterator[Found]:
         """Look each user up by externalId, then userNames; results come as they complete, concurrently."""

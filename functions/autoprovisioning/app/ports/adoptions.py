@@ -14,10 +14,10 @@ Pair = tuple[str, str]  # directory id, SCIM id
 
 
 class Adoptions(Protocol):
-    """Which accounts administrators confirmed to be whose: pairs of directory id and SCIM id, never taken back."""
+    """Whose accounts are whose, as administrators confirmed: pairs of directory id and SCIM id, never withdrawn."""
 
     def confirm(self, connection_id: str, pairs: Sequence[Pair], by: str, at: datetime, told: Event) -> None:
-        """Add pairs, each kept once, and what the audit says of them: nothing is confirmed that it does not tell."""
+        """Add pairs, each kept once, and their line in the audit: nothing is confirmed without one."""
 
     def confirmed(self, connection_id: str) -> Confirmed:
         """Return every pair of the connection."""
@@ -30,4 +30,4 @@ class UnprovisionedAccounts(Protocol):
         """Store a report in place of the one before."""
 
     def get(self, connection_id: str) -> Report | None:
-        """Read it; None where Keeper was not listed yet."""
+        """Read it; None if Keeper was not listed yet."""

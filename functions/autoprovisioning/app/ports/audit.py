@@ -10,7 +10,7 @@ from autoprovisioning.domain.events import Event
 
 
 class Audit(Protocol):
-    """The audit of each connection. Most events are written by the commits that they tell of."""
+    """The audit of each connection. Most events are written by the commits that they describe."""
 
     def record(self, connection_id: str, events: Sequence[Event]) -> None:
         """Append events that belong to no other write."""

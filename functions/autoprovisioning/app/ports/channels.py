@@ -20,7 +20,7 @@ class Channel:
     resource_id: str = ""
     opened: datetime | None = None
     proven: bool = False  # its sync message arrived: Google can reach the webhook and knows the token
-    fingerprint: str = ""  # of the key that the token was made with
+    fingerprint: str = ""  # of the key that its token was made with
 
 
 class Channels(Protocol):

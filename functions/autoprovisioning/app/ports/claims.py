@@ -15,10 +15,10 @@ class Claim:
 
 
 class Claims(Protocol):
-    """Who adopts which account: one claim an account is in force."""
+    """Who adopts which account: only one claim on an account is valid."""
 
     def claim(self, connection_id: str, scim_id: str, claim: Claim, instead_of: Claim | None = None) -> Claim:
-        """Claim an account for adoption and return the claim in force: another's, where they came first.
+        """Claim an account for adoption and return the valid claim: another user's if they came first.
 
-        The user's own earlier claim is replaced, and so is `instead_of`, provided that it is in force still.
+        The user's own earlier claim is replaced, and so is `instead_of`, provided that it is still valid.
         """

@@ -11,17 +11,17 @@ from autoprovisioning.domain.events import Event
 T = TypeVar("T")
 
 
-Telling = Callable[[T, T], Event]  # what the audit says of a change, from before and after
+Telling = Callable[[T, T], Event]  # what the audit says about a change, from before and after
 
 
 class DeletedConnections(Protocol):
-    """Connections that are no more."""
+    """Connections that no longer exist."""
 
     def deleted(self) -> Sequence[Deleted]:
         """Return the connections whose configuration was deleted, latest first: their audit is still there."""
 
     def purge(self, connection_id: str) -> None:
-        """Forget everything of a connection but its events, its usage and its tombstone."""
+        """Forget everything about a connection but its events, its usage and its tombstone."""
 
 
 class Connections(DeletedConnections, Protocol):
@@ -34,7 +34,7 @@ class Connections(DeletedConnections, Protocol):
         """Read one connection."""
 
     def create(self, connection: Connection, event: Event | None = None) -> None:
-        """Store a new one, and the event with it; raises Stale where the id was ever used."""
+        """Store a new one, and the event with it; raises Stale if the id was ever used."""
 
     def change(
         self,

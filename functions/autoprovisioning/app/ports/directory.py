@@ -14,7 +14,7 @@ class DirectoryUsers(Protocol):
     """The users of the directory."""
 
     def user(self, user_id: str) -> DirectoryUser | None:
-        """Read one user by id; None is "no such user", or none any more, which alone proves nothing.
+        """Read one user by id; None is "no such user (any more)", which alone proves nothing.
 
         A user whom the directory does not show, or not intelligibly, has presence UNKNOWN.
         """
@@ -22,7 +22,7 @@ class DirectoryUsers(Protocol):
     def users(self, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
         """List every user of the customer, a page at a time; `fields` are the profile fields the mappings read.
 
-        Raises Incomplete when a page cannot be read. A user of whom an item does not tell has presence UNKNOWN.
+        Raises Incomplete when a page cannot be read. A user about whom an item says too little has presence UNKNOWN.
         """
 
     def deleted_users(self) -> Iterator[Sequence[DirectoryUser]]:
@@ -44,7 +44,7 @@ class DirectoryScopes(Protocol):
     def is_member(self, group_id: str, user_id: str) -> bool | None:
         """Ask about one user and one group, nested membership included; None is not known; may raise Incomplete.
 
-        False alone never counts as leaving. A derived listing that lacks the user is no answer about this one alone.
+        False alone never counts as leaving. A derived listing that lacks the user is not an answer about this user.
         """
 
     def org_units(self) -> Sequence[OrgUnit]:
@@ -52,7 +52,7 @@ class DirectoryScopes(Protocol):
 
 
 class DirectorySearch(Protocol):
-    """What administrators look for by the first letters."""
+    """What administrators search for by the first letters."""
 
     def search_users(self, text: str) -> Sequence[DirectoryUser]:
         """Find at most 20 users whose name or address begins with the text, or whose id it is."""
@@ -62,7 +62,7 @@ class DirectorySearch(Protocol):
 
 
 class DirectoryWatch(Protocol):
-    """The notification channels that the directory tells changes on."""
+    """The notification channels on which the directory reports changes."""
 
     def watch(self, channel: Channel, event: str) -> Channel:
         """Open a notification channel (`event` empty: every event); returns it as Google granted it."""
@@ -75,5 +75,5 @@ class Directory(DirectoryUsers, DirectoryScopes, DirectorySearch, DirectoryWatch
     """The Workspace directory, read only.
 
     Raises Transient (after bounded retries of 403 usageLimits, 429, 5xx and timeouts), ConfigurationRefused, and
-    BadInput where it refuses what is searched for.
+    BadInput if it refuses what is searched for.
     """

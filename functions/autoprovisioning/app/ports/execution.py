@@ -1,4 +1,4 @@
-"""The clock, new ids, counted requests, and work beside the caller's."""
+"""The clock, new ids, counted requests, and work parallel to the caller's."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Meter(Protocol):
 
 
 class Executor(Protocol):
-    """Work beside the caller's: use cases start no thread and sleep for no time themselves."""
+    """Work parallel to the caller's: use cases neither start threads nor sleep themselves."""
 
     def each(self, work: Callable[[T], R], items: Sequence[T], at_once: int) -> Iterator[R]:
-        """Do the work for every item, `at_once` of them at the same time at most; results come in the items' order.
+        """Do the work for every item, at most `at_once` of them at the same time; results come in the items' order.
 
         An error is raised in place of its item, once all work in progress has ended; no more is begun.
         """

@@ -19,7 +19,7 @@ class Holds(Protocol):
         """Return the held plans that wait, are approved, or keep somebody by rejection, newest first, with members."""
 
     def put(self, connection_id: str, hold: Hold, raised: Event | None = None) -> None:
-        """Store a held plan, and the event that tells of it."""
+        """Store a held plan, and the event that reports it."""
 
     def change(
         self,

@@ -1,4 +1,4 @@
-"""Leases: who may do what only one may do at a time."""
+"""Leases, for work that only one process may do at a time."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ class Leases(Protocol):
         """Take or prolong a lease and return its fence (it grows with each holder), or None while another holds it."""
 
     def release(self, name: str, holder: str) -> None:
-        """Give a lease back early."""
+        """Release a lease early."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from autoprovisioning.domain.runs import Batch, Look, RunKind
 
-if TYPE_CHECKING:  # the webhook, which starts cold, needs none of it
+if TYPE_CHECKING:  # the webhook's cold start needs none of it
     from autoprovisioning.domain.requests import AnyRequest
 
 

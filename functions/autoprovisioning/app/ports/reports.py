@@ -1,4 +1,4 @@
-"""What the console reads of what happened.
+"""What the console reads about what happened.
 
 No method reads the whole roster: every answer comes from small documents that the workers keep.
 """
@@ -96,7 +96,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldPlan:
-    """A held plan in a list: the users it affects are counted, by action and by what became of each, not named."""
+    """A held plan in a list: the affected users are counted, by action and by what became of each, not named."""
 
     digest: str
     state: HoldState
@@ -154,7 +154,7 @@ class PlanReports(Protocol):
         """Return the plans that are being carried out by approval, or keep somebody by rejection."""
 
     def holds(self, connection_id: str, cursor: str, limit: int) -> Page[HeldPlan]:
-        """Return a page of the plans but those that ended undecided; raises BadInput("cursor")."""
+        """Return a page of the plans except those that ended undecided; raises BadInput("cursor")."""
 
 
 class HistoryReports(Protocol):
@@ -168,4 +168,4 @@ class HistoryReports(Protocol):
 
 
 class Reports(EventReports, UserReports, UsageReports, PlanReports, HistoryReports, Protocol):
-    """What happened on a connection: everything that pages and API tell without reading a roster."""
+    """What happened on a connection: everything that pages and API show without reading a roster."""

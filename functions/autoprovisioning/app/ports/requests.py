@@ -13,10 +13,10 @@ class Requests(Protocol):
     """Requests of all kinds. Whoever stores them deletes one some time after it expired."""
 
     def open(self, request: WorkRequest[S, R]) -> WorkRequest[S, R]:
-        """Store a request, and return it; one with its id that stands is returned instead, and left alone."""
+        """Store a request, and return it; if one with its id still stands, that is returned instead, and left alone."""
 
     def put(self, request: WorkRequest[S, R]) -> None:
-        """Store how far a request is, whole; an answer stays, but for another answer."""
+        """Store how far a request is, all of it; an answer is only replaced by another answer."""
 
     def get(self, kind: RequestKind[S, R], connection_id: str, request_id: str) -> WorkRequest[S, R] | None:
         """Read one of this kind; it may have expired."""

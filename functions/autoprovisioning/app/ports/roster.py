@@ -60,13 +60,13 @@ class Roster(RosterReader, Protocol):
     """
 
     def begin(self, connection: Connection, expected: Collection[str]) -> Connection:
-        """Lay a roster out for these users and those who join later, unless it was begun; return the connection then.
+        """Lay a roster out for these users and later ones, unless it was begun; returns the connection as it is then.
 
-        A connection that is gone meanwhile is returned as if it were there: nothing that is written for it stays.
+        A connection that is gone meanwhile is returned as if it existed: nothing that is written for it stays.
         """
 
     def as_stored(self, connection: Connection, user_ids: Iterable[str]) -> list[str]:
-        """Return the users in an order that keeps those together whose entries are written together."""
+        """Return the users in an order that keeps together those whose entries are written together."""
 
     def commit(
         self,
@@ -89,5 +89,5 @@ class Roster(RosterReader, Protocol):
         """Commit for many users who need not be written all or nothing: one commit may not hold them all.
 
         `edit` is called for each part with its users, each of whom is in exactly one, and their entries; the results
-        are those of the parts. An error leaves the parts before it written.
+        are those of the parts. After an error the parts before it stay written.
         """

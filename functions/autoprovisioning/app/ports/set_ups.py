@@ -8,13 +8,13 @@ from typing import Protocol
 
 
 class SetUps(Protocol):
-    """The set-ups that were begun and whose end was not noted: what an interrupted one left behind is cleaned up."""
+    """The set-ups that were begun and whose end was not noted: what is left of an interrupted one can be cleaned up."""
 
     def begin(self, connection_id: str, now: datetime) -> None:
-        """Note that a token is about to be stored for a connection that is not there yet."""
+        """Note that a token is about to be stored for a connection that does not exist yet."""
 
     def begun(self) -> Mapping[str, datetime]:
-        """Return them by connection id, with their beginning."""
+        """Return them by connection id, with the time they began."""
 
     def end(self, connection_id: str) -> None:
         """Note that a set-up ended, with a connection or without any token."""

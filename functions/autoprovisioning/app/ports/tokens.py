@@ -11,7 +11,7 @@ class Tokens(Protocol):
     """Keeper access tokens in Secret Manager; versions are always addressed by number."""
 
     def read(self, connection_id: str, version: str) -> str:
-        """Return a token; raises ConfigurationRefused where the version is disabled, destroyed or missing."""
+        """Return a token; raises ConfigurationRefused if the version is disabled, destroyed or missing."""
 
     def add(self, connection_id: str, token: str) -> str:
         """Store a token (crc32c checked), read it back by number, and return that number."""

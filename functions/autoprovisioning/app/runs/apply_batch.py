@@ -43,7 +43,7 @@ FLUSH_AFTER = 100  # outcomes
 FLUSH_EVERY = timedelta(seconds=2)
 LOOKS_AT_ONCE = 8
 OUTAGE_PAUSE = 30.0  # seconds, at least, before a batch that met an outage comes again
-FEW = 5  # failures of one batch that may each be about its user: so many are looked into one by one
+FEW = 5  # failures of one batch that may each be about one user: up to so many are examined one by one
 SEATS = "The number of licensed Keeper seats was exceeded earlier in this run. Buy seats, or free some."
 
 
@@ -52,15 +52,15 @@ class _Left:
     """What a batch leaves for later."""
 
     rest: list[PlannedChange] = field(default_factory=list)  # the deadline came first: published as another batch
-    looks: list[Look] = field(default_factory=list)  # overtaken, or not told yet what is wrong: look at the user again
-    unsettled: set[str] = field(default_factory=set)  # who of these was planned, and is no further
-    held: int = 0  # of which an administrator took the approval back
-    postponed: Transient | None = None  # Keeper or Firestore failed: this message is to be delivered again
-    stops: bool = False  # ... and nothing more of it is to be sent now
+    looks: list[Look] = field(default_factory=list)  # overtaken, or not yet clear what is wrong: look at the user again
+    unsettled: set[str] = field(default_factory=set)  # those of them whose change was planned and is not settled
+    held: int = 0  # whose approval an administrator withdrew
+    postponed: Transient | None = None  # Keeper or Firestore failed: this message must be redelivered
+    stops: bool = False  # ... and no more of it may be sent now
 
 
 class _Recorder:
-    """Records outcomes beside the sending, one commit at a time."""
+    """Records outcomes while sending goes on, one commit at a time."""
 
     def __init__(self, executor: Executor, flush: Callable[[Sequence[Outcome]], None]) -> None:
         self._executor = executor
@@ -85,7 +85,7 @@ class _Recorder:
 
 
 def apply_batch(services: Services, batch: Batch, message_id: str, published: datetime, deadline: datetime) -> None:
-    """Apply a batch. One whose run is closed or taken over is dropped: the run after it has its work.
+    """Apply a batch. One whose run is closed or taken over is dropped: the next run does its work.
 
     Raises:
         Transient: deliver the batch again; what was recorded is not repeated.
@@ -110,7 +110,7 @@ class _Application:
         try:
             self._run()
         finally:
-            self._publish_looks()  # who asked for them was acknowledged long ago
+            self._publish_looks()  # their requests were acknowledged long ago
 
     def _run(self) -> None:
         changes = list(self._batch.changes)
@@ -125,7 +125,7 @@ class _Application:
             self._chunk(connection, run, changes[start : start + CHUNK])
             if self._left.stops:
                 self._flag_pending(connection)
-                self._redeliver()  # anything else is about one account, and must not keep the others back
+                self._redeliver()  # anything else concerns one account, and must not hold up the others
         looks = self._looks()
         self._redeliver()
         self._finish(looks)
@@ -141,7 +141,7 @@ class _Application:
             self._left.looks = []
 
     def _open(self) -> tuple[Connection, Run] | None:
-        """Read the connection's and the run's state; None where this batch has nothing to do any more."""
+        """Read the connection's and the run's state; None if this batch has nothing left to do."""
         connection = self._services.connections.get(self._batch.connection_id)
         run = self._services.runs.get(self._batch.connection_id, self._batch.run_id)
         if connection is None or run is None or run.state is not RunState.PLANNED or run.fence != self._batch.fence:
@@ -159,7 +159,7 @@ class _Application:
         return connection, run
 
     def _flag_pending(self, connection: Connection) -> None:
-        """The connection waits, for a new token or for Keeper: say so at every user of this batch."""
+        """The connection waits, for a new token or for Keeper: record that for every user of this batch."""
         planned = {change.user_id: change for change in self._batch.changes}
 
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
@@ -180,7 +180,7 @@ class _Application:
         )
         changes = self._mark(marked, [change for change in planned if change.user_id not in back])
         try:
-            if self._open() is None:  # turned off, edited or deleted since: whoever did that saw none of our marks
+            if self._open() is None:  # turned off, edited or deleted since, by somebody who could not see our marks
                 marked.unmark(changes)
                 return
             self._carry_out(connection, run, marked, changes)
@@ -259,7 +259,7 @@ class _Application:
         """Keep what was not done: for a continuation (the deadline came), a look (one user) or a redelivery (all)."""
         error = outcome.error
         if error is None and outcome.change.leaves is Status.SUSPENDED:
-            self._left.looks.append(self._look(outcome.change.user_id))  # which lets them in
+            self._left.looks.append(self._look(outcome.change.user_id))  # which gives them access
         elif isinstance(error, NotSent) and self._services.clock() >= self._deadline:
             self._left.rest += [change for change in self._batch.changes if change.user_id == outcome.change.user_id]
         elif isinstance(error, Throttled):
@@ -272,9 +272,9 @@ class _Application:
             self._left.postponed = self._left.postponed or error
 
     def _looks(self) -> list[Look]:
-        """Converge the users whose access changes; returns those that the deadline left.
+        """Converge the users whose access changes; returns those left over at the deadline.
 
-        Whatever happens to one of them, the others are done: the one is looked at by a separate message.
+        Whatever happens to one of them, the others are done: that one gets a look by a separate message.
         """
         looks = list(self._batch.looks)
         opened = self._open() if looks else None
@@ -290,7 +290,7 @@ class _Application:
             elif isinstance(error, Throttled):
                 self._left.postponed = error
             else:
-                self._left.looks.append(replace(look, retry_failures=False))  # it was tried
+                self._left.looks.append(replace(look, retry_failures=False))  # it was attempted
                 self._left.unsettled.add(look.user_id)
                 outages += [error] if fails_for_everybody(error) else []
         add_notes(self._services, opened[1], [f"{OUTAGE}{error}" for error in outages[:1]], instead_of=OUTAGE)
@@ -312,7 +312,7 @@ class _Application:
         except ProvisioningError as error:
             log.warning("A look failed, and is retried as a separate message: %s", error)
             return look, error
-        except Exception as error:  # noqa: BLE001 - one user's: the others of this batch go on
+        except Exception as error:  # noqa: BLE001 - it concerns one user: the others of this batch go on
             return look, unforeseen(error)
         return look, None
 
@@ -358,7 +358,7 @@ def _wanted(change_id: str, planned: PlannedChange) -> Wanted:
 
 
 def _already_done(entry: Entry | None, change: PlannedChange) -> bool:
-    """Say whether an earlier delivery of this batch did it: nobody needs to look again then."""
+    """Say whether an earlier delivery of this batch did it: then no further look is needed."""
     return (
         entry is not None
         and entry.mark is None
@@ -369,7 +369,7 @@ def _already_done(entry: Entry | None, change: PlannedChange) -> bool:
 
 
 def _stands_open(entry: Entry | None) -> bool:
-    """Say whether the decision that overtook this one is not settled either."""
+    """Say whether the decision that overtook this one is still unsettled, too."""
     if entry is None:
         return False
     return entry.mark is not None or entry.pending or (entry.failure is not None and entry.failure.trying)

@@ -1,4 +1,4 @@
-"""Brake a plan: pass what it takes, gives and wipes through the guard, and take out of it what is held."""
+"""Brake a plan: pass what it takes, gives and wipes through the guard, and remove from it what is held."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _wanted(
 
 
 def _members(wanted: Mapping[Kind, Sequence[Wanted]]) -> frozenset[Member]:
-    """Return all that is planned; of schema 1, which says less, too."""
+    """Return everything that is planned, also as members of schema 1, which say less."""
     named = {each.member for several in wanted.values() for each in several}
     return frozenset(named | {Member(resource=member.resource, action=member.action) for member in named})
 
@@ -75,7 +75,7 @@ def brake(
     whole: bool,
     first: bool,
 ) -> tuple[Counter[Kind], list[str]]:
-    """Take out of the plan what is held; return how much that is, by kind, and what the run's record says of it.
+    """Remove from the plan what is held; return how much that is, by kind, and the notes for the run's record.
 
     `first` is a connection's first run.
     """
@@ -101,14 +101,14 @@ def brake(
 
 
 def _confirmed(connection: Connection) -> int | None:
-    """Return how many accounts a first run may create; None where nobody saw a number, and it is limited like any."""
+    """Return how many accounts a first run may create; None if nobody saw a number: it is limited like any."""
     return None if connection.confirmed is None else max(connection.confirmed, GIVEN_AT_LEAST)
 
 
 def _keep_timers(
     services: Services, connection: Connection, plan: Plan, roster: Mapping[str, Entry], held: Iterable[Wanted]
 ) -> None:
-    """Record the timers of held users, unless the plan's notes did, and that they wait for nothing else."""
+    """Record the timers of held users, unless the plan's notes did, and that they no longer wait for anything else."""
     kept: dict[str, tuple[int, Entry]] = {}
     for member in {each.member for each in held}:
         read, look = roster.get(member.resource), plan.looks.get(member.resource)

@@ -14,12 +14,12 @@ log = logging.getLogger(__name__)
 
 NOTE_LIMIT = 500  # characters
 MOST_NOTES = 50
-OUTAGE = "Keeper fails for everybody: "  # how the note begins that says so, which Health looks for
+OUTAGE = "Keeper fails for everybody: "  # how the note for this begins; Health looks for it
 EDITED = "The connection has been changed: what was planned for its old settings is left to the next run."
 
 
 def close_if_finished(services: Services, run: Run) -> Run:
-    """Close the run if every batch, continuations included, is recorded; return it as it stands."""
+    """Close the run if every batch, continuations included, is recorded; return it as it then is."""
     if run.state is not RunState.PLANNED or not run.finished_all():
         return run
     now = services.clock()
@@ -43,18 +43,18 @@ def close_if_finished(services: Services, run: Run) -> Run:
 
 
 def beside_note(count: int) -> str:
-    """Say how many new accounts stand beside one that was left alone."""
+    """Say how many users got a new account beside one that was left alone."""
     return f"New accounts, where Keeper has an account under an alias of the user, too, which is left alone: {count}"
 
 
 def unsettled_note(run: Run) -> str:
-    """Say how much of what a run planned is not settled, and what becomes of that."""
+    """Say how much of what a run planned is unsettled, and what becomes of it."""
     planned = sum(run.planned.values())
     return f"Ended with {run.unsettled} of {planned} planned changes unsettled: each is retried automatically"
 
 
 def close_unfinished(services: Services, run: Run, note: str = "") -> None:
-    """Close a run whose work is left to the next one: its batches that are still out will be dropped."""
+    """Close a run whose work is left to the next one: its outstanding batches will be dropped."""
     now = services.clock()
 
     def edit(current: Run) -> Run | None:
@@ -69,7 +69,7 @@ def close_unfinished(services: Services, run: Run, note: str = "") -> None:
 
 
 def add_notes(services: Services, run: Run, notes: Iterable[str], instead_of: str = "") -> None:
-    """Add notes to a run's record, each once; those that begin with `instead_of` make room for them."""
+    """Add notes to a run's record, each once; they replace those that begin with `instead_of`."""
     added = tuple(note[:NOTE_LIMIT] for note in notes)
 
     def edit(current: Run) -> Run | None:
@@ -82,7 +82,7 @@ def add_notes(services: Services, run: Run, notes: Iterable[str], instead_of: st
 
 
 def tell(run: Run) -> None:
-    """Log how a run ended, one line each: what the monitoring counts runs and their length by."""
+    """Log how a run ended, in one line: monitoring counts runs and their length from it."""
     assert run.finished is not None  # noqa: S101 - closed by the caller
     fields = {
         "run_outcome": run.state.value,

@@ -25,7 +25,7 @@ Notes = Mapping[str, tuple[Entry | None, Entry | None]]
 
 
 def write_notes(services: Services, connection: Connection, plan: Plan) -> None:
-    """Record what was noticed and needs no call to Keeper; an entry that changed since it was read is left alone."""
+    """Record observations that need no call to Keeper; an entry that changed since it was read is left alone."""
     for chunk in _chunks(services.roster.as_stored(connection, plan.notes), NOTES_A_COMMIT):
 
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
@@ -73,8 +73,8 @@ def write_refusals(services: Services, connection: Connection, run: Run, refusal
 def keep_timers(services: Services, connection: Connection, held: Mapping[str, tuple[int, Entry]]) -> None:
     """Record the timers of held users: a decision names when its trigger began, so that must not move.
 
-    Nor do held users wait for anything else, such as a new token. `held` has the version that each entry was left at,
-    and the entry as planned; one that changed since is left alone.
+    Held users also stop waiting for anything else, like a new token. `held` has the version that each entry was left
+    at, and the entry as planned; one that changed since is left alone.
     """
     for chunk in _chunks(services.roster.as_stored(connection, held), NOTES_A_COMMIT):
 
@@ -92,7 +92,7 @@ def keep_timers(services: Services, connection: Connection, held: Mapping[str, t
 def batches(
     services: Services, connection: Connection, run: Run, writes: Sequence[PlannedChange], looks: Sequence[Look]
 ) -> list[Batch]:
-    """Cut writes (those together whose entries are stored together) and looks into batches, numbered from 1."""
+    """Cut writes (grouped as their entries are stored) and looks into batches, numbered from 1."""
     stored = services.roster.as_stored(connection, [change.user_id for change in writes])
     place = {user_id: number for number, user_id in enumerate(stored)}
     ordered = sorted(writes, key=lambda change: place[change.user_id])

@@ -1,7 +1,7 @@
-"""Drift: compare Keeper's own listing with the roster, and read of the directory only the users who differ.
+"""Drift: compare Keeper's own listing with the roster, and read only the users who differ from the directory.
 
-What an account has is compared with what we wrote last, so nobody is read to whom nothing happened in Keeper. Where
-many differ, or the directory does not show one of them alone, everybody is listed instead, as in a full run.
+What an account has is compared with what we wrote last, so users are not read if nothing happened to them in Keeper. If
+many differ, or the directory does not show one of them individually, everybody is listed instead, as in a full run.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ log = logging.getLogger(__name__)
 Notes = dict[str, tuple[Entry | None, Entry | None]]  # as read, as it should be
 
 SEARCHED_ANEW = timedelta(days=1)  # whose accounts they are may have changed in the directory
-ONE_BY_ONE = 100  # more users than this, and one listing of the directory replaces a reading of each
+ONE_BY_ONE = 100  # with more users than this, one listing of the directory replaces individual reads
 EVENTS_A_READ = 500  # whose attributes are kept in memory at once
 HANDFUL = 5  # accounts that somebody changes by hand within an hour
 
 
 def judge_differing(services: Services, connections: Sequence[Connection], sides: Sequence[Side]) -> Survey | None:
-    """Let each side's planner judge the users whose account is not as we left it, each read alone.
+    """Let each side's planner judge the users whose account is not as we left it, each read individually.
 
-    None: everybody has to be listed. Then nobody was judged.
+    None: everybody must be listed, and nobody was judged.
     """
     searching = [_begin_search(services, side) for side in sides]
     if any(searching):
@@ -71,9 +71,9 @@ def judge_differing(services: Services, connections: Sequence[Connection], sides
 
 
 def _begin_search(services: Services, side: Side) -> bool:
-    """Begin to look for the owners of accounts that nobody provisions, unless the last report has the same accounts.
+    """Start to look for the owners of accounts that nobody provisions, unless the last report has the same accounts.
 
-    True: that takes a listing of the directory.
+    True: this needs a listing of the directory.
     """
     if side.planner is None or side.found is None:
         return False
@@ -87,9 +87,9 @@ def _begin_search(services: Services, side: Side) -> bool:
 
 
 def report_unprovisioned(services: Services, side: Side, survey: Survey) -> None:
-    """Keep what was found of the accounts that nobody provisions, and note how many there are."""
+    """Store what was found about the accounts that nobody provisions, and note how many there are."""
     search = side.planner.search if side.planner is not None else None
-    told = survey.whole(side.connection) and survey.deleted_addresses is not None  # of every user there is
+    told = survey.whole(side.connection) and survey.deleted_addresses is not None  # covers every user
     if search is not None and (told or not search.accounts):
         services.unprovisioned.put(side.connection.id, search.report(services.clock()))
     if side.found is None:
@@ -102,7 +102,7 @@ def report_unprovisioned(services: Services, side: Side, survey: Survey) -> None
 
 
 def _differing(services: Services, side: Side, listing: Listing, notes: Notes) -> Iterator[str]:
-    """Yield whose account is not as we left it; what is only Keeper's spelling of what we wrote goes to the notes."""
+    """Yield users whose account is not as we left it; if Keeper only spells a value differently, that is noted."""
     targets = {row.target for row in side.connection.settings.mapping.rows} & listing.told
     doubtful: list[Entry] = []
     now = services.clock()

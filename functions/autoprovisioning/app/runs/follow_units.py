@@ -13,9 +13,9 @@ from autoprovisioning.domain.words import described, missing_unit
 
 
 def follow_units(services: Services, connection: Connection, listed: Sequence[OrgUnit] | None) -> None:
-    """Store what a run found of the chosen organizational units: paths, ids that were not kept yet, which are gone.
+    """Store what a run found about the chosen organizational units: paths, ids that were missing, which are gone.
 
-    The edition stays: what was planned stands. None, where the units could not be listed, stores nothing.
+    The edition stays the same, so the plan stays valid. None (the units could not be listed) stores nothing.
     """
     if listed is None:
         return

@@ -1,4 +1,4 @@
-"""Held plans: runs raise, keep and end them, and everybody asks what stands decided."""
+"""Held plans: runs raise, keep and end them; everything else asks here what has been decided."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LOCKED_BY_OTHERS = "of accounts that somebody else seems to have locked in Keepe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A change that a plan asks for; `unproven` says of what there is no proof, so that it is held in any number."""
+    """A change that a plan asks for; `unproven` says what lacks proof: such changes are held however few they are."""
 
     member: Member
     entry: Entry | None
@@ -46,7 +46,7 @@ class _Sifted:
     """Planned changes of one kind, sorted by what an administrator decided about them."""
 
     approved: list[Wanted]
-    kept: list[Wanted]  # rejected, to be decided anew, or part of a plan that this one does not see the whole of
+    kept: list[Wanted]  # rejected, to be decided again, or part of a plan that this one does not see all of
     unproven: list[Wanted]
     fresh: list[Wanted]
 
@@ -153,7 +153,7 @@ def _alert(connection: Connection, hold: Hold, held: int) -> None:
 
 
 def _released(hold: Hold, now: datetime) -> Hold | None:
-    """End what waits of a plan; what somebody has decided in this very moment stands."""
+    """End what still waits in a plan; a decision made at this very moment stands."""
     moved = hold.moved(lambda _, verdict: Standing.RELEASED if verdict.standing is Standing.WAITING else None, now)
     return moved if moved is not hold else None
 
@@ -185,10 +185,10 @@ def settle_holds(
     *,
     whole: bool = True,
 ) -> list[Hold]:
-    """Strike members of held plans that are done, no longer due or too old, and record the plans that this ends.
+    """Remove members of held plans that are done, no longer due or too old, and record the plans that this ends.
 
-    `due` is what a run plans, before any brake, and `entries` the roster then. Without them, when a run closes, the
-    entries that approvals name are read. Returns the plans as they stand then.
+    `due` is what a run plans, before any brake, and `entries` the roster at that time. Without them, when a run
+    closes, the entries that approvals name are read. Returns the plans as they are afterwards.
     """
     now, kept = services.clock(), []
     for hold in services.holds.standing(connection.id):

@@ -1,4 +1,4 @@
-"""A lease that is prolonged while its holder works, so that a holder that died blocks nobody for long."""
+"""A lease that is prolonged while its holder works, so that a dead holder blocks nobody for long."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 def leased(services: Services, name: str, length: timedelta, until: datetime) -> Iterator[int | None]:
     """Hold a lease for the block, prolonged at every third of its length but never past `until`.
 
-    Yields its fence, or None where another holder is at work.
+    Yields its fence, or None if another holder has it.
     """
     holder = services.new_id()
     fence = services.leases.take(name, holder, services.clock(), length)

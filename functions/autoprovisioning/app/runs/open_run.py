@@ -23,7 +23,7 @@ from autoprovisioning.domain.runs import Run, RunKind, RunState
 
 log = logging.getLogger(__name__)
 
-UNLISTED = (Transient, Permanent, AuthorizationRefused)  # what a listing of Keeper ends with where it cannot be had
+UNLISTED = (Transient, Permanent, AuthorizationRefused)  # how a listing of Keeper fails
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Side:
     roster: dict[str, Entry] = field(default_factory=dict)
     found: dict[str, Account] | None = None
     listed: bool = True  # False: a drift run whose listing of Keeper broke off
-    notes: list[str] = field(default_factory=list)  # what the run's record is to say of Keeper
+    notes: list[str] = field(default_factory=list)  # what the run's record will say about Keeper
     planner: Planner | None = None
 
     def meets_known(self) -> bool:
@@ -48,13 +48,13 @@ class Side:
 def earlier_run(services: Services, connection: Connection) -> Run | None:
     """Settle what an earlier run left: return one that is still being applied, close the others.
 
-    So is one that was planned for other settings: its batches are dropped.
+    One that was planned for other settings is closed too: its batches are dropped.
     """
     for run in services.runs.open(connection.id):
         closed = close_if_finished(services, run)
         if closed.state is not RunState.PLANNED:
             if closed.state is RunState.OBSERVING:
-                close_unfinished(services, closed)  # its planner is gone: we hold the lease now
+                close_unfinished(services, closed)  # its planner is gone, since we hold the lease
             continue
         if closed.edition != connection.edition:
             close_unfinished(services, closed, EDITED)
@@ -83,7 +83,7 @@ def open_side(services: Services, connection: Connection, kind: RunKind, fence: 
     side = Side(connection=connection, run=run, keeper=Keeper(services, connection))
     try:
         side.keeper.prove()
-        side.roster = services.roster.load(connection)  # before Keeper: what is decided meanwhile must be newer
+        side.roster = services.roster.load(connection)  # before Keeper: decisions made meanwhile must be newer
         if kind is RunKind.DRIFT:
             _list(side)
     except ProvisioningError as error:
@@ -94,7 +94,7 @@ def open_side(services: Services, connection: Connection, kind: RunKind, fence: 
 
 
 def _list(side: Side) -> None:
-    """List Keeper for a drift run; where that fails it is a full run, which needs no listing.
+    """List Keeper for a drift run; if that fails it becomes a full run, which needs no listing.
 
     Raises:
         Throttled: Keeper asks for a wait.
@@ -106,7 +106,7 @@ def _list(side: Side) -> None:
         raise
     except UNLISTED as error:
         log.warning("Keeper could not be listed: %s", type(error).__name__)
-        side.listed = not isinstance(error, Transient)  # one that is refused for good is done without
+        side.listed = not isinstance(error, Transient)  # if listing is refused for good, the run does without
         side.notes.append(f"Keeper could not be listed, so changes made there are not looked for: {error}")
 
 

@@ -1,4 +1,4 @@
-"""Let planners judge everybody: what a run and a preview share from reading the directory to matching accounts."""
+"""Let planners judge everybody: what runs and previews share, from reading the directory to matching accounts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autoprovisioning.domain.plan import Plan, Planner
 from autoprovisioning.domain.scope import Scope
 from autoprovisioning.domain.words import missing_unit
 
-LOOKUPS_ONE_BY_ONE = 20  # more creations than this, and one listing of Keeper replaces a lookup each
+LOOKUPS_ONE_BY_ONE = 20  # with more creations than this, one listing of Keeper replaces the lookups
 
 Planners = Mapping[str, Planner]  # by connection id
 Rosters = Mapping[str, Mapping[str, Entry]]  # as read, by connection id
@@ -32,13 +32,13 @@ def judge_everybody(
 ) -> Survey:
     """Read the directory once and let the planners judge everybody, each for its connection.
 
-    `connections` are all that a user may belong to, in their order; `rosters` are those at hand, the others are read.
+    `connections` are all that a user may belong to, in their order; rosters that are not in `rosters` are read.
 
     Raises:
         Transient: the directory could not be read.
     """
     planned = [connection for connection in connections if connection.id in planners]
-    rosters = _all_rosters(services, connections, rosters)  # before the directory, like those at hand
+    rosters = _all_rosters(services, connections, rosters)  # before the directory, like those given
     serving = [connection for connection in connections if connection.state in SERVING]
     held = {each.id: kept_out(services, each) for each in serving} if len(serving) > 1 else {}
     survey = begin(services.directory, connections)
@@ -53,7 +53,7 @@ def judge_everybody(
 
 
 def _all_rosters(services: Services, connections: Sequence[Connection], rosters: Rosters) -> Rosters:
-    """Return the roster of each connection that serves; one that serves alone has no neighbour."""
+    """Return the roster of each connection that serves; none are needed if only one serves."""
     serving = [connection for connection in connections if connection.state in SERVING]
     if len(serving) < 2:
         return rosters
@@ -76,7 +76,7 @@ def _judge(
     survey.overlaps += bool(placement.overlaps)
 
     def left() -> tuple[str, ...]:
-        """Return every connection whose scope the user is not in, as complete listings prove."""
+        """Return every connection whose scope does not hold the user, as complete listings prove."""
         return tuple(each.id for each in connections if survey.in_scope(each, user) is False)
 
     for connection_id, planner in planners.items():
@@ -100,7 +100,7 @@ def empty_listings(survey: Survey, connection: Connection, plan: Plan) -> list[s
 
 
 def remarks(survey: Survey, connection: Connection, plan: Plan, dropped: int) -> list[str]:
-    """Say what an administrator should know of a plan; `dropped` counts what incomplete listings kept out of it."""
+    """Say what an administrator should know about a plan; `dropped` counts what incomplete listings kept out of it."""
     notes = list(survey.notes)
     if survey.units is not None:
         consequence = "it is not known who is in scope, so nobody gains or loses access"

@@ -24,11 +24,11 @@ ALERT = {"alert": "listing_incomplete"}
 class Survey:
     """What the directory said in this run.
 
-    `members` maps a group id to its derived members, None where they could not be read to the end. `units` are all
-    organizational units, None where they could not be listed; they are not where no connection has any chosen.
+    `members` maps a group id to its derived members, None if they could not be read to the end. `units` are all
+    organizational units, None if they could not be listed, or no connection has chosen any.
     `complete` turns False when the listing of users breaks off; `notes` say what was wrong, for the run's record.
-    `deleted_addresses` are as the function of that name returns them; `deleted_listed` is False where that listing
-    broke off, which proves nobody deleted, and takes nothing from what the others prove.
+    `deleted_addresses` are as the function of that name returns them; `deleted_listed` is False if that listing
+    broke off, which proves nobody deleted, and does not affect what the others prove.
     """
 
     members: Mapping[str, frozenset[str] | None]
@@ -41,7 +41,7 @@ class Survey:
     untold: int = 0  # users who were listed without saying whether they are suspended
     notes: list[str] = field(default_factory=list)
     units: Sequence[OrgUnit] | None = ()
-    alone: bool = False  # nobody was listed: those who were judged were each read alone
+    alone: bool = False  # nobody was listed: those who were judged were read individually
     unplaced: int = 0  # users of organizational units that are not listed
     _located: dict[str, Located] = field(default_factory=dict)  # by connection id
 
@@ -53,7 +53,7 @@ class Survey:
         return found
 
     def in_scope(self, connection: Connection, user: DirectoryUser) -> bool | None:
-        """Tell the scope of a listed user from the complete listings; None where a needed one is missing."""
+        """Determine the scope of a listed user from the complete listings; None if a needed one is missing."""
         scope = connection.settings.scope
         if user.presence is Presence.DELETED:
             return None
@@ -100,7 +100,7 @@ def read_groups(directory: DirectoryScopes, connections: Sequence[Connection]) -
 def _read_units(
     directory: DirectoryScopes, connections: Sequence[Connection]
 ) -> tuple[Sequence[OrgUnit] | None, list[str]]:
-    """List the organizational units if a connection in service has some chosen; None, with a note, where they fail."""
+    """List the organizational units if a connection in service has chosen any; None, with a note, if that fails."""
     if not any(connection.settings.scope.org_units for connection in connections if connection.state in SERVING):
         return (), []
     try:
@@ -111,7 +111,7 @@ def _read_units(
 
 
 def begin(directory: Directory, connections: Sequence[Connection]) -> Survey:
-    """Read what must be known before the first user is judged."""
+    """Read everything that is needed before the first user is judged."""
     members, notes = read_groups(directory, connections)
     units, unlisted = _read_units(directory, connections)
     notes += unlisted
@@ -149,7 +149,7 @@ def everybody(
                     yield user
     except (Incomplete, ConfigurationRefused) as error:
         if not seen:
-            raise  # nothing was read of the directory: a run over nobody would end as done
+            raise  # nothing of the directory was read: a run over nobody would end as done
         survey.complete = False
         survey.notes.append(f"The listing of users broke off: {error}")
         log.error("The listing of users broke off: this run deprovisions nobody", extra={"json_fields": ALERT})

@@ -59,8 +59,8 @@ def reconcile(
     The runs that it opens carry `request`, the id of the request that they are opened for.
 
     Raises:
-        Transient: the directory could not be read, or a plan not be sent out; what was sent out goes on.
-        Busy: with `insist`, where an earlier run is still under way: what asked for this one came after it.
+        Transient: the directory could not be read, or a plan could not be sent out; what was sent out goes on.
+        Busy: with `insist`, if an earlier run is still in progress, since the request came after it began.
     """
     limit = services.clock() + services.timings.reconcile_limit
     with leased(services, LEASE, services.timings.reconcile_lease, limit) as fence:
@@ -117,7 +117,7 @@ def _reconcile(services: Services, asked: _Asked, deadline: datetime, fence: int
 
 
 def _send_out(services: Services, sides: Sequence[Side], survey: Survey, deadline: datetime) -> list[Run]:
-    """Plan and dispatch each connection's run; one that fails does not keep the others back."""
+    """Plan and dispatch each connection's run; one that fails does not hold up the others."""
     rosters = {side.connection.id: side.roster for side in sides}
     runs: list[Run] = []
     failed: ProvisioningError | None = None
@@ -139,7 +139,7 @@ def _observe(
     deadline: datetime,
     asked: _Asked,
 ) -> Survey:
-    """Give each connection a planner, and let them judge everybody; in a drift run who differs, where that will do."""
+    """Give each connection a planner, and let them judge everybody, or in a drift run, if enough, those who differ."""
     now = services.clock()
     planners: dict[str, Planner] = {}
     for side in sides:
@@ -177,7 +177,7 @@ def _plan_and_dispatch(
     everybody = whole and not survey.alone
     held, told = brake(services, connection, plan, side.roster, whole=everybody, first=first)
     if everybody and creating and creating <= plan.looks.keys():
-        _proven(services, connection)  # if it was not before, an administrator approved all that is to be made there
+        _proven(services, connection)  # proven at the latest by the approval of everything to be created there
     looks = [planned.look for planned in plan.looks.values()]
     batches = dispatch.batches(services, side.connection, side.run, plan.writes, looks)
     planned = replace(
@@ -228,7 +228,7 @@ def _count(services: Services, side: Side, counts: Mapping[str, int]) -> None:
 def _look_up_creations(
     services: Services, side: Side, plan: Plan, grounds: AdoptionGrounds, deadline: datetime
 ) -> None:
-    """List Keeper once where many users have no known account; when that fails the workers look each of them up."""
+    """List Keeper once if many users have no known account; if that fails the workers look each of them up."""
     if creations(plan) <= LOOKUPS_ONE_BY_ONE or services.clock() >= deadline:
         return
     try:
@@ -242,7 +242,7 @@ def _look_up_creations(
 
 
 def _proven(services: Services, connection: Connection) -> Connection:
-    """Note that the node is the connection's: creations need no approval any more."""
+    """Note that the node is the connection's: creations no longer need approval."""
     if connection.unproven is None:
         return connection
     proven = services.connections.change(connection.id, lambda current: replace(current, unproven=None))
@@ -250,7 +250,7 @@ def _proven(services: Services, connection: Connection) -> Connection:
 
 
 def _notes(survey: Survey, plan: Plan, side: Side, told: Sequence[str], waiting: int) -> tuple[str, ...]:
-    """Say in the run's record what an administrator should know of it; `told` is what is held."""
+    """Say in the run's record what an administrator should know about it; `told` is what is held."""
     notes = [*remarks(survey, side.connection, plan, waiting), *side.notes, *side.keeper.remarks(), *told]
     return tuple(note[:NOTE_LIMIT] for note in dict.fromkeys(notes))
 

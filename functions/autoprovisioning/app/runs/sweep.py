@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Side:
-    """One connection's part of the sweep: roster, members, and what the sweep before had looked at already.
+    """One connection's part of the sweep: roster, members, and what the previous sweep had published already.
 
     A difference is published once: what a look cannot settle (a member outside the chosen organizational units, a
     leaver who is deleted or archived) is the full run's business, not every sweep's.
@@ -44,28 +44,28 @@ class _Side:
         return {user_id for user_id in self.inside if not self.has(user_id)}
 
     def candidate(self, user_id: str) -> Candidate:
-        """Return what the listings say of one user."""
+        """Return what the listings say about one user."""
         in_scope = True if user_id in self.inside else False if self.complete else None
         return Candidate(connection_id=self.connection.id, in_scope=in_scope, entry=self.roster.get(user_id))
 
     def left(self) -> set[str]:
-        """Return who was in scope and is no member, by complete listings."""
+        """Return who was in scope and is no longer a member, by complete listings."""
         if not self.complete:
             return set()
         return {user_id for user_id, entry in self.roster.items() if entry.in_scope and user_id not in self.inside}
 
     def name(self, user_id: str) -> str:
-        """Name a difference: if the user's entry changes, it is another one."""
+        """Name a difference: if the user's entry changes, it becomes another one."""
         entry = self.roster.get(user_id)
         kind = "joined" if user_id in self.inside else "left"
         return reservation(user_id, f"{kind} {entry.version if entry is not None else 0}")
 
     def news(self, user_ids: Iterable[str]) -> set[str]:
-        """Return those who were not looked at by the sweep before."""
+        """Return those whom the previous sweep did not publish."""
         return {user_id for user_id in user_ids if self.name(user_id) not in self.swept}
 
     def just_left(self) -> set[str]:
-        """Return who left since the sweep before; nobody where they are too many to be looked at one by one."""
+        """Return who left since the previous sweep; nobody if they are too many to be looked at one by one."""
         gone = self.news(self.left())
         active = sum(entry.status is Status.ACTIVE for entry in self.roster.values())
         if len(gone) > self.connection.settings.limit.taken(active):
@@ -116,7 +116,7 @@ def _side(services: Services, connection: Connection, roster: Mapping[str, Entry
 
 
 def _differences(sides: Sequence[_Side]) -> dict[str, tuple[str, ...]]:
-    """Return whom to look at, and of which connections complete listings prove that they left.
+    """Return whom to look at, and which connections they left, as complete listings prove.
 
     A user who belongs to one connection has not joined another one.
     """
@@ -133,5 +133,5 @@ def _differences(sides: Sequence[_Side]) -> dict[str, tuple[str, ...]]:
 
 
 def _owner(sides: Sequence[_Side], user_id: str) -> str:
-    """Return the connection that a user belongs to, as far as the scope groups tell."""
+    """Return the connection that a user belongs to, as far as the scope groups show."""
     return place([side.candidate(user_id) for side in sides]).owner
