@@ -1,7 +1,7 @@
 """The entry points of the deployed functions, and nothing else; importing this does no I/O.
 
-A door is imported when it is asked for (PEP 562), which functions-framework does for one of them: each function pays
-for its own imports alone, and the webhook's cold start consists of little else.
+An entry point is imported when it is accessed (PEP 562), and functions-framework accesses one of them: each function
+pays only for its own imports, and the webhook's cold start consists of little else.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from autoprovisioning.schemas import FIELD, Schema
 T = TypeVar("T")
 
 EPOCH = datetime.fromtimestamp(0, UTC)
-# Another field that a receiver must heed is another schema: one that does not know it would leave it out of account.
+# A new field that a receiver must heed needs a new schema: a receiver that does not know it would ignore it.
 LOOK = Schema(name="look")
 BATCH = Schema(name="batch")
 RUN_REQUEST = Schema(name="run request", current=2)
@@ -41,7 +41,7 @@ class Push:
     attributes: dict[str, str] = field(default_factory=dict)
 
     def published(self, now: datetime) -> datetime:
-        """Return when it was published; a time to come is an old message's: nothing may stay fresh for ever."""
+        """Return when it was published; a time in the future counts as an old message: none may stay fresh for ever."""
         return EPOCH if self.publish_time > now + SKEW else min(self.publish_time, now)
 
 
@@ -68,9 +68,9 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Schema1:
-    """What schema 1 of a run request said besides; such messages may be under way when this version is deployed.
+    """What else schema 1 of a run request said; such messages may be in flight when this version is deployed.
 
-    A run that was asked for is named as it is now, and made. A preview was kept where nobody looks for it any more.
+    A requested run is named as it is now, and made. A preview was stored where it is no longer looked for.
     """
 
     preview: str = ""
@@ -128,7 +128,7 @@ def encode_run_request(request: RunRequest) -> bytes:
 
 
 def decode_run_request(body: bytes) -> RunRequest:
-    """Decode what Cloud Scheduler sends, or a push of run-requests; nothing at all asks for a full run."""
+    """Decode what Cloud Scheduler sends, or a push of run-requests; an empty body asks for a full run."""
     if not body.strip():
         return RunRequest()
     if b'"message"' in body:
@@ -164,7 +164,7 @@ def _check_id(where: str, text: str) -> None:
 
 
 def _check_named(where: str, what: str, text: str) -> None:
-    """Check the name of something of a connection: <connection>/<its own id>."""
+    """Check the name of something that belongs to a connection: <connection>/<its own id>."""
     if not all(OUR_ID.fullmatch(part) for part in text.partition("/")[::2]):
         raise BadInput(where, f"it names no {what}", f"Write it as <connection>/<{what}>.")
 

@@ -1,8 +1,8 @@
 """The number of a schema, which every stored document and every message carries.
 
-Code of two versions is at work at once while a deployment or a rollback is under way, and meets what the other wrote.
-Of a number that it does not know it refuses to read anything, and says which version to deploy: the message is
-delivered again, the document stays as it is. Of a number that it knows it keeps the fields that it does not know.
+During a deployment or a rollback, code of two versions runs at the same time, and each meets what the other wrote. It
+reads nothing with an unknown number, and says which version to deploy: the message is redelivered, the document stays
+as it is. With a known number it keeps the fields that it does not know.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Schema:
         return number
 
     def read(self, fields: Mapping[str, Any], as_type: type[T]) -> T:
-        """Return what the fields say, once their number is checked; a missing one takes its default.
+        """Return what the fields say, once their number is checked; a missing one gets its default.
 
         Raises:
             ConfigurationRefused: they cannot be read.

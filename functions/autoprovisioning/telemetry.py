@@ -77,7 +77,7 @@ def _redacted(value: object) -> object:
 
 
 class Sampled:
-    """Thins out a line that anybody can cause: the first is logged, then one a while with how many there were."""
+    """Limits a line that anybody can cause: the first is logged, then one in a while, with the number since."""
 
     def __init__(self, every: timedelta) -> None:
         self._every = every
@@ -110,7 +110,7 @@ class LightFormatter(logging.Formatter):
 
 
 def set_up(project: str, level: str, *, light: bool = False) -> None:
-    """Send the root logger's records to stdout, once a process."""
+    """Send the root logger's records to stdout, once per process."""
     root = logging.getLogger()
     if any(isinstance(item, Redaction) for handler in root.handlers for item in handler.filters):
         return

@@ -1,1 +1,1 @@
-"""The doors: parse, build services, call one use case, translate."""
+"""The HTTP entry points: parse, build services, call one use case, translate."""

@@ -1,12 +1,12 @@
-"""One table from errors to answers, for HTTP doors and for Pub/Sub push doors.
+"""One table from errors to answers, for HTTP callers and for Pub/Sub push.
 
 error                     HTTP                              Pub/Sub push
 Transient                 503 + Retry-After                 503: redelivered, then dead-lettered
 Permanent                 422                               204: recorded as a failure of that user
 Unsafe                    409, held for approval            204
 ReauthorizationRequired   409, connection paused            204: the user stays pending
-BadInput                  400 (405, 413, 415, 428: below)   204: logged, since sending it again cannot help
-ConfigurationRefused      500, logged with an alert         500: nothing is lost while an operator mends it
+BadInput                  400 (405, 413, 415, 428: below)   204: logged, since redelivery cannot help
+ConfigurationRefused      500, logged with an alert         500: nothing is lost while an operator fixes it
 anything unforeseen       500, logged once with its stack   500
 
 Forbidden 403, NotFound 404, WrongState 409, Stale 412. Problems are RFC 9457 problem details.
@@ -51,12 +51,12 @@ PROBLEM = "application/problem+json"  # RFC 9457
 SECURE = {
     "X-Content-Type-Options": "nosniff",
     # Not no-referrer: with it browsers send `Origin: null` with our own form (Fetch standard, "append a request
-    # Origin header"), which could not be told from another site's.
+    # Origin header"), which could not be distinguished from another site's.
     "Referrer-Policy": "same-origin",
     "Strict-Transport-Security": "max-age=31536000",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-# What is no page; opened in a browser it can load, run and submit nothing, and is shown in no frame.
+# For what is not a page: opened in a browser it can load, run and submit nothing, and is shown in no frame.
 PRIVATE = {
     **SECURE,
     "Cache-Control": "no-store",
@@ -65,7 +65,7 @@ PRIVATE = {
 
 
 class WrongMethod(BadInput):
-    """The method does nothing here (RFC 9110 15.5.6)."""
+    """The method is not supported here (RFC 9110 15.5.6)."""
 
     code = "wrong_method"
 
@@ -75,7 +75,7 @@ class WrongMethod(BadInput):
 
 
 class TooLarge(BadInput):
-    """The body is larger than anything honest."""
+    """The body is larger than any genuine one."""
 
     code = "too_large"
 
@@ -84,7 +84,7 @@ class TooLarge(BadInput):
 
 
 class NotJson(BadInput):
-    """The body is of another kind (RFC 9110 15.5.16): a form of another site could send that, but never this."""
+    """The body has another type (RFC 9110 15.5.16): a form of another site could send that, but not the wanted one."""
 
     code = "unsupported_media_type"
 
@@ -131,21 +131,21 @@ def status_of(error: ProvisioningError) -> int:
 
 
 def only(request: flask.Request, *methods: str) -> None:
-    """Refuse every other method: nobody starts work by looking."""
+    """Refuse every other method: a GET must never start work."""
     if request.method not in methods:
         raise WrongMethod(request.method, ", ".join(methods))
 
 
 def body_of(request: flask.Request, largest: int) -> bytes:
-    """Read the body, of at most `largest` bytes, whether or not it said so before; `request.form` then parses it.
+    """Read the body, of at most `largest` bytes, whatever length was announced; `request.form` then parses it.
 
     Raises:
         TooLarge: it has more; no more of it was read.
-        BadInput: it ended before the length that it announced, or its chunks are none (RFC 9112 7.1).
+        BadInput: it ended before the announced length, or its chunks are malformed (RFC 9112 7.1).
     """
     from gunicorn.http.errors import ParseException  # type: ignore[import-untyped] # the server has it loaded
 
-    # One more than is accepted: what is cut at the limit could not be told from what ends there.
+    # One more than is accepted: otherwise a body cut at the limit would look like one that ends there.
     request.max_content_length = largest + 1
     try:
         content = request.get_data()
@@ -161,9 +161,9 @@ def body_of(request: flask.Request, largest: int) -> bytes:
 
 
 def hang_up(request: flask.Request) -> None:
-    """Hear no more of this connection: gunicorn would wait for the rest of a body that nobody wants.
+    """Read no more from this connection: gunicorn would wait for the rest of a body that nobody wants.
 
-    It does so for 5 s in the thread of the request, and then for 2 s where it accepts connections (gthread worker, 27).
+    It would for 5 s in the request's thread, and then for 2 s where it accepts connections (gthread worker, 27).
     """
     connection = request.environ.get("gunicorn.socket")
     if connection is not None:
@@ -176,19 +176,19 @@ def answered(
 ) -> Response:
     """Return what `act` answers; whatever goes wrong is handed to `refuse` (`problem`), which logs it.
 
-    What `act` left of the body nobody reads: functions-framework would afterwards, all of it, however much it is.
+    The rest of a body that `act` did not read stays unread: functions-framework would read all of it, however large.
     """
     try:
         return act()
     except ProvisioningError as raised:
         error = raised
     except Misconfigured as raised:
-        telemetry.set_up("", "INFO", light=True)  # without settings nothing else is
+        telemetry.set_up("", "INFO", light=True)  # without settings there is no more to set up
         error = NotConfigured(str(raised))
     except HTTPException as raised:
         mend = "Send a complete and well-formed request."
         error = BadInput("request", f"it cannot be read ({raised.name})", mend)
-    except Exception:  # noqa: BLE001 - the last line: logged with its stack trace, told to nobody
+    except Exception:  # noqa: BLE001 - the last resort: logged with its stack trace, shown to nobody
         telemetry.set_up("", "INFO", light=True)
         # In the message, which is redacted, and where Error Reporting looks for it.
         log.error("Unforeseen error\n%s", traceback.format_exc(), extra=_alert("unforeseen"))
@@ -247,7 +247,7 @@ def details(error: ProvisioningError) -> Response:
 
 
 def told_beside(error: ProvisioningError) -> dict[str, str]:
-    """Return the headers that belong to an error: when to come back, which methods there are."""
+    """Return the headers that belong to an error: when to retry, which methods are allowed."""
     if isinstance(error, Transient):
         return {"Retry-After": str(round(min(max(error.retry_after or 5, 1), LONGEST_WAIT)))}
     return {"Allow": error.allowed} if isinstance(error, WrongMethod) else {}
@@ -256,7 +256,7 @@ def told_beside(error: ProvisioningError) -> dict[str, str]:
 def told(error: ProvisioningError) -> None:
     """Log an error, once; an unforeseen one is logged already, with its stack trace.
 
-    Of what somebody typed only the field is named: a token may have been pasted into the wrong one.
+    Of an input only the field is named: a token may have been pasted into the wrong one.
     """
     if isinstance(error, ConfigurationRefused):
         log.error("%s: %s", error.code, error, extra=_alert(error.code))

@@ -1,4 +1,4 @@
-"""The door that the planned-changes subscription pushes to: applies one batch of a run."""
+"""The entry point that the planned-changes subscription pushes to: applies one batch of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that pages load: ours by the digest of their content, those of others by their version."""
+"""The files that pages load: ours are named by the digest of their content, those of others by their version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = "/assets"
 
 @lru_cache(maxsize=1)
 def _names() -> Mapping[str, str]:
-    """Map what templates call a file to the name it is served by."""
+    """Map a file's name in templates to the name under which it is served."""
     return {name: _named(name) for name in OURS} | VENDORED
 
 
@@ -38,18 +38,18 @@ def address(name: str) -> str:
 
 
 def content(served: str) -> tuple[bytes, str] | None:
-    """Return a file by the name it is served by, with its media type; None where there is none."""
+    """Return a file by the name under which it is served, with its media type; None if there is none."""
     path = _files().get(served)
     return (path.read_bytes(), TYPES[path.suffix]) if path is not None else None
 
 
 @lru_cache(maxsize=1)
 def icon() -> str:
-    """Return the icon as an address that holds it: without one browsers ask for /favicon.ico, and get a 404."""
+    """Return the icon as a data URL: without one browsers ask for /favicon.ico, and get a 404."""
     return f"data:image/svg+xml,{quote((FOLDER / 'icon.svg').read_text(encoding='utf-8').strip())}"
 
 
 @lru_cache(maxsize=1)
 def style() -> str:
-    """Return the style sheet, for a page that carries it."""
+    """Return the style sheet, for a page that contains it."""
     return (FOLDER / "style.css").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Who calls an administrators' door: through the proxy, from our own pages, naming things as we name them."""
+"""Who calls an administrators' function: through the proxy, from our own pages, with ids of our own form."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from autoprovisioning.domain.errors import Forbidden, NotFound
 from autoprovisioning.domain.texts import OUR_ID
 
 ASSERTION = "X-Goog-IAP-JWT-Assertion"
-SAFE = ("GET", "HEAD")  # a link from another site may open a form: it shows nothing, and changes nothing
+SAFE = ("GET", "HEAD")  # a link from another site may open a form: that reveals nothing and changes nothing
 
 
 def caller(parts: Administration, request: flask.Request) -> Caller:
-    """Return whom the proxy let through, whoever that is; raises Forbidden."""
+    """Return whoever the proxy let through; raises Forbidden."""
     return parts.identity.caller(request.headers.get(ASSERTION, ""))
 
 
@@ -26,7 +26,10 @@ def reader(parts: Administration, request: flask.Request) -> Admitted:
 
 
 def asker(parts: Administration, request: flask.Request) -> Admitted:
-    """Return any administrator who asks from our own pages, as of now, unless it is only to look; raises Forbidden."""
+    """Return any administrator who asks from our own pages, with their current role unless it is only to look.
+
+    Raises Forbidden.
+    """
     if request.method in SAFE:
         return reader(parts, request)
     calling = caller(parts, request)
@@ -50,7 +53,7 @@ def _from_our_pages(request: flask.Request) -> None:
 
 
 def _host(origin: str) -> str:
-    """Return the host of an origin, with its port; empty where it is none."""
+    """Return the host of an origin, with its port; empty if it is not one."""
     try:
         return urlsplit(origin).netloc
     except ValueError:

@@ -1,4 +1,4 @@
-"""The door that the Directory API calls: public, so nothing is believed, nor its body read, before the channel is."""
+"""The entry point that the Directory API calls. It is public: before the channel is verified, no body is read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ refusals = Sampled(timedelta(minutes=1))
 
 @functions_framework.http
 def directory_webhook(request: flask.Request) -> Response:
-    """Accept one notification: 204 once "look again" is published; Google tries 5xx again, nothing else."""
+    """Accept one notification: 204 once "look again" is published; Google retries 5xx, nothing else."""
 
     def act() -> Response:
         parts = webhook()
@@ -43,7 +43,7 @@ def directory_webhook(request: flask.Request) -> Response:
         return Response(status=204)
 
     def refuse(error: ProvisioningError) -> Response:
-        if status_of(error) < 500:  # then Google does not send it again, or it is a stranger's
+        if status_of(error) < 500:  # Google does not resend it, or a stranger sent it
             hang_up(request)
         return _refused(error)
 
@@ -51,7 +51,7 @@ def directory_webhook(request: flask.Request) -> Response:
 
 
 def _read(request: flask.Request) -> bytes:
-    """Read the body of a believed channel, within a time limit: a socket has none for bytes that come one by one."""
+    """Read the body of a believed channel, within a time limit: a socket has none if bytes come one by one."""
     given_up = threading.Timer(READING_SECONDS, hang_up, [request])
     given_up.daemon = True
     given_up.start()
@@ -62,7 +62,7 @@ def _read(request: flask.Request) -> bytes:
 
 
 def _refused(error: ProvisioningError) -> Response:
-    """Tell strangers nothing about how this is deployed, and let them fill no log."""
+    """Tell strangers nothing about this deployment, and keep them from filling the log."""
     if isinstance(error, Forbidden | WrongMethod):
         count = refusals.due(now())
         if count:

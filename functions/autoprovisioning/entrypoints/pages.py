@@ -1,7 +1,7 @@
-"""Render pages with the security headers every one of them carries; nothing is loaded from other origins.
+"""Render pages with the security headers that all of them carry; nothing is loaded from other origins.
 
-Pages of the console load their style sheet and scripts from `/assets`. A page without assets, as the one of
-`reauthorize`, carries the style sheet, named in its policy by its hash, and no script.
+Pages of the console load their style sheet and scripts from `/assets`. A page without assets, like that of
+`reauthorize`, contains the style sheet, named in its policy by its hash, and no script.
 """
 
 from __future__ import annotations
@@ -68,19 +68,19 @@ def page(template: str, status: int, **values: Any) -> Response:
     """Return a rendered page that loads its assets."""
     defaults: Mapping[str, Any] = {"carried_style": "", "refresh": 0, "scripts": ()}
     text = _templates().get_template(template).render(**{**defaults, **values})
-    body = text.encode(errors="replace")  # half of a surrogate pair is no text that could be sent
+    body = text.encode(errors="replace")  # half of a surrogate pair cannot be encoded
     return Response(body, status=status, mimetype="text/html", headers={**HEADERS, "Content-Security-Policy": POLICY})
 
 
 def page_alone(template: str, status: int, **values: Any) -> Response:
-    """Return a rendered page that needs nothing besides itself."""
+    """Return a rendered page that loads nothing."""
     shown = page(template, status, **{"carried_style": Markup(assets.style()), **values})  # noqa: S704 - our own file
     shown.headers["Content-Security-Policy"] = _carried_policy()
     return shown
 
 
 def shown_time(at: datetime | None, otherwise: str = "never") -> Markup | str:
-    """Show a point in time, to the minute, in UTC; where a line is too short for it, the hour goes to the next one."""
+    """Show a point in time, to the minute, in UTC; if a line is too short for it, the hour goes to the next one."""
     if at is None:
         return otherwise
     exact = at.astimezone(UTC).isoformat(timespec="seconds")
@@ -91,7 +91,7 @@ def shown_time(at: datetime | None, otherwise: str = "never") -> Markup | str:
 
 
 def shown_moment(at: datetime) -> Markup:
-    """Show a point in time of what happens just now, to the second, in UTC."""
+    """Show the time of something that is happening now, to the second, in UTC."""
     at = at.astimezone(UTC)
     return Markup('<time datetime="{}">{} UTC</time>').format(at.isoformat(timespec="seconds"), f"{at:%H:%M:%S}")
 

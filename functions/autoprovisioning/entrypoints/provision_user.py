@@ -1,4 +1,4 @@
-"""The door that the directory-changes subscription pushes to: converges one user, or answers an inquiry about one."""
+"""The entry point that the directory-changes subscription pushes to: converges a user, or answers an inquiry."""
 
 from __future__ import annotations
 

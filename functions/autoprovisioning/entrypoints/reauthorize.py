@@ -1,4 +1,4 @@
-"""The door for a new Keeper access token: a small form and a JSON API, super administrators only."""
+"""The entry point for a new Keeper access token: a small form and a JSON API, super administrators only."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _switch(parts: Administration, actor: Actor, connection: object, token: obje
 
 def _from_json(request: flask.Request) -> dict[str, Any]:
     parts = administration()
-    actor = writer(parts, request).actor  # first: whoever may not come in learns nothing of what is here
+    actor = writer(parts, request).actor  # first: a caller without access learns nothing about what is here
     only(request, "POST")
     try:
         body = json.loads(body_of(request, LARGEST_BODY))
@@ -75,7 +75,7 @@ def _form(request: flask.Request) -> Response:
 
 
 def _page(parts: Administration, actor: Actor, chosen: str, template: str, **values: Any) -> Response:
-    """Show a page about the connection chosen, if there is such a one, with the way back to the console."""
+    """Show a page about the chosen connection, if it exists, with the way back to the console."""
     connections = parts.services.connections.all()
     known = next((connection for connection in connections if connection.id == chosen), None)
     return page_alone(

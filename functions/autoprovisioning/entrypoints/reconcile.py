@@ -1,4 +1,4 @@
-"""The door that Cloud Scheduler calls, and run-requests pushes to: full run, drift run, scope sweep, or a preview."""
+"""The entry point that Cloud Scheduler calls and run-requests pushes to: full and drift runs, sweeps, previews."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _sweep(services: Services) -> int:
         finish_deletions(services, channels())
         return sweep(services)
     finally:
-        log_vital_signs(services, reports(), channels())  # most of all where the sweep fails
+        log_vital_signs(services, reports(), channels())  # above all if the sweep fails
 
 
 def _run(services: Services, asked: RunRequest, *, insist: bool = False, request: str = "") -> Sequence[Run]:
@@ -66,7 +66,7 @@ def _run(services: Services, asked: RunRequest, *, insist: bool = False, request
         services, asked.kind, deadline, retry_failures=asked.retry_failures, insist=insist, request=request
     )
     destroy_retired(services)
-    if asked.kind is RunKind.DRIFT:  # hourly: what a set-up or a switch left behind that was cut short
+    if asked.kind is RunKind.DRIFT:  # hourly: cleans up after interrupted set-ups and token switches
         destroy_unused(services)
     return runs
 
@@ -76,11 +76,11 @@ def _preview(services: Services, asked: RunRequest) -> None:
 
 
 def _requested(services: Services, message: Push) -> None:
-    """Compute the preview asked for, or run because somebody changed something, or wants a run.
+    """Compute the requested preview, or run because somebody changed something, or wants a run.
 
     Raises:
-        Busy: a run is under way that may not have seen the change; deliver the request again. A request too old for
-            that is left to the schedule, and whoever asked for a run has been told so: none is opened in its name.
+        Busy: a run is in progress that may not have seen the change; deliver the request again. A request too old for
+            that is left to the schedule, and whoever asked has been told so: no run is opened for it.
     """
     asked = decode_run_request(message.data)
     if asked.work is Work.PREVIEW:

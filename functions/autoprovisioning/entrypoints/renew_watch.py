@@ -1,4 +1,4 @@
-"""The door that Cloud Scheduler calls to keep a live notification channel."""
+"""The entry point that Cloud Scheduler calls to keep a live notification channel."""
 
 from __future__ import annotations
 

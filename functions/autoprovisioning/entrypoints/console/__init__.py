@@ -1,4 +1,4 @@
-"""The administrators' door: a JSON API under /api, and the web pages, which are a client of the same use cases."""
+"""The administrators' entry point: a JSON API under /api, and the web pages, a client of the same use cases."""
 
 from __future__ import annotations
 

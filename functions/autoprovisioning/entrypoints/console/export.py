@@ -1,4 +1,4 @@
-"""Lists for spreadsheets: CSV (RFC 4180), streamed, with cells that no spreadsheet takes for a formula."""
+"""Lists for spreadsheets: CSV (RFC 4180), streamed, with no cell that a spreadsheet could take for a formula."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS_AT_ONCE = 200
 
 
 def export(name: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Response:
-    """Return a download named `name`; the rows are read while it is sent, the first before, so that errors show."""
+    """Return a download named `name`; rows are read while it is sent, the first one before, so that errors show."""
     lines = _encoded(header, iter(rows))
     first = next(lines)
     headers = {**PRIVATE, "Content-Disposition": f'attachment; filename="{name}"'}
@@ -33,7 +33,7 @@ def _chained(first: str, rest: Iterator[str]) -> Iterator[str]:
 
 
 def _encoded(header: Sequence[str], rows: Iterator[Sequence[object]]) -> Iterator[str]:
-    """Encode header and rows, some at a time: a chunk for each row would cost more than the row."""
+    """Encode header and rows, several at a time: a chunk for each row would cost more than the row."""
     waiting = io.StringIO(newline="")
     writer = csv.writer(waiting)
     writer.writerow(header)

@@ -1,8 +1,8 @@
 """Routes of the console: which path and method does what, and who may.
 
-Every route asks who calls before it does anything, and the directory what they may do; an address that is no route asks
-it nothing. GET is for administrators, everything else comes from our own pages,
-and from super administrators unless the route says that it only looks.
+Before it does anything, every route checks who calls, and asks the directory what they may do; for an address without
+a route the directory is not asked. GET is for administrators; everything else must come from our own pages, and from
+super administrators unless the route says that it only looks.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def existing(call: Call, connection_id: str) -> Connection:
 class Route:
     """One thing that can be asked for. `path` is a werkzeug rule, for instance /connections/<id:connection_id>.
 
-    With `looks` every administrator may send it, although it is no GET: what else it may do, its use case refuses.
+    With `looks` every administrator may send it, although it is not a GET; the use case refuses what they may not do.
     """
 
     method: str

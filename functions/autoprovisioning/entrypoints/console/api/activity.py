@@ -125,13 +125,13 @@ def usage(call: Call, query: Span, connection_id: str) -> Response:
 
 
 def list_failures(call: Call, query: Paging, connection_id: str) -> Response:
-    """List who fails now."""
+    """List the users who are failing."""
     page = call.parts.reports.failures(existing(call, connection_id).id, query.cursor, query.limit)
     return answer(Failures(items=[_failure(found) for found in page.items], cursor=page.cursor))
 
 
 def export_failures(call: Call, connection_id: str) -> Response:
-    """Download who fails now."""
+    """Download the users who are failing."""
     header = ("user id", "e-mail", "attempted", "code", "reason", "attempts", "first", "next attempt")
     return export(f"failures-{connection_id}.csv", header, _failure_rows(call, existing(call, connection_id).id))
 
@@ -170,7 +170,7 @@ def _filters(query: Wants) -> Filters:
 
 
 def _in_utc(field: str, at: datetime | None) -> datetime | None:
-    """Return the time in UTC; raises BadInput for one that only its own time zone has, at an end of the calendar."""
+    """Return the time in UTC; raises BadInput for one at an end of the calendar, out of range in UTC."""
     try:
         return at.astimezone(UTC) if at is not None else None
     except OverflowError:

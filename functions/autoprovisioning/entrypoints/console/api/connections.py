@@ -60,7 +60,7 @@ class Summary(Model):
 
 
 class Connection(Summary):
-    """A connection with its settings. The access token is never told, only whether there is one."""
+    """A connection with its settings. The access token is never shown, only whether there is one."""
 
     mapping: list[settings.Row]
     scope: Scope
@@ -71,13 +71,13 @@ class Connection(Summary):
 
 
 class TurnOn(Model):
-    """What was looked at before: a first run creates as many accounts as this preview says, and without one 50."""
+    """The preview that was seen before: a first run creates as many accounts as it says, and without one 50."""
 
     preview: str = ""
 
 
 class Connections(Model):
-    """Every connection, in their order: so few, a node of Keeper each, that one page holds them."""
+    """Every connection, in order: one per Keeper node, so few that one page holds them."""
 
     items: list[Summary]
     cursor: str = ""
@@ -115,7 +115,7 @@ class Accepts(Model):
 
 
 class Confirmation(Model):
-    """The connection's name, typed by whoever deletes its configuration."""
+    """The connection's name, typed by the person who deletes its configuration."""
 
     confirmation: settings.Text
 
@@ -123,7 +123,7 @@ class Confirmation(Model):
 def edition_meant(call: Call, connection: domain.Connection) -> int:
     """Return the edition that If-Match names (RFC 9110 13.1.1); raises Unconditional, Stale.
 
-    An ETag begins with the edition; what follows is of things that change by themselves, and may have changed since.
+    An ETag begins with the edition; the rest covers what changes without an edit, and may have changed since.
     """
     if "If-Match" not in call.request.headers:
         raise Unconditional

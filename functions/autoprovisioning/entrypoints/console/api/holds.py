@@ -1,4 +1,4 @@
-"""Held plans in the API: what tripped, who is affected, what stands decided about each, and decisions."""
+"""Held plans in the API: which limit was exceeded, who is affected, what is decided about each, and decisions."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class Hold(Model):
 
 
 class Holds(Model):
-    """A page of the plans, newest first, those that ended by themselves undecided left out."""
+    """A page of the plans, newest first, without those that ended automatically, undecided."""
 
     items: list[Hold]
     cursor: str
 
 
 class Member(Model):
-    """A user of a held plan, what it would do to them, why (`cause`), since when, and what stands decided about it.
+    """A user of a held plan, what it would do to them, why (`cause`), since when, and what is decided about it.
 
-    The address is empty where the roster has none, `since` null where nothing began.
+    The address is empty if the roster has none, `since` null if no trigger began.
     """
 
     user_id: str
@@ -62,10 +62,10 @@ class HoldMembers(Hold):
 
 
 class Decision(Model):
-    """Approve, reject, or take a decision back: about all that waits, the `users` named, or those of one `cause`.
+    """Approve, reject, or withdraw a decision: for everything that waits, the `users` named, or those of one `cause`.
 
-    Withdrawing without either takes back every decision that is not carried out. Who is named is decided anew, whatever
-    stood decided before: so a rejection is reversed.
+    Withdrawing without either withdraws every decision that is not carried out yet. A decision about named users
+    replaces any earlier one: that is how to reverse a rejection.
     """
 
     decision: Literal["approve", "reject", "withdraw"]

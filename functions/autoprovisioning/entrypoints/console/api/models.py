@@ -1,4 +1,4 @@
-"""What several parts of the API take and give: JSON is read and written through models, and described by them."""
+"""Models that several parts of the API share: JSON is read, written and described through models."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Nothing(Model):
-    """The body of what needs no words: an empty JSON object."""
+    """The body of a request without parameters: an empty JSON object."""
 
 
 class Accepted(Model):
-    """Work that goes on; Location says where its state is told."""
+    """Work in progress; Location says where its state is reported."""
 
     detail: str
 
 
 class Paging(Model):
-    """Which part of a list is wanted: `cursor` as the part before it gave, empty for the first."""
+    """Which part of a list is wanted: `cursor` as returned with the previous part, empty for the first."""
 
     cursor: Annotated[str, Meta(max_length=500)] = ""
     limit: Annotated[int, Meta(ge=1, le=200)] = LIMIT
 
     def part(self, items: Iterable[T], count: int) -> tuple[list[T], str]:
-        """Return this part of so many items that are at hand, and the cursor of the next one; raises BadInput."""
+        """Return this part of a list in memory, and the cursor of the next one; raises BadInput."""
         if self.cursor and not (self.cursor.isascii() and self.cursor.isdecimal()):
             raise BadInput("cursor", "it is not a cursor of this list", "Use the cursor of the page before, or none.")
         first = min(int(self.cursor or 0), count)
@@ -45,7 +45,7 @@ class Paging(Model):
 
 
 class Problem(msgspec.Struct, kw_only=True):
-    """An error (RFC 9457); `field`, `problem` and `mend` where an input was refused."""
+    """An error (RFC 9457); `field`, `problem` and `mend` if an input was refused."""
 
     type: str
     title: str

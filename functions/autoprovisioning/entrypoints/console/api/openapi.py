@@ -49,7 +49,7 @@ IF_NONE_MATCH = {
 
 
 def describing(operations: Sequence[Operation]) -> tuple[Operation, ...]:
-    """Return the operations with one more: it gives the description of all of them, itself included."""
+    """Return the operations with one more, which returns the description of all of them, itself included."""
 
     @lru_cache(maxsize=1)
     def description() -> bytes:  # made when it is first asked for: a cold start need not wait for it

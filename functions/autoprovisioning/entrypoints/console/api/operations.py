@@ -1,6 +1,6 @@
 """Operations of the JSON API: each is a line of a table, from which both its route and its description are made.
 
-Requests are read strictly into the models named there; whatever does not fit is refused by the path of the field.
+Requests are read strictly into the models named there; whatever does not fit is refused, naming the path of the field.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """An answer with this status: a model, something else of a media type, or nothing (`media` empty)."""
+    """An answer with this status: a model, something else with a media type, or nothing (`media` empty)."""
 
     what: str
     model: type[msgspec.Struct] | None = None
@@ -41,8 +41,8 @@ class Answers:
 class Operation:
     """One thing that the API does.
 
-    `act` gets the call, then `query` and `body` read from the request where the operation has them, then the
-    arguments of the path. What a GET answers carries an ETag, and is not sent to whoever has it already.
+    `act` gets the call, then `query` and `body` read from the request if the operation has them, then the arguments
+    of the path. The answer to a GET carries an ETag, and is not sent to a client that has it already.
     """
 
     name: str  # operationId
@@ -54,7 +54,7 @@ class Operation:
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
     if_match: bool = False
-    looks: bool = False  # for every administrator, although it is no GET
+    looks: bool = False  # for every administrator, although it is not a GET
     refusals: tuple[int, ...] = field(default=())  # statuses of its own, besides those that every operation has
 
     def route(self) -> Route:
@@ -80,9 +80,9 @@ class Operation:
 
 
 def conditional(request: flask.Request, answer: Response) -> Response:
-    """Give an answer its ETag, unless it has one, and take back its content from whoever knows it (RFC 9110 13.1.2).
+    """Give an answer its ETag, unless it has one; answer 304 to a client that has it already (RFC 9110 13.1.2).
 
-    The other headers of a 304 are those of the answer (15.4.5): when to ask again, what to keep.
+    The other headers of a 304 are those of the answer (15.4.5): when to ask again, what to cache.
     """
     answer.add_etag()
     tag, _ = answer.get_etag()

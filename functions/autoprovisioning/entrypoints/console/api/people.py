@@ -1,4 +1,4 @@
-"""Who calls, and whom and what the directory has to choose from, in the API."""
+"""The caller, and the directory's users, groups and fields to choose from, in the API."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ class Target(Model):
 
 
 class Choices(Model):
-    """What the attribute mapping can be chosen from; other sources can be written out."""
+    """The choices of the attribute mapping; other sources can be typed in."""
 
     targets: list[Target]
     sources: list[str]
 
 
 def me(call: Call) -> Response:
-    """Tell the caller who they are here."""
+    """Say who the caller is here."""
     return answer(Me(email=call.actor.address, role=call.role, may_write=call.role is Role.SUPER))
 
 
@@ -101,7 +101,7 @@ def list_org_units(call: Call) -> Response:
 
 
 def mapping_choices(call: Call, connection_id: str) -> Response:
-    """Tell what can be mapped to what."""
+    """List what can be mapped to what."""
     rows = existing(call, connection_id).settings.mapping.rows
     sources = dict.fromkeys((*SOURCES, *sorted(row.source for row in rows)))
     optional = sorted(ATTRIBUTES.keys() - set(MANDATORY))

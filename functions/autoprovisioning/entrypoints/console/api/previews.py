@@ -28,7 +28,7 @@ from autoprovisioning.entrypoints.console.routing import Call, existing
 class Preview(Model):
     """What a connection would do: `counts` by `would`, and unchanged; `held` says that a guard would hold it.
 
-    `problem` says why it failed. It expires by itself.
+    `problem` says why it failed. It expires automatically.
     """
 
     id: str
@@ -74,7 +74,7 @@ class Adoptions(Model):
 
 
 class Confirmed(Model):
-    """How many adoptions were confirmed, and whether a run was asked for that carries them out."""
+    """How many adoptions were confirmed, and whether a run was requested that carries them out."""
 
     confirmed: int
     run_requested: bool
@@ -97,7 +97,7 @@ def ask(call: Call, body: settings.Adjustment, connection_id: str) -> Response:
 
 
 def read(call: Call, connection_id: str, preview_id: str) -> Response:
-    """Tell how far it is, and what would happen."""
+    """Report how far it is, and what would happen."""
     preview = _existing(call, connection_id, preview_id)
     return polled(_told(preview), under_way=preview.under_way)
 

@@ -1,4 +1,4 @@
-"""What administrators ask a worker for, as the API answers it: one shape for all kinds, to which each adds its own."""
+"""What administrators ask a worker for, in the API: one shape for all kinds, to which each adds its own fields."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ M = TypeVar("M", bound=Model)
 
 
 def shown(model: type[M], request: AnyRequest, **own: Any) -> M:
-    """Return a request as this model: what every request has, as far as the model tells it, and the kind's `own`."""
+    """Return a request as this model: the common fields that the model has, and the kind's `own`."""
     common = {
         "id": request.id,
         "state": request.state,
@@ -29,11 +29,11 @@ def shown(model: type[M], request: AnyRequest, **own: Any) -> M:
 
 
 def accepted(shown_: Model, request: AnyRequest, path: str) -> Response:
-    """Answer whoever asked with where the request is found, below its connection."""
+    """Answer a request with where it can be found, below its connection."""
     address = f"{ROOT}/connections/{request.connection_id}/{path}/{request.id}"
     return answer(shown_, 202, {"Location": address, **UNDER_WAY})
 
 
 def polled(shown_: Model, *, under_way: bool) -> Response:
-    """Answer whoever asks how far it is, and when to ask again."""
+    """Report how far it is, and when to ask again."""
     return answer(shown_, headers=UNDER_WAY if under_way else None)

@@ -25,7 +25,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
 Endpoint = Annotated[str, Meta(min_length=1, max_length=500)]
 Token = Annotated[str, Meta(min_length=1, max_length=LONGEST_TOKEN, pattern=r"^\s*[!-~]*\s*$")]  # it goes into a header
 Days = Annotated[int, Meta(ge=0, le=LONGEST_DAYS)]
-# Described here and refused by the domain, in the words that a page has for it.
+# Described here and refused by the domain, in the same words as on a page.
 Minimum = Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": LARGEST_MINIMUM})]
 Percent = Annotated[float, Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": 100})]
 

@@ -1,4 +1,4 @@
-"""Accounts that nobody provisions, in the API: whose they are, and which are taken over to be deprovisioned."""
+"""Accounts that nobody provisions, in the API: whose they are, and taking them over to deprovision them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autoprovisioning.entrypoints.console.routing import Call, existing
 
 
 class Unprovisioned(Model):
-    """An active account that no roster entry holds, and its owner, whose id is empty where nothing tells."""
+    """An active account that no roster entry holds, and its owner, whose id is empty if unknown."""
 
     scim_id: str
     user_name: str
@@ -31,7 +31,7 @@ class Unprovisioned(Model):
 
 
 class UnprovisionedAccounts(Model):
-    """A page of the last drift run's list; `at` is null where Keeper was not listed yet."""
+    """A page of the last drift run's list; `at` is null if Keeper was not listed yet."""
 
     at: datetime | None
     total: int

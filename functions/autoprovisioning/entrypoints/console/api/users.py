@@ -28,7 +28,7 @@ Values = dict[str, str | bool | None]
 
 
 class InScope(Model):
-    """Where the user stands with the scope: through which groups and unit; null could not be told."""
+    """Whether the user is in scope, and through which groups and unit; null means unknown."""
 
     in_scope: bool | None
     words: str
@@ -48,7 +48,7 @@ class MappedValue(Model):
 
 
 class Timer(Model):
-    """A deprovisioning trigger: seen since when, and when it makes what due; null is never."""
+    """A deprovisioning trigger: since when it was seen, and when it makes what due; null is never."""
 
     trigger: Trigger
     since: datetime
@@ -67,7 +67,7 @@ class Failed(Model):
 
 
 class Entry(Model):
-    """What the roster says of the account; `deleted`: suspended by a DELETE, on which Keeper locks."""
+    """What the roster says about the account; `deleted`: suspended by a DELETE, which Keeper answers by locking."""
 
     status: Status
     deleted: bool
@@ -84,8 +84,8 @@ class Entry(Model):
 class Why(Model):
     """Everything that decides about one user: `action` is what would be done now, `words` why.
 
-    `held` is what that stands at in the held plans, null where none has it. `to_write` are the attributes in which the
-    account, as last written, is not what the directory says.
+    `held` is what the held plans have decided about it, null if none contains it. `to_write` are the attributes in
+    which the account, as last written, is not what the directory says.
     """
 
     at: datetime
@@ -160,7 +160,7 @@ def ask(call: Call, body: Question, connection_id: str, user_id: str) -> Respons
 
 
 def read(call: Call, connection_id: str, inquiry_id: str) -> Response:
-    """Tell how far an inquiry is."""
+    """Report how far an inquiry is."""
     inquiry = requests.existing(call.parts.services, INQUIRY, existing(call, connection_id).id, inquiry_id)
     return polled(_inquiry(inquiry), under_way=inquiry.under_way)
 

@@ -1,4 +1,4 @@
-"""Runs and health in the API: how the work on a connection goes, and run now."""
+"""Runs and health in the API: how the work on a connection is going, and "Run now"."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Runs(Model):
 
 
 class RunRequest(Model):
-    """A run that was asked for: what became of it, said in a word and in a sentence, and the run once it began."""
+    """A requested run: what became of it, in a word and in a sentence, and the run once it has begun."""
 
     id: str
     state: Became
@@ -60,7 +60,7 @@ class RunRequest(Model):
 
 
 class Concern(Model):
-    """Something that is not as it should be, and what ends it."""
+    """Something that is wrong, and how to fix it."""
 
     what: str
     mend: str
@@ -88,7 +88,7 @@ class NotificationChannel(Model):
 
 
 class Health(Model):
-    """How the work on a connection goes; without concerns all is well. `archived` users keep their access."""
+    """How the work on a connection is going; without concerns all is well. `archived` users keep their access."""
 
     at: datetime
     concerns: list[Concern]
@@ -130,13 +130,13 @@ def run_now(call: Call, body: Nothing, connection_id: str) -> Response:  # noqa:
 
 
 def read_run_request(call: Call, connection_id: str, request_id: str) -> Response:
-    """Tell what became of a run that was asked for."""
+    """Report what became of a requested run."""
     found = look_after_run(call.parts.services, existing(call, connection_id), request_id)
     return polled(_run_request(found), under_way=found.became in (Became.WAITING, Became.RUNNING))
 
 
 def read_health(call: Call, connection_id: str) -> Response:
-    """Look at how it goes."""
+    """Report how it is going."""
     parts, connection = call.parts, existing(call, connection_id)
     return answer(_health(health(parts.services, parts.reports, parts.channels, connection)))
 

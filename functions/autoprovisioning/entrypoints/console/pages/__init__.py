@@ -37,5 +37,5 @@ ROUTES: tuple[Route, ...] = (
 
 
 def refused(error: ProvisioningError) -> Response:
-    """Show an error as a page to whoever was not let in."""
+    """Show an error as a page to somebody who was not let in."""
     return refusal(error)

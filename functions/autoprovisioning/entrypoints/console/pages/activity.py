@@ -60,7 +60,7 @@ def usage(call: Call, connection_id: str) -> Response:
 
 
 def failures(call: Call, connection_id: str) -> Response:
-    """List who fails now, and what to do."""
+    """List the users who are failing, and what to do."""
     connection = existing(call, connection_id)
     page = call.parts.reports.failures(connection.id, call.request.args.get("cursor", ""), LINES)
     crumbs = [(call.request.path, "Failures")]
@@ -69,7 +69,7 @@ def failures(call: Call, connection_id: str) -> Response:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One attribute of an event. `known` says whether it is known what was there before."""
+    """One attribute of an event. `known` says whether the value before is known."""
 
     attribute: str
     before: Value
@@ -78,7 +78,7 @@ class Change:
 
 
 def changes(event: Event) -> Iterator[Change]:
-    """Tell what an event changed."""
+    """Show what an event changed."""
     known = event.before is not None
     for attribute, after in event.changed.items():
         yield Change(attribute=attribute, before=(event.before or {}).get(attribute), after=after, known=known)

@@ -71,13 +71,13 @@ def counters(call: Call, connection: Connection) -> list[tuple[str, int]]:
 
 
 def reauthorize_address(call: Call, connection: Connection) -> str:
-    """Return where a new access token is entered; empty where this deployment does not say."""
+    """Return where a new access token is entered; empty if this deployment does not say."""
     address = call.parts.reauthorize_url
     return f"{address.rstrip('/')}/?{urlencode({'connection': connection.id})}" if address else ""
 
 
 def confirm_on(call: Call, connection_id: str) -> Response:
-    """Ask before turning on; `preview` names the one whose numbers were looked at."""
+    """Ask before turning on; `preview` names the one whose numbers were seen."""
     preview = call.request.args.get("preview", "")
     creates = would_create(call.parts.services, existing(call, connection_id), preview)
     about = {"preview": preview if creates is not None else "", "creates": creates}

@@ -1,4 +1,4 @@
-"""The style sheet and the scripts, for a year: whatever changes gets another address."""
+"""The style sheet and the scripts, cached for a year: whatever changes gets another address."""
 
 from __future__ import annotations
 

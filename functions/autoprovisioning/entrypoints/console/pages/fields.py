@@ -24,7 +24,7 @@ LONGEST_NUMBER = 20  # characters: any that is in range, and most of what is typ
 
 
 def read_mapping(form: MultiDict[str, str]) -> AttributeMapping:
-    """Return the rows as they stand in the form; one without an attribute and without a field is no row."""
+    """Return the rows as they are in the form; one without an attribute and without a field does not count."""
     mandatory = {*MANDATORY, *form.getlist("mandatory")}
     fields = zip(form.getlist("target"), form.getlist("source"), form.getlist("path"), strict=False)
     rows = [Row(target=target, source=path.strip() if source == OTHER else source) for target, source, path in fields]
@@ -37,7 +37,7 @@ def read_mapping(form: MultiDict[str, str]) -> AttributeMapping:
 
 
 def read_deprovisioning(form: MultiDict[str, str]) -> Deprovisioning:
-    """Return the policy; raises BadInput, naming the field that is no number."""
+    """Return the policy; raises BadInput, naming the field that is not a number."""
     return Deprovisioning(
         app_off=_delays(form, Trigger.APP_OFF),
         suspended=_delays(form, Trigger.SUSPENDED),
@@ -72,7 +72,7 @@ class Delay:
 
 
 def shown_delays(policy: Deprovisioning, form: MultiDict[str, str] | None) -> dict[str, Delay]:
-    """Return each drop-down, by its name: as it was posted, else as the policy says."""
+    """Return each drop-down, by its name: as it was posted, otherwise as the policy says."""
     shown: dict[str, Delay] = {}
     for trigger in Trigger:
         delays = policy.of(trigger)

@@ -1,4 +1,4 @@
-"""What every page does: show itself in the frame, take a form in, tell what went wrong."""
+"""What every page does: show itself in the frame, accept a form, say what went wrong."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def get(path: str, act: Act) -> Route:
 
 
 def post(path: str, act: Act, *, looks: bool = False) -> Route:
-    """Return the route of a form: it is taken only with the secret that our page gave it."""
+    """Return the route of a form: it is accepted only with the secret that our page gave it."""
 
     def taken(call: Call, **arguments: str) -> Response:
         _check_form(call)
@@ -93,7 +93,7 @@ def show(call: Call, template: str, status: int = 200, *, crumbs: Crumbs = (), *
         csrf=form_token(parts.form_key, call.actor.address, parts.services.clock()),
         notice=NOTICES.get(call.request.args.get("done", ""), ""),
         now=parts.services.clock(),
-        here=call.request.path.rstrip("/") or "/",  # links are made of it by adding a slash and more
+        here=call.request.path.rstrip("/") or "/",  # links are made from it by adding a slash and more
         longest_search=LONGEST_SEARCH,
         **{"crumbs": [("/", "Apps"), *crumbs], "error": None, "connection": None, **values},
     )
@@ -121,18 +121,18 @@ def form(call: Call) -> MultiDict[str, str]:
 
 
 def sought(text: str | None) -> str:
-    """Return what was typed to be searched for, without the blanks around it."""
+    """Return what was typed into the search field, without the blanks around it."""
     return (text or "").strip()[:LONGEST_SEARCH]
 
 
 def page_number(call: Call, pages: int) -> int:
-    """Return which of so many pages of a list is asked for; the first where it is none."""
+    """Return which of so many pages of a list is asked for; the first if there is no such page."""
     text = call.request.args.get("page", "1")
     return min(int(text), pages) if text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0 else 1
 
 
 def edition(call: Call) -> int:
-    """Return the edition that the form was shown with; one that is not ours is none that is in force."""
+    """Return the edition that the form was shown with; what is not a number never matches the current one."""
     text = form(call).get("edition", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else -1
 
@@ -151,7 +151,7 @@ def _check_form(call: Call) -> None:
 
 
 def _telling(act: Act) -> Act:
-    """Show what goes wrong in the frame, to whoever was let in."""
+    """Show what went wrong in the frame, to somebody who was let in."""
 
     def telling(call: Call, **arguments: str) -> Response:
         try:
@@ -166,7 +166,7 @@ def _telling(act: Act) -> Act:
 
 
 def refusal(error: ProvisioningError) -> Response:
-    """Show an error to somebody who was not let in, and so gets no assets, or who asked for nothing that is here."""
+    """Show an error to somebody who was not let in, and so gets no assets, or who asked for something unknown."""
     told(error)
     status = status_of(error)
     frame = {"actor": "", "role": "", "may_change": False, "csrf": "", "notice": "", "crumbs": [], "connection": None}

@@ -1,4 +1,4 @@
-"""Health: how a connection's work is doing, and what ends what is wrong."""
+"""Health: how a connection's work is going, and how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from autoprovisioning.entrypoints.console.pages.frame import get, show_of
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 RUNS = 10
-FOLLOWED = 10  # looks at a page for a run that was asked for and has not begun
+FOLLOWED = 10  # reloads of the page for a requested run that has not begun
 
 
 def show_health(call: Call, connection_id: str) -> Response:
-    """Show how it is doing; a running reconciliation is followed."""
+    """Show how it is going; a running reconciliation is followed."""
     connection, parts = existing(call, connection_id), call.parts
     follow = _number(call.request.args.get("follow", ""))
     seen = health(parts.services, parts.reports, parts.channels, connection)

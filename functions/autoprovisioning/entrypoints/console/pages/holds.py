@@ -1,4 +1,4 @@
-"""Held plans: what tripped, who is affected, and the decision about all, some, or one cause of them."""
+"""Held plans: which limit was exceeded, who is affected, and the decision about all, some, or one cause of them."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def holds(call: Call, connection_id: str) -> Response:
 
 
 def hold(call: Call, connection_id: str, digest: str) -> Response:
-    """Show one plan, with a page of those concerned."""
+    """Show one plan, with a page of the affected users."""
     return _shown(call, connection_id, digest)
 
 
 def decide(call: Call, connection_id: str, digest: str) -> Response:
-    """Decide about a plan, or those chosen of it."""
+    """Decide about a plan, or about chosen users in it."""
     sent = form(call)
     try:
         choice = CHOICES.get(sent.get("do", ""))
@@ -55,7 +55,7 @@ def decide(call: Call, connection_id: str, digest: str) -> Response:
 
 
 def _meant(sent: MultiDict[str, str]) -> tuple[list[str] | None, str]:
-    """Return the users and the cause that a decision is about; what is none of the page's choices is not everybody."""
+    """Return the users and the cause that a decision is about; an unknown choice never means everybody."""
     about, users = sent.get("about"), sent.getlist("user")
     if about == "":
         return None, ""

@@ -1,4 +1,4 @@
-"""Previews: asked for, watched while they are computed, adoptions in them confirmed, then saved or turned on."""
+"""Previews: requested, watched while they are computed, their adoptions confirmed, then saved or turned on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ONE = "/connections/<id:connection_id>/previews/<id:preview_id>"
 
 
 def ask(call: Call, connection_id: str) -> Response:
-    """Ask what the settings as they stand would do."""
+    """Ask what the current settings would do."""
     connection = existing(call, connection_id)
     parts, wanted = call.parts, connection.settings
     preview = ask_preview(parts.services, connection_id, connection.edition, wanted, call.actor)

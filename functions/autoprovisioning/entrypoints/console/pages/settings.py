@@ -1,4 +1,4 @@
-"""The settings of a connection, a page each: steps of the wizard while it is a draft, and edited later.
+"""The settings of a connection, one page each: steps of the wizard while it is a draft, edited later.
 
 What an edit of mapping, scope or deprovisioning would do is previewed before it is saved; a draft does nothing yet.
 """
@@ -80,7 +80,7 @@ def _shown(call: Call, connection: Connection, page: str, error: Error, **values
 
 
 def _elsewhere(connection: Connection, page: str, error: Error) -> str:
-    """Return the page of a field that another page has: settings are checked as a whole."""
+    """Return the page that has a field, if it is another one: settings are checked as a whole."""
     if not isinstance(error, BadInput):
         return ""
     there = PAGE_OF.get(error.field.partition(".")[0].partition("[")[0], page)
@@ -102,7 +102,7 @@ def _page(show_page: Show) -> Callable[..., Response]:
 
 
 def _previewed(page: str, show_page: Show, read: Read) -> Callable[..., Response]:
-    """Return what takes the form of a page whose edit is previewed; a draft is saved and goes on to the next step."""
+    """Return the handler of a page whose edits are previewed; a draft is saved and goes on to the next step."""
 
     def taken(call: Call, connection_id: str) -> Response:
         connection = _editable(call, connection_id)
@@ -148,7 +148,7 @@ def _read_mapping(settings: Settings, posted: MultiDict[str, str]) -> Settings:
 
 
 def change_mapping(call: Call, connection_id: str) -> Response:
-    """Add or remove a row, restore Google's default, or take the mapping."""
+    """Add or remove a row, restore Google's default, or accept the mapping."""
     word, _, position = form(call).get("do", "").partition(":")
     if word not in ("add", "remove", "default"):
         return _previewed("mapping", _show_mapping, _read_mapping)(call, connection_id)
@@ -198,7 +198,7 @@ def _scope_of(
 def _units(call: Call, connection: Connection) -> tuple[list[OrgUnit], str]:
     """Return what can be chosen: the organizational units by path, with those chosen that are gone.
 
-    Where the directory cannot list them just now, these are those chosen, and why it cannot is told.
+    If the directory cannot list them now, only the chosen ones are returned, and why it cannot.
     """
     try:
         listed = call.parts.services.directory.org_units()
@@ -215,7 +215,7 @@ def _read_scope(settings: Settings, posted: MultiDict[str, str]) -> Settings:
 
 
 def change_scope(call: Call, connection_id: str) -> Response:
-    """Search, add or remove a group, or take the scope."""
+    """Search, add or remove a group, or accept the scope."""
     posted = form(call)
     word, _, group_id = posted.get("do", "").partition(":")
     if word not in ("search", "add", "remove"):

@@ -1,4 +1,4 @@
-"""The settings of a connection in words, a line each."""
+"""The settings of a connection in words, one line each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GONE = {True: "", False: " (no longer in the directory)"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One settings page: where it is, what it is called, and what it says now."""
+    """One settings page: its address, its title, and what it says now."""
 
     page: str
     title: str
@@ -58,7 +58,7 @@ def summary(connection: Connection) -> list[Part]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What one settings page would not say any more, and what it would say instead."""
+    """What one settings page would no longer say, and what it would say instead."""
 
     title: str
     gone: tuple[str, ...]
@@ -66,7 +66,7 @@ class Difference:
 
 
 def differences(services: Services, connection: Connection, wanted: Settings) -> list[Difference]:
-    """Tell in what the settings wanted differ from those in force."""
+    """Show how the wanted settings differ from the current ones."""
     groups = (group_named(services, connection, group.id) for group in wanted.scope.groups)
     units = units_named(services, connection, [unit.key for unit in wanted.scope.org_units])
     becoming = replace(
@@ -87,7 +87,7 @@ def differences(services: Services, connection: Connection, wanted: Settings) ->
 
 
 def group_named(services: Services, connection: Connection, group_id: str) -> Group:
-    """Return a group with its name and address: as the scope has it, else as the directory does."""
+    """Return a group with its name and address: as in the scope, otherwise as in the directory."""
     known = next((group for group in connection.settings.scope.groups if group.id == group_id), None)
     return (
         known or services.directory.group(group_id) or Group(id=group_id, email=group_id, name="Not in the directory")
@@ -95,7 +95,7 @@ def group_named(services: Services, connection: Connection, group_id: str) -> Gr
 
 
 def units_named(services: Services, connection: Connection, keys: Sequence[str]) -> tuple[OrgUnit, ...]:
-    """Return organizational units as the scope has them, else as the directory does; one named by its path has that."""
+    """Return organizational units as in the scope, otherwise as in the directory; one named by its path keeps that."""
     known = {unit.key: unit for unit in connection.settings.scope.org_units}
     if any(key not in known and not key.startswith("/") for key in keys):
         known |= {unit.id: unit for unit in services.directory.org_units() if unit.id not in known}
@@ -103,7 +103,7 @@ def units_named(services: Services, connection: Connection, keys: Sequence[str])
 
 
 def _in_full(connection: Connection) -> list[Part]:
-    """Return what is previewed before it is saved, each row of the mapping by itself."""
+    """Return what is previewed before it is saved, each row of the mapping separately."""
     rows = tuple(f"{row.target} from {row.source}" for row in connection.settings.mapping.rows)
     previewed = [part for part in summary(connection) if part.page in ("mapping", "scope", "deprovisioning")]
     return [replace(part, lines=rows) if part.page == "mapping" else part for part in previewed]

@@ -1,4 +1,4 @@
-"""Accounts that nobody provisions: whose they are, and which of them are taken over to be deprovisioned."""
+"""Accounts that nobody provisions: whose they are, and taking them over to deprovision them."""
 
 from __future__ import annotations
 

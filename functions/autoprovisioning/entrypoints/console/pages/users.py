@@ -1,4 +1,4 @@
-"""Users: search, and why one of them has the access that they have."""
+"""Users: search, and why a user has the access that they have."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def search(call: Call, connection_id: str) -> Response:
 
 
 def why(call: Call, connection_id: str, user_id: str) -> Response:
-    """Explain what is the case with one user."""
+    """Explain the state of one user."""
     connection = existing(call, connection_id)
     parts = call.parts
     explained = explain(parts.services, parts.reports, connection, user_id)
@@ -77,13 +77,13 @@ class Compared:
     attribute: str
     actual: Value
     wanted: MappedValue | None = None
-    differs: bool = False  # Keeper has something else than it makes of what the directory says
+    differs: bool = False  # Keeper has something other than its own form of the directory's value
 
 
 def _compared(
     call: Call, connection: Connection, account: Account | None, user_id: str, entry: Entry | None
 ) -> list[Compared]:
-    """Compare in the order of the mapping; what Keeper has besides comes last."""
+    """Compare in the order of the mapping; what else Keeper has comes last."""
     if account is None:
         return []
     rows: tuple[MappedValue, ...] = ()
@@ -91,7 +91,7 @@ def _compared(
         user = call.parts.services.directory.user(user_id)
         if user is not None:
             rows = mapped_values(connection, user)
-    except ProvisioningError as error:  # what Keeper has is shown all the same
+    except ProvisioningError as error:  # what Keeper has is shown anyway
         told(error)
     shown, desired = account.attributes, {row.target: row.value for row in rows if not row.problem}
     known = entry or Entry(user_id=user_id)
