@@ -95,7 +95,7 @@ def _before(serving: list[Served]) -> str:
     """Return the release before the one that was deployed last, whatever serves now: repeating changes nothing."""
     last = max((item.deployed for item in serving), key=lambda deployed: deployed.deployed)
     if last.id and "before" not in last.labels:
-        raise SystemExit("The deployed version has no release before it: name one, RELEASE=... (make doctor).")
+        raise SystemExit("The deployed version is older than releases: name the release, RELEASE=... (make doctor).")
     return last.before
 
 

@@ -98,7 +98,7 @@ def test_a_change_that_somebody_makes_meanwhile_is_not_overwritten(cloud, times)
 
 def test_a_policy_that_is_told_without_its_etag_is_never_sent(cloud):
     step = audit_logs.reads_of_secrets(KNOWN)
-    with pytest.raises(SystemExit, match="without an etag: it is not changed"):
+    with pytest.raises(SystemExit, match="without an etag, so it was not changed"):
         step.stdin(step.find({"bindings": []}))
 
 

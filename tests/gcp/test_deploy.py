@@ -442,6 +442,6 @@ def test_fields_that_are_indexed_again_are_put_right_alone(cloud):
 
 
 def test_an_unknown_project_is_told_as_that(cloud):
-    with pytest.raises(SystemExit, match=r"PROJECT=keeper-prod-2 is no project.*: give another one"):
+    with pytest.raises(SystemExit, match=r"PROJECT=keeper-prod-2 does not exist.*: give another project"):
         deployed(cloud, replace(TARGET, project="keeper-prod-2"))
     assert cloud.changes() == []

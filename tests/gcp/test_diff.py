@@ -75,7 +75,7 @@ def test_another_source_is_told_as_an_image_that_is_not_built_yet(cloud, monkeyp
     assert all("@sha256:" in line and line.endswith('functions@IMAGE_DIGEST"') for line in images)
     said: list[str] = []
     diff(TARGET, Gcloud(cloud, pauses=(), unused_is_missing=True), said.append)
-    assert said[-1].startswith("New revisions get traffic")
+    assert said[-1].startswith("New revisions get all traffic")
 
 
 def test_a_variable_that_is_not_ours_is_told_without_its_value(cloud):

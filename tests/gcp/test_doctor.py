@@ -260,7 +260,7 @@ def test_whether_keeper_takes_the_token_is_told_by_the_runs_that_tried_it(cloud,
         for state, ago in runs
     ]
     found = to_mend(cloud, world)
-    for title, mend in (("takes the access token", token), ("a run of the last hour is done", done)):
+    for title, mend in (("accepts the access token", token), ("a run of the last hour is done", done)):
         said = found.pop(f"Keeper: Keeper {title}" if "token" in title else f"Keeper: {title}", "")
         assert mend in said if mend else said == ""
     assert found == {}
@@ -446,7 +446,7 @@ def test_a_first_deployment_whose_smoke_test_failed_is_said_to_serve(cloud, worl
         service["status"]["traffic"] = [share | tagged | {"tag": ""}, tagged]
     found = to_mend(cloud, world)
     (title,) = [title for title in found if title.endswith(" serves, though its smoke test has not passed")]
-    assert "none served there before: " in found[title]
+    assert "The smoke test of their first revisions failed or was interrupted: " in found[title]
 
 
 def test_a_deployment_that_was_broken_off_is_to_be_ended_or_taken_back(cloud, world, monkeypatch):

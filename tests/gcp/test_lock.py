@@ -81,7 +81,7 @@ def test_a_lock_that_cannot_be_given_back_is_told_and_hides_no_other_error(cloud
     said: list[str] = []
     cloud.failures = [(f"secrets delete {lock.NAME}", "PERMISSION_DENIED: no", 1)]
     deploy.deploy(TARGET, Gcloud(cloud), said.append, nobody, visit=cloud.visit)
-    assert any("could not be given back" in text and "UNLOCK=yes" in text for text in said)
+    assert any("could not be released" in text and "UNLOCK=yes" in text for text in said)
 
 
 def test_a_deployment_that_was_killed_leaves_a_lock_that_the_next_one_may_take_over(cloud, monkeypatch):
@@ -181,7 +181,7 @@ def test_a_lock_that_was_taken_over_and_given_back_meanwhile_is_no_free_way(clou
     with lock.held(TARGET, gcloud, nothing, purpose="deploy", by="me@example.com", at=NOW, unlock=False) as ours:
         ours.see()
         cloud(lock.give_back(TARGET, cloud.things["secret"][lock.NAME]["etag"]), "")
-        with pytest.raises(Held, match="taken over and given back"):
+        with pytest.raises(Held, match="taken over and released"):
             ours.see()
 
 
@@ -251,7 +251,7 @@ def test_what_came_after_the_list_was_shown_is_not_destroyed_unseen(cloud):
         cloud(("gcloud", "secrets", "create", name, "--replication-policy=automatic", "--project=keeper-prod"), "")
         return TARGET.project
 
-    with pytest.raises(SystemExit, match=r"there is more: Secret keeper-token-0123456789ab\. Nothing was changed"):
+    with pytest.raises(SystemExit, match=r"more by now: Secret keeper-token-0123456789ab\. Nothing was changed"):
         destroy.destroy(TARGET, Gcloud(cloud), nothing, typed, destroy.Wanted())
     assert cloud.things["service"]
     assert not is_locked(cloud)
@@ -268,7 +268,7 @@ def test_a_secret_of_that_name_that_is_no_lock_is_neither_taken_over_nor_destroy
     }
     cloud.put("secret", lock.NAME, secret)
     before = len(cloud.changes())
-    with pytest.raises(Held, match="no lock of this deployment"):
+    with pytest.raises(Held, match="not a lock of this deployment"):
         act(cloud, now=NOW, unlock=True)
     assert len(cloud.changes()) == before
     assert cloud.things["secret"][lock.NAME] == secret

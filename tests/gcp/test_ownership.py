@@ -283,7 +283,7 @@ def test_an_upgrade_lists_what_it_takes_over_and_marks_it(cloud):
     with pytest.raises(SystemExit) as ended:
         deploying(cloud)
     assert "\n  topic dead-letters\n" in str(ended.value)
-    assert "taken over with ADOPT=yes" in str(ended.value)
+    assert "ADOPT=yes takes over what an earlier version" in str(ended.value)
     assert len(cloud.changes()) == before
     said = deploying(cloud, replace(NOBODY, adopt=True))
     adopted = [line.removeprefix("  adopt      ") for line in said.splitlines() if line.startswith("  adopt ")]

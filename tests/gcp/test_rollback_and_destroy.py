@@ -124,7 +124,7 @@ def test_a_function_without_a_revision_of_that_release_is_named_before_anything_
     assert f"Release {first} has no ready revision of renew-watch: nothing was changed" in str(ended.value)
     assert f"RELEASE={third} of " in str(ended.value)
     assert f"RELEASE={second}" not in str(ended.value)
-    with pytest.raises(SystemExit, match=f"{second} is ready of console"):
+    with pytest.raises(SystemExit, match=f"{second} has no ready revision of console"):
         roll_back(cloud)
     assert serving(cloud) == {third}
 
@@ -422,7 +422,7 @@ def test_a_backup_that_is_still_being_made_leaves_the_database_to_the_next_try(c
 @pytest.mark.parametrize("given", [{"BACKUPS": "delete"}, {"BACKUPS": "yes", "AUDIT": "delete"}])
 def test_backups_go_with_the_audit_alone(given):
     settings = {"PROJECT": "keeper-prod", "REGION": "europe-west1", "ADMIN": "a@example.com", "ALERTS": "b@example.com"}
-    with pytest.raises(SystemExit, match=r"BACKUPS=\.\.\. must be delete, with AUDIT=delete"):
+    with pytest.raises(SystemExit, match=r"BACKUPS=\.\.\. must be delete, together with AUDIT=delete"):
         command_line.main(["destroy"], settings | given)
 
 

@@ -104,7 +104,7 @@ def test_what_takes_a_while_is_waited_for(cloud):
     said: list[str] = []
     deploy(TARGET, Gcloud(cloud, sleep=waited.append, say=said.append), said.append, nobody, visit=visit)
     assert waited == list(PAUSES[:4])
-    assert any(text.startswith("  wait ") and "console sends whoever" in text for text in said)
+    assert any(text.startswith("  wait ") and "console asks strangers to sign in" in text for text in said)
     assert len([each for each in asked if each.method == "POST"]) == 2, "what passed is not asked again"
 
 
@@ -200,7 +200,10 @@ def test_traffic_is_moved_only_after_everything_has_passed_and_in_its_order(clou
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"account": "deployer@keeper-prod.iam.gserviceaccount.com"}, "which this account has none of"),
+        (
+            {"account": "deployer@keeper-prod.iam.gserviceaccount.com"},
+            "functions that need an identity token, which this account does not have",
+        ),
         ({"may_invoke": False}, "reconcile answers those who may call it: this account is not allowed to call it"),
     ],
 )
@@ -228,7 +231,7 @@ def test_no_run_is_made_with_what_the_release_that_serves_could_not_read(cloud, 
     monkeypatch.setattr(labels, "KINDS", (*labels.KINDS[:16], newer, *labels.KINDS[17:]))
     (said,) = posted_runs(cloud, [])
     assert said.startswith(
-        "  not asked  reconcile makes a run: a sweep of scope groups: what serves could not read what "
+        "  not asked  reconcile makes a run: a sweep of scope groups: the release that serves could not read what "
     )
     assert f"({newer.name}: schema {newer.current}, but it reads " in said
 
@@ -350,7 +353,8 @@ def test_a_first_deployment_whose_test_fails_is_told_to_serve(same_source):
     cloud.sick = {"reconcile"}
     said = refused(cloud)
     assert "No traffic was moved" not in said
-    assert f"so they serve already: {', '.join(function.name for function in DEPLOYMENT.functions)}. Its log" in said
+    names = ", ".join(function.name for function in DEPLOYMENT.functions)
+    assert f"These serve already, since they are first revisions: {names}. Its log" in said
     assert "make rollback" not in said
 
 
@@ -508,7 +512,7 @@ def test_functions_in_a_region_that_a_list_leaves_out_are_not_deployed_over(form
     former.unreachable = {"europe-west1"}
     before, things = len(former.changes()), copy.deepcopy(former.things)
     with pytest.raises(
-        SystemExit, match=r"Cloud Functions manages .*console.* does not name them.*Nothing was changed"
+        SystemExit, match=r"Cloud Functions manages .*console.* does not show them.*Nothing was changed"
     ):
         upgraded(former)
     assert (former.changes()[before:], former.things) == ([], things)

@@ -182,6 +182,6 @@ def test_an_api_that_is_not_enabled_is_not_taken_for_a_missing_project():
 )
 def test_no_such_project_is_told_whatever_is_asked_of_it(ask):
     cloud, target = StandIn(), replace(TARGET, project="keeper-prod-2")
-    with pytest.raises(SystemExit, match="PROJECT=keeper-prod-2 is no project"):
+    with pytest.raises(SystemExit, match="PROJECT=keeper-prod-2 does not exist"):
         ask(target, Gcloud(cloud))
     assert cloud.changes() == []
