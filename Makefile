@@ -109,14 +109,14 @@ logs: $(STAMP) ## (settings as for deploy) [FUNCTION=console] [SEVERITY=INFO] [S
 doctor: $(STAMP) ## (settings as for deploy): check every precondition and live dependency, and say how to fix each failure
 	@$(GCP) doctor
 
-tofu: $(STAMP) ## (settings as for deploy) [ADOPT=yes]: write the same deployment as OpenTofu JSON (yes: and the imports of one that is there)
+tofu: $(STAMP) ## (settings as for deploy) [ADOPT=yes]: write the same deployment as OpenTofu JSON (yes: and the imports of an existing deployment)
 	@$(GCP) tofu
 
 lock: $(STAMP) ## resolve pyproject.toml again into the two requirements files
 	@$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-strip-extras --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -o functions/requirements.txt
 	@$(BIN)/uv pip compile -q pyproject.toml --extra dev --generate-hashes --no-strip-extras --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -c functions/requirements.txt -o requirements-dev.txt
 
-audit: $(STAMP) ## whether a locked package has a known vulnerability; fails too where that could not be checked
+audit: $(STAMP) ## whether a locked package has a known vulnerability; also fails if that could not be checked
 	@$(BIN)/python -m infra.dependencies.audit
 
 sbom: $(STAMP) ## write the software bill of materials of both locks (CycloneDX) into .local/sbom
