@@ -49,7 +49,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def idle() -> dict[str, list[Any]]:
-    """Pages that tests are done with, by the settings of their contexts: to open one costs as much as to look at it."""
+    """Pages that tests have finished with, by their contexts' settings: opening one costs as much as looking at it."""
     return {}
 
 

@@ -34,7 +34,7 @@ class Stage:
 
 
 def set_stage(system: System) -> Stage:
-    """Provision, then let plans be held, users fail, timers run, and connections stand in every state."""
+    """Provision, then let plans be held, users fail, timers run, and connections be in every state."""
     from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
     from autoprovisioning.domain.settings import VolumeLimit
 

@@ -49,7 +49,7 @@ class Door:
         return ask(method, self.address + path, body, {ASSERTION: self.signed(who, **claims), **(headers or {})})
 
     def asked(self) -> list[str]:
-        """Return whom the directory was asked for, since this was asked last."""
+        """Return whom the directory was asked for since the last call."""
         found = [unquote(request.path.partition("/users/")[2].partition("?")[0]) for request in self.directory.requests]
         self.directory.requests.clear()
         return found

@@ -1,4 +1,4 @@
-"""Listings of the directory that break off or are none: never taken for complete."""
+"""Listings of the directory that break off or are malformed never count as complete."""
 
 from __future__ import annotations
 

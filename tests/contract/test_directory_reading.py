@@ -114,7 +114,7 @@ def test_derived_members_are_users_through_nested_groups(directory: GoogleDirect
     assert {member["id"] for member in nested if member["type"] == "USER"} <= set(found)
     assert not groups & set(found)
     assert len(found) == len(set(found)) > 400
-    assert PARTNER in found  # their id is no user of this customer
+    assert PARTNER in found  # their id does not belong to a user of this customer
 
 
 def test_a_group_with_everybody_as_a_member_proves_nothing(

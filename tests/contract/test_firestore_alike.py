@@ -48,7 +48,7 @@ class Chance(random.Random):
         return paths
 
     def write(self, name: str) -> Step:
-        """Return something that a batch does to a document; what was seen of the documents is told to it."""
+        """Return something that a batch does to a document, given what was read of the documents."""
         verb, fields, paths = self.choice(VERBS), self.fields(), self.paths()
         named = self.sample(sorted(fields), min(len(fields), 2))
         if self.random() < 0.3 and verb != "named":

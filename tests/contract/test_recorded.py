@@ -232,7 +232,7 @@ def refused_reads(firestore: Firestore) -> dict[str, tuple[str, Callable[[], obj
 
 
 def test_every_kind_is_recorded_as_it_is_written_today(in_memory):
-    """Whoever adds a field or raises a number records it: what was not recorded binds nobody."""
+    """A new field or number must be recorded: what was not recorded binds nobody."""
     assert layout(recording.recorded()["documents"]) == layout(NEWEST["documents"])
     numbers = {kind.name: kind.current for kind in vars(schema).values() if isinstance(kind, schema.Schema)}
     found = {path.split("/")[-2]: fields["schema"] for path, fields in NEWEST["documents"].items()}

@@ -45,7 +45,7 @@ def node(django: tuple[str, str], counts: Counts) -> Node:
 
 
 def refused(written: Written) -> None:
-    """See that it is told as what this server cannot do, for this user, in words for whoever reads the failure."""
+    """See that it is reported as something this server cannot do, for this user, in words that explain the failure."""
     assert isinstance(written.error, NotOffered), written.error
     assert "501" in str(written.error)
 
@@ -90,7 +90,7 @@ class TestAccounts(everybody.TestAccounts):
         assert node.read(second).user_name == node.address(1)
 
     def test_a_chain_of_new_addresses_is_carried_out_in_whatever_order(self, node):
-        """A taken address is a 500 here, which nobody can tell from a failure: it is sent again by whoever asks."""
+        """A taken address is a 500 here, which looks like a failure: the caller sends it again."""
         ids = node.created(3)
         left = {
             f"m{number}": patch(f"m{number}", ids[number], attributes=node.moved(number, number + 1))

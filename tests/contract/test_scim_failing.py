@@ -1,4 +1,4 @@
-"""Failing is slowed down: a server that fails whatever it is asked is left alone, and whoever waits is told."""
+"""A server that fails every request is left alone for a while, and those who wait learn of it."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ ONE_SHARD = Connection(id="c1", roster_layout="1")
 HOUR = timedelta(hours=1)
 both = pytest.mark.parametrize("state", IN_FIRESTORE, indirect=True)
 SHORT = timedelta(seconds=1)
-PATIENCE = 6.0  # seconds: a bounded call is over by then, an endless one is not
+PATIENCE = 6.0  # seconds: longer than a bounded call takes
 
 
 @pytest.fixture

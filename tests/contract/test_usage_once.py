@@ -76,7 +76,7 @@ def test_a_held_plan_counts_once(state, far, relay):
 
 
 def test_the_end_of_a_batch_counts_once(state, far, relay):
-    """It changes no entry, so nothing but the run's own record tells that it was written."""
+    """It changes no entry, so only the run's own record shows that it was written."""
     progress = Progress(run_id="r1", at=NOW, counts={"unsettled": 2, "scim_get": 3}, done="1", continued=1)
     LostAnswer(relay).during(
         lambda: far.roster.commit(HOME, (), lambda _known: (Edit(progress=progress), None)),

@@ -1,4 +1,4 @@
-"""Whoever asks is told at once: an outage, standing failures, broken listings, and changes that were not done."""
+"""What is wrong shows at once: an outage, lasting failures, broken listings, and changes that were not done."""
 
 from __future__ import annotations
 

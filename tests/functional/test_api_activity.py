@@ -1,4 +1,4 @@
-"""What the API tells of the work: audit, failures, usage, runs, health, held plans, previews, and the directory."""
+"""What the API reports: audit, failures, usage, runs, health, held plans, previews, and the directory."""
 
 from __future__ import annotations
 
@@ -123,14 +123,14 @@ def test_usage_counts_every_day_by_googles_names(settled):
 
 
 def ask_for_run(system: System) -> str:
-    """Ask for a run and return where it is told what becomes of it."""
+    """Request a run and return the address of its status."""
     answer = system.api("POST", f"{ONE}/runs")
     assert (answer.status, answer.json()["state"], answer.json()["asked_by"]) == (202, "waiting", ADMIN)
     return answer.headers["Location"].removeprefix("/api")
 
 
 def ended(system: System, address: str) -> dict:
-    """Poll what was asked for as Retry-After says, until there is nothing to wait for."""
+    """Poll a request's status as Retry-After says, until it has ended."""
 
     def told() -> dict | None:
         answer = system.api("GET", address)

@@ -252,4 +252,4 @@ def test_a_channel_made_with_another_key_is_replaced(system):
         assert len(renew(system, renewer)) == 2
         system.end(f"renew_watch-{renewer}")
     finally:
-        system.kill("directory_webhook")  # it is started anew with the key of all others
+        system.kill("directory_webhook")  # it is restarted with the key of all others

@@ -40,7 +40,7 @@ def other(system, other_node):
     ]
     system.directory.control("PUT", "state", state)
     yield other_node
-    other_node.rotate()  # whoever is still at it must not get into the next test
+    other_node.rotate()  # work still in progress must not reach into the next test
 
 
 def set_up(system: System, node: KeeperSide, connection_id: str, *groups: str, token: str = ""):

@@ -194,7 +194,7 @@ def test_a_taken_address_that_it_calls_a_failure_of_its_own_ends(system: System,
 
 
 def test_nobody_gets_two_accounts_when_the_answers_to_creations_are_lost(system: System, served: Foreign):
-    """No filter finds an externalId there: whoever believes the empty listing takes everybody for not created."""
+    """No filter finds an externalId there: believing the empty listing would mean that nobody was created."""
     served.empty()
     parts = urlsplit(served.endpoint)
     forwarder = Forwarder(parts.port or 0)

@@ -1,4 +1,4 @@
-"""A node whose known accounts were deleted in Keeper can be reauthorized; what is made there anew is approved first."""
+"""A node whose known accounts were deleted in Keeper can be reauthorized; new accounts there need approval first."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ def test_a_port_that_is_taken_is_seen():
 
 @pytest.mark.parametrize(("name", "value"), [("WORKERS", "0"), ("DEBUG", "yes")])
 def test_a_function_takes_nothing_from_the_shell_that_started_it(system, monkeypatch, name, value):
-    # Make hands on what stands on its command line, and functions-framework takes no worker for none at all.
+    # Make passes on variables of its command line, and functions-framework takes WORKERS=0 literally.
     monkeypatch.setenv(name, value)
     answer = ask("GET", f"http://127.0.0.1:{system.second('directory_webhook')}/robots.txt")
     assert (answer.status, answer.headers["Server"]) == (404, "gunicorn")

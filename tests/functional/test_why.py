@@ -203,7 +203,7 @@ def test_provision_now_makes_the_account_within_seconds_and_only_one_when_clicke
         click.start()
     for click in clicks:
         click.join()
-    (inquiry_id,) = set(asked)  # whoever clicked last got the one that waited
+    (inquiry_id,) = set(asked)  # the last click returned the one that was waiting
     answer = answered(system, inquiry_id)
     assert time.monotonic() - began < 10
     assert answer.state is RequestState.DONE

@@ -131,7 +131,7 @@ def test_probe_and_capabilities(liar: Liar, script: list[Lie]):
 @EXAMPLES
 @given(script=SCRIPT, scim_id=st.sampled_from(["k1", "k9", "..", ".", "a/b", "x" * 300]))
 def test_get(liar: Liar, script: list[Lie], scim_id: str):
-    """None is a 404 to this very question, an account is the one that was asked for."""
+    """None means a 404 to this very question; an account is the one that was asked for."""
     prepared(liar, script)
     account = called(lambda: accounts(liar).get(scim_id))
     if account is None:

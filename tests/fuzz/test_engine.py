@@ -65,7 +65,7 @@ HISTORY = st.lists(STEP, max_size=8)
 
 
 def happen(scenario: Scenario, step: Step) -> None:
-    """Let a step happen, and let our system work at it."""
+    """Let a step happen, and let our system react to it."""
     getattr(scenario, step.verb)(*step.arguments)
     scenario.pump()
 
@@ -138,7 +138,7 @@ REFUSALS = st.one_of(
 )
 @example(history=[], lie=Lie(404, undone=True), bulk=False)  # listed as suspended, and "no such user" when asked for
 def test_a_lasting_refusal_has_an_end(liar: Liar, history: Sequence[Step], kind: str, lie: Lie, bulk: bool):
-    """Whoever is out of step fails with a reason or waits with a time; no run and no message goes on for ever."""
+    """Users out of step fail with a reason or wait until a given time; no run and no message goes on for ever."""
     note(f"{history}, {lie}")
     scenario = Scenario(liar, bulk=bulk)
     pattern = re.compile(KINDS[kind])

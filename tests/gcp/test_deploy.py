@@ -355,7 +355,7 @@ def test_a_rotated_key_reaches_the_functions_that_use_it(cloud, key, mounted, us
 
 
 def test_the_public_webhook_gets_no_key_that_makes_forms(cloud):
-    """Neither mounted, nor to be read with its identity; whoever takes forms in turn opens no channels."""
+    """Neither mounted nor readable with its identity; functions that take forms, in turn, open no channels."""
     deployed(cloud)
     webhook = "serviceAccount:keeper-directory-webhook@keeper-prod.iam.gserviceaccount.com"
     assert webhook in members(cloud, "secret:channel-key")

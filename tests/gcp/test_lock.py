@@ -1,4 +1,4 @@
-"""Two deployments at once: one of them is told who is at work."""
+"""Two deployments at once: one of them learns who else is deploying."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
 
 @pytest.fixture
 def no_gcloud(tmp_path: Path) -> str:
-    """Return a PATH with git, which tells what is deployed, and nothing else."""
+    """Return a PATH with git, which says what is deployed, and nothing else."""
     git = shutil.which("git")
     assert git
     (tmp_path / "git").symlink_to(git)

@@ -127,7 +127,7 @@ def test_who_adds_access_tokens_cannot_read_them_and_who_reads_them_cannot_add_a
     on_tokens = [(name, grant) for name, grant in on_tokens if grant.only is TOKENS_ONLY]
     assert {name for name, grant in on_tokens if grant.role in adding} == {"console", "reauthorize"}
     creating = {name for name in NAMES if ("keeperTokenCreator", "project") in grants_of(name)}
-    assert creating == {"console", "reauthorize"}  # a token of a connection whose secret is gone makes it anew
+    assert creating == {"console", "reauthorize"}  # a new token for a connection whose secret is gone creates it again
     reading = {name for name, grant in on_tokens if grant.role.endswith("secretAccessor")}
     assert reading == {"provision-user", "apply-changes", "reconcile"}
 
@@ -278,7 +278,7 @@ def test_the_upload_alone_installs_and_starts_every_function(tmp_path: Path):
 
 
 def started(framework: Path, source: Path, given: dict[str, str], target: str) -> tuple[int, int]:
-    """Start what was built as the image does, which FUNCTION_TARGET alone tells what to serve; ask for two pages."""
+    """Start the build as the image does, where only FUNCTION_TARGET says what to serve; ask for two pages."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     told = given | {"FUNCTION_TARGET": target, "HOST": "127.0.0.1", "PORT": str(port)}

@@ -93,7 +93,7 @@ def test_every_answer_must_be_the_one_that_is_due(cloud, name, method, reply):
 
 
 def test_what_takes_a_while_is_waited_for(cloud):
-    """Identity-Aware Proxy stands in front of a service minutes after it was told to."""
+    """Identity-Aware Proxy takes minutes to protect a service after it was switched on."""
     waited: list[float] = []
     asked: list[Question] = []
 
@@ -213,7 +213,7 @@ def test_what_an_account_cannot_ask_is_told_and_stops_nothing(cloud, change, tol
     said = "\n".join(deployed(cloud))
     assert f"  not asked  {told}" in said or told in said
     assert "  passed     reconcile is closed to strangers" in said
-    assert "makes a run" not in said or "may not call it" in said
+    assert "makes a run" not in said or "not allowed to call it" in said
     assert set(numbers(cloud).values()) == {2}
 
 

@@ -1,4 +1,4 @@
-"""What is uploaded, and that it is told by a commit."""
+"""What is uploaded, and that a commit identifies it."""
 
 from __future__ import annotations
 

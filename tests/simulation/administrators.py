@@ -119,7 +119,7 @@ class Administrators:
             decide_hold(self._services, self._connection(step), hold.digest, choice, ADMIN)
 
     def decide_some(self, step: Step) -> None:
-        """Approve one of a plan, or whoever is due by the same cause, and reject some of the rest, or nobody."""
+        """Approve one member of a plan, or all due for the same cause, and reject some of the rest, or nobody."""
         decide, by_cause = partial(decide_hold, self._services, self._connection(step)), step.other // 10 % 3
         for hold in self._plans(step, Standing.WAITING):
             waiting = hold.those(Standing.WAITING)

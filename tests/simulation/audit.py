@@ -89,7 +89,7 @@ def _changes(world: World, connection_id: str, node: Node) -> None:
 
 
 def _excused(world: World, node: Node, effect: Effect) -> bool:
-    """Say whether nobody could know of a change: another hand undid it, or a failure tells of it."""
+    """Say whether nobody could know about a change: somebody else undid it, or a failure reports it."""
     connection_id, user_id = world.watch.marks[effect.write.key]
     told = [each for each in world.ports.archive.events(connection_id).values() if each.user_id == user_id]
     near = (each for each in told if abs(each.at - effect.at) < timedelta(minutes=5) and each.name in CHANGES)

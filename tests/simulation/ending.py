@@ -252,7 +252,7 @@ def _timers(world: World, connection: Connection, standing: Standing, entry: Ent
     """See that the timer of a trigger began when the directory says, to the minute, or within what it takes to see."""
     for trigger, since in standing.triggers.items():
         if Trigger.DELETED in standing.triggers and trigger is not Trigger.DELETED:
-            continue  # of the deleted, the directory does not tell what else they were, nor since when
+            continue  # of deleted users the directory does not say what else they were, nor since when
         timer = entry.timers.get(trigger)
         unseen = trigger is Trigger.APP_OFF and (entry.taken_over or world.directory.blind)
         if timer is None or standing.stood.get(trigger) or unseen:
@@ -269,7 +269,7 @@ def _timers(world: World, connection: Connection, standing: Standing, entry: Ent
 
 
 def _elsewhere(world: World, connection: Connection, user_id: str) -> Iterator[tuple[bool, bool]]:
-    """Yield of each other connection that entitles somebody: whether they have access, whether that is told to fail."""
+    """Yield, for each other connection entitling somebody, whether they have access and whether it shows a failure."""
     for other in world.ports.archive.connections():
         if other.id != connection.id and not world.truth.standings[other.id, user_id][-1].triggers:
             node, entry = world.node_of(other.id), world.ports.archive.entry(other, user_id)

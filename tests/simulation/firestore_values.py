@@ -39,7 +39,7 @@ def time_of(at: datetime) -> DatetimeWithNanoseconds:
 
 
 def stored(value: Any) -> Any:
-    """Return a value as it is kept, sharing nothing with the caller's; raises TypeError for what is none."""
+    """Return a value as it is stored, sharing nothing with the caller's; raises TypeError for what cannot be stored."""
     kind = type(value)
     if kind is int and not -_INTEGERS <= value < _INTEGERS:
         raise ValueError("Value out of range: an integer has 64 bits")
@@ -121,12 +121,12 @@ def value_at(fields: Fields, path: Path) -> Any:
 
 
 def shown(fields: Fields, path: str) -> Any:
-    """Return a copy of a value for somebody who may change it; raises KeyError where there is none."""
+    """Return a copy of a value for somebody who may change it; raises KeyError if there is none."""
     return copied(fields[path] if path in fields and "." not in path else get_nested_value(path, fields))
 
 
 def put(fields: Fields, path: Path, value: Any) -> None:
-    """Replace a value, or remove it; the maps on the way are made anew, since others may share them."""
+    """Replace a value, or remove it; the maps on the way are copied, since others may share them."""
     name = path[0]
     if len(path) > 1:
         inner = fields.get(name)

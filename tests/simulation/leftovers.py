@@ -23,7 +23,7 @@ SETTLED = timedelta(hours=9)  # in the quiet days there is a full run every eigh
 
 
 def judge_requests(world: World) -> None:
-    """Whoever asked for a run is told how it ended, two hours later at most."""
+    """Everybody who requested a run learns how it ended, two hours later at most."""
     for connection in world.ports.archive.connections():
         for asked in world.ports.archive.asked(connection.id):
             if asked.expires > world.now:
@@ -113,7 +113,7 @@ def _outlived(world: World, connection: Connection, member: Member, entries: dic
 
 def _fits(world: World, connection: Connection, hold: Hold, entries: dict[str, Entry]) -> None:
     """See that a plan for which there has been room for hours does not wait; some wait however few they are."""
-    fresh = world.now - hold.raised_at < DAY + SETTLED  # what was reserved by then, and came to nothing, takes room
+    fresh = world.now - hold.raised_at < DAY + SETTLED  # what was reserved until then, and came to nothing, takes room
     if hold.kind is Kind.UNLOCKING or connection.unproven or fresh:
         return
     active = sum(entry.status is Status.ACTIVE for entry in entries.values())

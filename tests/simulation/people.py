@@ -153,7 +153,7 @@ class People:
             self._edit(user_id, lambda user: replace(user, org_unit_path=path))
 
     def rename_unit(self, step: Step) -> None:
-        """Rename a unit, or move it below another one: nobody is told of the users in it."""
+        """Rename a unit, or move it below another one: no notification reports the users in it."""
         old, above = self._world.unit(step.other), "/Europe" if step.other // 10 % 2 else ""
         before = {user_id: user.org_unit_path for user_id, user in self._directory.live.items()}
         self._directory.rename_unit(old, f"{above}/Unit {step.other}")

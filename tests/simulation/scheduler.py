@@ -101,7 +101,7 @@ class Scheduler:
         self._heap: list[tuple[datetime, int, Task | Callable[[], None]]] = []
         self._order = 0
         self._hub = getcurrent()
-        self.defects: list[tuple[str, BaseException]] = []  # what escaped a task and is no error of ours
+        self.defects: list[tuple[str, BaseException]] = []  # what escaped a task and is not one of our errors
 
     def clock(self) -> datetime:
         """Return the time as the current process has it."""
@@ -127,7 +127,7 @@ class Scheduler:
                 if process.dead:
                     raise Killed
                 task.result = work()
-            except BaseException as error:  # noqa: BLE001 - told to whoever waits
+            except BaseException as error:  # noqa: BLE001 - reported to whoever waits
                 task.error = error
                 if not isinstance(error, ProvisioningError | Killed):
                     self.defects.append((process.name, error))

@@ -26,7 +26,7 @@ def _run(seeds: range, also: Sequence[str]) -> tuple[int, int, list[tuple[int, s
 
 
 def main() -> int:
-    """Run what was asked for and print what was found."""
+    """Run the requested histories and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--histories", type=int, default=1000)
     parser.add_argument("--from", dest="first", type=int, default=1)

@@ -94,7 +94,7 @@ class ByTask(Random):
 
 
 class Settings(Service):
-    """A service that tells of connections the moment that they are stored."""
+    """A service that shows connections the moment they are stored."""
 
     def __init__(self, scheduler: Scheduler, told: Told) -> None:
         super().__init__(lambda: scheduler.now)

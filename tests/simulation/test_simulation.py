@@ -48,7 +48,7 @@ def test_a_seed_is_one_history():
 
 
 def test_a_failing_history_is_made_smaller(monkeypatch: pytest.MonkeyPatch):
-    """A guard that counts nothing is found; what is told is one that still fails, with the suspensions alone."""
+    """A guard that counts nothing is found; the reported history still fails, with nothing but the suspensions."""
     monkeypatch.setattr(guarding, "reserve_all", lambda *_: True)
     leaning = Leaning(verbs=("suspend",), people=5, limit=2, policy=0, connections=1, steps=12, rate=0.01)
     seed = next(seed for seed in range(1, 50) if World(generate(seed, leaning)).run().law)

@@ -74,7 +74,7 @@ class Truth:
         self.desired: dict[tuple[str, str], list[tuple[datetime, Attributes]]] = {}
         self.people: set[str] = set()
         self.off_since: dict[str, datetime] = {}
-        self.told: dict[str, Counter[str]] = {}  # what the audit must tell of the connection itself, and how often
+        self.told: dict[str, Counter[str]] = {}  # what the audit must say about the connection itself, and how often
 
     def connection_changed(self, connection: Connection | None, connection_id: str) -> None:
         """Take a connection's settings over; None: it is deleted."""
@@ -147,7 +147,7 @@ class Truth:
             past.append(standing)
 
     def _ended(self, connection: Connection, user_id: str) -> dict[Trigger, datetime]:
-        """Return the triggers of the last hour: of the deleted, nobody is told that a membership had come back."""
+        """Return the triggers of the last hour: for deleted users, nothing says that a membership had come back."""
         ended: dict[Trigger, datetime] = {}
         for standing in self.lately(connection.id, user_id, timedelta(hours=1)):
             ended = {**ended, **standing.triggers, **standing.ended}

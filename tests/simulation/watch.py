@@ -96,7 +96,7 @@ class Watch:
     def _own_mark(
         self, connection: Connection, process: Process, user_id: str, was: Entry | None, becomes: Entry | None
     ) -> None:
-        """See that a look that marked an entry records under that very mark, or reads the entry anew."""
+        """See that a look that marked an entry records under that very mark, or reads the entry again."""
         key, marked = (connection.id, user_id), process.memory.get("open", {})
         if key not in marked:
             return
@@ -142,7 +142,7 @@ class Watch:
             self.broken("decided on the newest version", told)
 
     def done(self, process: Process) -> None:
-        """Judge a delivery that was acknowledged: whoever asked to look again has been answered."""
+        """Judge a delivery that was acknowledged: every request to look again has been answered."""
         glanced, published = process.memory.get("glanced", {}), process.memory.get("published", {})
         for (connection_id, user_id), since in process.memory.get("again", {}).items():
             connection = self._truth.connections.get(connection_id)
@@ -289,7 +289,7 @@ def _differing(was: Entry | None, becomes: Entry | None) -> set[str]:
 
 
 def _same_decision(read: object, was: Entry | None) -> bool:
-    """Say whether what was read is what is there; flags that others set meanwhile aside."""
+    """Say whether what was read is still current, apart from flags that others set meanwhile."""
     if read is None or was is None:
         return read is was
     return isinstance(read, Entry) and (read == was or (read.version, _mark_of(read)) == (was.version, _mark_of(was)))

@@ -54,7 +54,7 @@ PREVIEW_LIMIT = timedelta(minutes=8)
 FOREVER = timedelta(days=3650)
 MINUTE = timedelta(minutes=1)
 BUSY = timedelta(minutes=50)  # for which the whole schedule goes on after each step of a long history
-DRAINED = timedelta(minutes=35)  # whatever was under way when the writers were stopped has ended by then
+DRAINED = timedelta(minutes=35)  # everything in flight when the writers were stopped has ended
 
 
 @dataclass(frozen=True)
@@ -465,7 +465,7 @@ def few_gifts(number: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_logs(world: World) -> Any:
-    """Keep the log silent, but for what nobody foresaw: that is a defect."""
+    """Keep the log silent, except for unforeseen errors, which are defects."""
     names = ("autoprovisioning", "autoprovisioning.app.unforeseen")
     product, surprise = (logging.getLogger(name) for name in names)
     before = (product.level, surprise.level, surprise.propagate)

@@ -192,7 +192,7 @@ class Place:
 
 
 def _told(request: flask.Request, error: ProvisioningError) -> flask.Response:
-    """Answer as the door does, by what was asked for."""
+    """Answer as the entry point does, by what was asked for."""
     if not request.path.startswith("/api"):
         return refused(error)
     with flask.Flask(__name__).app_context():

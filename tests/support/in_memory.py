@@ -394,7 +394,7 @@ class FakeQueue:
         self.looks: list[Look] = []
         self.batches: list[Batch] = []
         self.runs: list[RunKind] = []
-        self.requests: list[str] = []  # what each of them was asked for by
+        self.requests: list[str] = []  # by what each of them was asked for
         self.previews: list[tuple[str, str]] = []  # connection and preview
 
     def look_again(self, looks: Sequence[Look]) -> None:

@@ -218,7 +218,7 @@ class Scenario:
                 self.deliver(look)
 
     def reconcile_to_the_end(self, kind: RunKind = RunKind.FULL) -> Run:
-        """Run, apply everything, and run again: what conflicted (an address not free yet) is tried anew."""
+        """Run, apply everything, and run again: what conflicted (an address not free yet) is retried."""
         for _ in range(4):
             self.fakes.clock.advance(LATER)
             self.plan(kind, retry_failures=True)
@@ -272,8 +272,8 @@ class Scenario:
                 continue
             assert user is not None
             holder = self.keeper.named(user.primary_email)
-            # Nobody's account is adopted by who has none, unless it may be a leaver's.
-            # Who has one is refused its address.
+            # An account without an owner is adopted by a user without one, unless it may be a leaver's.
+            # A user who has one is refused its address.
             leavers = {gone.primary_email for gone in self.directory.removed.values()}
             refused = holder is not None and (holder.external_id or accounts or user.primary_email in leavers)
             if holder is not None and holder.external_id != user_id and refused:

@@ -130,7 +130,7 @@ class System:
         self.directory.control("DELETE", "requests")
 
     def _let_runs_end(self) -> None:
-        """Take the lease of `reconcile`: whoever plans has it, and gives it back or dies with it."""
+        """Take the lease of `reconcile`: a planner has it until it releases it or dies."""
         from autoprovisioning.app.runs.reconcile import LEASE
 
         services = self.services()
@@ -143,7 +143,7 @@ class System:
         http("DELETE", url)
 
     def _renew_functions(self) -> None:
-        """Start functions anew that a test has killed."""
+        """Restart functions that a test has killed."""
         for name, worker in list(self.world.cloud.workers.items()):
             if worker.exit_code() is not None:
                 self.restart(name)

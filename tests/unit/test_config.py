@@ -1,4 +1,4 @@
-"""The configuration: read once, every problem told at once, each with its mend."""
+"""The configuration: read once, every problem reported at once, each with its fix."""
 
 from __future__ import annotations
 

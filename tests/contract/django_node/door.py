@@ -15,7 +15,7 @@ urlpatterns = [path("scim/v2/", include("django_scim.urls"))]
 
 
 def bearer(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Say who asks; django-scim2 itself refuses whoever is anonymous."""
+    """Say who asks; django-scim2 itself refuses anonymous callers."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         known = secrets.compare_digest(request.headers.get("Authorization", ""), f"Bearer {settings.TOKEN}")

@@ -12,7 +12,7 @@ from autoprovisioning.app.ports.execution import Executor
 from tests.support.executors import Inline
 
 SHORT = timedelta(milliseconds=1)
-PATIENCE = 10.0  # seconds: what is awaited came by then, or never comes
+PATIENCE = 10.0  # seconds: what has not come after that never comes
 
 
 @pytest.fixture(params=[Threads, Inline])

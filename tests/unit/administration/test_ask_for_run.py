@@ -1,4 +1,4 @@
-"""A run that an administrator asks for, and what they are told of it whatever becomes of it."""
+"""A run that an administrator requests, and what they learn about it, whatever becomes of it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def told(scenario: Scenario, request: str) -> tuple[Became, str]:
 
 
 def taken_up(scenario: Scenario, request: str) -> str:
-    """Open the run that was asked for; its batches wait. Returns its id."""
+    """Open the requested run; its batches wait. Returns its id."""
     deadline = scenario.fakes.clock.now + timedelta(minutes=25)
     [run] = reconcile(scenario.services, RunKind.FULL, deadline, insist=True, request=request)
     return run.id

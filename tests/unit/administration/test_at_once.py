@@ -145,7 +145,7 @@ def test_a_deletion_that_two_finish_at_once_is_told_once(scenario):
 
 
 def test_a_token_of_a_moment_ago_is_destroyed_with_the_others(scenario, monkeypatch):
-    """A token was switched to since whoever deletes read the connection."""
+    """The token was switched after the deleter had read the connection."""
     get = FakeConnections.get
 
     def old_answer(self: FakeConnections, connection_id: str) -> Connection | None:
@@ -160,7 +160,7 @@ def test_a_token_of_a_moment_ago_is_destroyed_with_the_others(scenario, monkeypa
 
 
 def test_a_token_stored_while_the_deletion_ended_is_destroyed_too(scenario):
-    """No connection names it any more: the note that a token was about to be stored is all that tells of it."""
+    """No connection names it any more: only the note that a token was about to be stored shows that it exists."""
     before_adding(scenario, "another", lambda: delete_it(scenario))
     with pytest.raises(NotFound):
         reauthorize(scenario.services, "c1", "another", ACTOR)
@@ -232,7 +232,7 @@ def by_batch(scenario: Scenario) -> None:
 @pytest.mark.parametrize("happens", [lambda scenario: turn_off(scenario.services, "c1", ACTOR), delete_it])
 @pytest.mark.parametrize("way", [by_notification, by_batch])
 def test_nothing_is_sent_for_a_connection_that_was_turned_off_or_deleted_before_the_mark(scenario, happens, way):
-    """Whoever deletes sees no mark to wait for, so the worker must see that they did."""
+    """The deleter sees no mark to wait for, so the worker must see the deletion."""
     before = scenario.connection
     accounts = dict(scenario.keeper.accounts)
     scenario.fakes.store.stutters = False

@@ -167,7 +167,7 @@ def test_a_doubt_that_a_confirmation_does_not_settle_backs_off_like_any_other(ad
     del scenario.keeper.accounts["k4"]
     scenario.keeper.seed("dan@example.com", age=OLD)
     confirm(admin, done.id, "u4")
-    for attempts in (1, 1, 1):  # counted anew, since something else is tried; then it waits
+    for attempts in (1, 1, 1):  # counted from one again, since something else is tried; then it waits
         scenario.run()
         assert scenario.entry("u4").failure.attempts == attempts
     scenario.fakes.clock.advance(timedelta(minutes=16))

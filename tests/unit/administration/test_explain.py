@@ -123,7 +123,7 @@ WORDS = [
      "because the user is archived in the directory, which this connection treats as suspended.")),
     (entry(), seen(Presence.UNKNOWN, None), ON, NOW,
      "The directory does not show this user, which alone proves nothing: everything stays as it is."),
-    # a timer that ran is none while it cannot be told whether its trigger still holds
+    # a timer that ran does not count while it is unknown whether its trigger still holds
     (LEFT, seen(in_scope=None), ON, NOW + 8 * DAY,
      "In step; whether the user is still in scope is not known, and nobody loses access for that reason."),
     (replace(LEFT, status=Status.SUSPENDED), seen(in_scope=None), ON, NOW + 31 * DAY,

@@ -1,4 +1,4 @@
-"""Inquiries: what only a worker can answer, how it is told, and that nothing is lost over it."""
+"""Inquiries: what only a worker can answer, how it is reported, and that nothing is lost over it."""
 
 from __future__ import annotations
 
@@ -373,7 +373,7 @@ FORGED = [
 
 @pytest.mark.parametrize("forged", FORGED)
 def test_a_message_writes_nobodys_name_into_the_audit(scenario, forged):
-    """Whoever may publish can have a user looked at, but not say who wanted that."""
+    """Somebody who may publish can have a user looked at, but not say who wanted that."""
     scenario.hire("u4", "dan@example.com")
     scenario.hire("u5", "eve@example.com")
     look = forged(ask(scenario, "u4", InquiryKind.PROVISION))

@@ -1,4 +1,4 @@
-"""A preview tells what would be held, and judges the connection as it would be."""
+"""A preview says what would be held, and judges the connection as it would be."""
 
 from __future__ import annotations
 

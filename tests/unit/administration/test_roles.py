@@ -1,4 +1,4 @@
-"""Roles of administrators: asked anew for every change, remembered for a minute for those who look."""
+"""Roles of administrators: looked up for every change, remembered for a minute for reading."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ CHANGE = Change(id="c1", entry=entry(), action=Action.UPDATE, email="ada@example
 
 
 def attempted(times: int, error: ProvisioningError) -> list[tuple[int, bool, bool]]:
-    """Return, after each attempt, how many were counted, whether the user waits, and whether anybody is told."""
+    """Return, after each attempt, how many were counted, whether the user waits, and whether it is reported."""
     change, told = CHANGE, []
     for number in range(times):
         now = NOW + number * MINUTE

@@ -1,4 +1,4 @@
-"""What a server made of a value is told from another value, and remembered by what it showed after our own write."""
+"""A server's own form of a value differs from another value, and is remembered as shown after our write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mark that ran out is settled by what its change sent: the audit tells of nothing that was not done."""
+"""A mark that ran out is settled by what its change sent: the audit reports nothing that was not done."""
 
 from __future__ import annotations
 

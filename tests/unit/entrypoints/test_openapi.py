@@ -61,7 +61,7 @@ def test_every_json_that_is_read_has_an_etag_and_a_304(path, method, operation):
 
 
 def known_already(tag: str, status: int = 200) -> flask.Response:
-    """What becomes of an answer for whoever sends this If-None-Match."""
+    """What becomes of an answer to a client that sends this If-None-Match."""
     answer = flask.Response(b"{}", status, {"Retry-After": "1", "Cache-Control": "no-store"}, content_type="x/json")
     request = flask.Flask("test").test_request_context("/", headers={"If-None-Match": tag}).request
     return conditional(request, answer)

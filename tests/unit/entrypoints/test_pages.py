@@ -83,7 +83,7 @@ def test_a_preview_is_saved_only_where_it_would_change_something_and_nobody_else
     here = place()
     assert "Save" in here.open(f"{HOME}/previews/p1").buttons()
     assert "Save" not in here.open(f"{HOME}/previews/p5").buttons()  # of an older edition
-    assert "Save" not in here.open(f"{HOME}/previews/p6").buttons()  # of the settings in force
+    assert "Save" not in here.open(f"{HOME}/previews/p6").buttons()  # of the current settings
 
 
 def test_a_preview_says_in_what_the_settings_would_differ():

@@ -50,7 +50,7 @@ def told(event: Event) -> tuple[Any, ...]:
 
 
 def outcome(place: Place) -> Any:
-    """Return what is stored, told and asked for, without ids that are made anew each time."""
+    """Return what is stored, logged and requested, without ids that differ each time."""
     store, queue = place.fakes.store, place.fakes.queue
     connections = {key: (each.state, each.settings, each.clock) for key, each in store.connections.items()}
     holds = {digest: hold.standings() for digest, hold in store.holds["c1"].items()}

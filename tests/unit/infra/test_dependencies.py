@@ -1,4 +1,4 @@
-"""The bill of materials has all that is locked; an audit tells what is vulnerable, and what was not checked."""
+"""The bill of materials has everything that is locked; an audit says what is vulnerable, and what was not checked."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_without_a_network_the_real_one_ends_soon_and_says_why(monkeypatch, tmp_
             monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
         for name in ("NO_PROXY", "no_proxy"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("PIP_CACHE_DIR", str(tmp_path))  # else what was heard before is told again
+        monkeypatch.setenv("PIP_CACHE_DIR", str(tmp_path))  # otherwise earlier answers would be repeated
         verdict = audit.audit()
     assert verdict.status == UNCHECKED
     (why,) = verdict.unchecked

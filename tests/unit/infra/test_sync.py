@@ -1,4 +1,4 @@
-"""`make sync` while it waits: how far the run is stands on stderr, and a run that stands still is given up."""
+"""`make sync` while it waits: progress goes to stderr, and a run that makes no progress is given up."""
 
 from __future__ import annotations
 

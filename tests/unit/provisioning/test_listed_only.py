@@ -1,4 +1,4 @@
-"""Whom nothing but listings tells of: neither convicted by them, nor kept in for ever."""
+"""Users whose leave only listings show: neither convicted by them, nor kept for ever."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_who_is_held_by_listings_is_asked_about_at_each_run(scenario, silent):
     run_after(scenario, LATER)
     assert [scenario.entry(user_id).missing_since is None for user_id in LEAVERS] == [False, True]
     run_after(scenario, LATER)
-    assert access(scenario) == [True, False, True]  # the directory tells of u2 now, and still not of u1
+    assert access(scenario) == [True, False, True]  # the directory answers about u2 now, and still not about u1
     assert [[member.resource for member in hold.members] for hold in holds(scenario)] == [["u1"]]
 
 

@@ -54,7 +54,7 @@ class Pair:
         return [[account.active for account in node.of(user_id)] for node in (self.scenario.keeper, self.other)]
 
     def unreadable(self, group_id: str) -> None:
-        """Let a scope group be gone: neither its members nor one of them is told."""
+        """Let a scope group be gone: the directory answers neither about its members nor about one of them."""
         directory = self.scenario.directory
         directory.unreadable.add(group_id)
         asked = directory.is_member

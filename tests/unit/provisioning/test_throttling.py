@@ -1,4 +1,4 @@
-"""The wait that Keeper asks for: the connection's, an hour at most, ended by whoever wants something done now."""
+"""The wait that Keeper asks for: the connection's, an hour at most, ended when somebody wants something done now."""
 
 from __future__ import annotations
 

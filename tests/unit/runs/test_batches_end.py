@@ -1,4 +1,4 @@
-"""A batch always ends: one user's failure is that user's, an outage is everybody's, and who waits is told."""
+"""A batch always ends: one user's failure is that user's, an outage is everybody's, and users who wait are shown."""
 
 from __future__ import annotations
 

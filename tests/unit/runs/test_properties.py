@@ -275,7 +275,7 @@ def _told(scenario: Scenario, user_id: str) -> Look:
 
 
 def _check_no_stale_access(scenario: Scenario) -> None:
-    """Whoever was looked at is as the directory says now, whatever older plans said; failures are retried first."""
+    """Users with a look are as the directory says now, whatever older plans said; failures are retried first."""
     scenario.fakes.clock.advance(timedelta(days=1))  # the longest that a failure waits
     for user_id in USERS:
         entry = scenario.entry(user_id)

@@ -1,4 +1,4 @@
-"""Two connections, any history: whoever should have access has it once, on a connection whose scope holds them."""
+"""Two connections, any history: users who should have access have it once, on a connection whose scope holds them."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def test_who_waits_in_a_plan_is_not_taken_alone_where_the_timer_it_names_was_not
 
 
 def unrecorded(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
-    """Make u1 as if nobody had seen them leave; it is told of u2."""
+    """Make u1 look as if their leave had not been seen; that of u2 is reported."""
     u1, u2 = entries["u1"], entries["u2"]
     begun = replace(u1, timers={}, in_scope=True, version=u1.version + 1)
     return Edit(entries={"u1": begun, "u2": replace(u2, in_scope=False, version=u2.version + 1)}), None

@@ -66,7 +66,7 @@ WITH_GROUPS = [
     ((SALES,), True, True),
     ((SALES,), False, False),
     ((unit("/Gone"),), True, None),
-    ((unit("/Gone"),), False, False),  # whoever left the groups is out of scope, whatever the unit
+    ((unit("/Gone"),), False, False),  # users who left the groups are out of scope, whatever the unit
 ]
 
 

@@ -1,4 +1,4 @@
-"""Accounts that nobody provisions: each drift listing tells whose they are, and leavers among them lose access."""
+"""Accounts that nobody provisions: each drift listing shows whose they are, and leavers among them lose access."""
 
 from __future__ import annotations
 

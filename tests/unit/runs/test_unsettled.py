@@ -1,4 +1,4 @@
-"""A run tells what it planned and did not settle, and is not done while there is any."""
+"""A run says what it planned and did not settle, and is not done while there is any."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_whom_a_newer_decision_overtook_is_settled_and_whose_mark_ran_out_is_not
     run = scenario.plan()
     entry = scenario.entry("u1")
     mark = Mark(change_id="x1", message_id="m0", action=Action.UPDATE, until=scenario.fakes.clock.now)
-    scenario.fakes.store.put_entry(scenario.connection, replace(entry, mark=mark))  # whoever was at it is gone
+    scenario.fakes.store.put_entry(scenario.connection, replace(entry, mark=mark))  # the worker that had it is gone
     deliver_one(scenario)
     assert (stored(scenario, run).state, stored(scenario, run).unsettled) == (RunState.UNSETTLED, 1)
 
