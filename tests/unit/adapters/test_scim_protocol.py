@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from autoprovisioning.adapters.scim import check_endpoint
-from autoprovisioning.adapters.scim.bulk import BulkSizes, match_results
+from autoprovisioning.adapters.scim.bulk import BulkSizes, Bursts, match_results
 from autoprovisioning.adapters.scim.protocol import (
     Answer,
     equals,
@@ -262,13 +262,13 @@ def test_bulk_results_are_matched_by_position_only_in_a_full_answer():
 
 def test_bulk_never_grows_back_to_what_was_too_large():
     sizes = BulkSizes()
-    sizes.grow(1000)
+    sizes.grow(sizes.size, 1000)
     sizes.shrink(200, too_large=True)
-    sizes.grow(1000)
+    sizes.grow(sizes.size, 1000)
     assert sizes.size == 100
     sizes.shrink(100)  # a timeout says nothing about the largest size
     assert sizes.size == 50
-    sizes.grow(1000)
+    sizes.grow(sizes.size, 1000)
     assert sizes.size == 100
 
 
@@ -276,6 +276,26 @@ def test_bulk_doubles_up_to_what_is_offered():
     sizes = BulkSizes()
     seen = []
     for _ in range(5):
-        sizes.grow(1000)
+        sizes.grow(sizes.size, 1000)
         seen.append(sizes.size)
     assert seen == [200, 400, 800, 1000, 1000]
+    sizes.grow(500, 1000)
+    assert sizes.size == 1000, "a chunk that was kept smaller says nothing about a larger one"
+
+
+def test_bulk_requests_are_divided_until_none_takes_long():
+    sizes = BulkSizes(size=1000)
+    assert [sizes.of(writes) for writes in (10, 80, 400, 9000)] == [25, 25, 100, 1000]
+    sizes.operation = 0.01
+    assert [sizes.of(writes) for writes in (80, 400, 9000)] == [25, 50, 50]
+    sizes.operation = 1.0
+    assert sizes.of(9000) == 25
+
+
+def test_what_goes_wrong_for_requests_under_way_together_counts_once():
+    bursts = Bursts()
+    for sent in (98.0, 99.0, 99.5):
+        bursts.count(sent, now=100.0)
+    assert bursts.number == 1
+    bursts.count(100.5, now=101.0)
+    assert bursts.number == 2

@@ -90,11 +90,11 @@ class Bursts:
     number: int = 0
     last: float = -math.inf  # on the monotonic clock
 
-    def count(self, sent: float) -> None:
+    def count(self, sent: float, now: float) -> None:
         """Count it for a request that was sent at that time."""
         if sent > self.last:
             self.number += 1
-            self.last = time.monotonic()
+            self.last = now
 
 
 @dataclass(slots=True, kw_only=True)
@@ -245,7 +245,7 @@ class BulkRound:
 
     async def _busy(self, chunk: Chunk, answer: Answer) -> None:
         sender = self.writing.sender
-        self.throttles.count(chunk.sent)
+        self.throttles.count(chunk.sent, time.monotonic())
         self.sizes.at_once = FIRST_AT_ONCE
         waited = await sender.back_off(answer, self.throttles.number - 1, sender.left(self.call.deadline))
         if waited and self.throttles.number < ATTEMPTS:
@@ -307,7 +307,7 @@ class BulkRound:
         self.call.settle(write, written)
 
     def _count_loss(self, chunk: Chunk) -> None:
-        self.losses.count(chunk.sent)
+        self.losses.count(chunk.sent, time.monotonic())
         self.sizes.at_once = FIRST_AT_ONCE
         self.given_up = self.given_up or self.losses.number >= LOSSES
 
