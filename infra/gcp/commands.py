@@ -57,6 +57,11 @@ def project_number(target: Target) -> Command:
     return (*gcloud("projects", "describe", target.project), AS_JSON)
 
 
+def apis(target: Target, deployment: Deployment = DEPLOYMENT) -> Step:
+    """Return the first step, whose look tells what of the project can be looked at."""
+    return under("APIs", [_Plan(target, deployment).services()])[0]
+
+
 def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
     """Return the steps before the functions: APIs, whom alerts reach, identities, database, topics, keys, metrics."""
     deployment = tuning.tuned(deployment, target.tuned)
@@ -64,7 +69,7 @@ def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step
     granted = ("project", *(f"account:{account.name}" for account in deployment.accounts))
     topics = [(plan.topic(topic), *plan.grants_on(f"topic:{topic}")) for topic in deployment.topics]
     return [
-        *under("APIs", [plan.services()]),
+        apis(target, deployment),
         *under("Whom alerts reach", watching.channels(target.project, target.alerts_to)),
         *under("Google's own identities", agents.steps(target)),
         *under("Identities", access.accounts(target, deployment)),

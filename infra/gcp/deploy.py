@@ -137,7 +137,7 @@ def deploy(
     source = commands.source_digest()
     upload.stage(commands.ROOT, source)  # at once: what is edited from now on is another deployment's
     target = replace(target, source=source, deployed=labels.stamped(at), deployer=labels.fit(by))
-    counts += run(commands.foundation(target)[:1], gcloud, say)
+    counts += run([commands.apis(target)], gcloud, say)
     with lock.held(target, gcloud, say, purpose="deploy", by=by, at=at, unlock=unlock) as held:
         gcloud.forget_all()  # another deployment may have ended between the looks before and the lock
         target = preflight.as_it_is(replace(target, access=asked.access), gcloud)

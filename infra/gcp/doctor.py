@@ -148,7 +148,7 @@ def _as_described(patient: Patient) -> Iterator[Finding]:
     """Compare everything with the description: APIs, identities, grants, functions, queues, schedule, alerts."""
     target, cloud = patient.target, patient.cloud
     well = 0
-    enabled = commands.foundation(target)[0]
+    enabled = commands.apis(target)
     if state_of(enabled, cloud)[0] is not Done.UNCHANGED:
         yield Finding(title=enabled.title, mend=patient.deploy)
         return

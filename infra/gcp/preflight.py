@@ -60,7 +60,7 @@ class Seen:
     def __init__(self, target: Target, cloud: Gcloud) -> None:
         self._target = target
         self._cloud = cloud
-        listed = cloud.look(commands.foundation(target)[0].look) or ()
+        listed = cloud.look(commands.apis(target).look) or ()
         self._enabled = {item["config"]["name"].removesuffix(".googleapis.com") for item in listed}
 
     def look(self, command: Command) -> Any:
