@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from infra.gcp import commands
+from infra.gcp import commands, upload
 from tests.gcp.stand_in import StandIn
 
 HERE = Path(__file__).parent
@@ -20,17 +21,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(SECONDS))
 
 
-@pytest.fixture(scope="module")
+@cache
+def _source() -> tuple[str, str, str]:
+    return commands.source_digest(), upload.version(commands.ROOT), upload.commit(commands.ROOT)
+
+
+@pytest.fixture(scope="module", autouse=True)
 def same_source() -> Iterator[None]:
-    """Have the source hashed once, not for each of hundreds of deployments."""
-    digest = commands.source_digest()
+    """Have git asked once, and the source hashed once, not for each of hundreds of deployments.
+
+    A module about what is uploaded has a fixture of this name that does nothing.
+    """
+    digest, version, commit = _source()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(commands, "source_digest", lambda: digest)
+        patch.setattr(upload, "version", lambda _: version)
+        patch.setattr(upload, "commit", lambda _: commit)
         yield
 
 
 @pytest.fixture(scope="module")
-def whole(same_source: None) -> StandIn:
+def whole() -> StandIn:
     """A whole deployment, which every test copies and none changes."""
     from tests.gcp.test_deploy import deployed
 

@@ -17,8 +17,6 @@ from tests.gcp.gcloud_parser import complaints
 from tests.gcp.stand_in import StandIn
 from tests.gcp.test_deploy import TARGET, changes_of, deployed, nobody
 
-pytestmark = pytest.mark.usefixtures("same_source")
-
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 THEIRS = {"holder": "other_at_example-com", "since": "2026-11-25t11-30-00z", "id": "0" * 16, "does": "deploy"}
 

@@ -11,8 +11,6 @@ from infra.gcp.description import DEPLOYMENT
 from tests.gcp.stand_in import StandIn
 from tests.gcp.test_deploy import deployed
 
-pytestmark = pytest.mark.usefixtures("same_source")
-
 
 @pytest.fixture(scope="module")
 def cloud() -> StandIn:

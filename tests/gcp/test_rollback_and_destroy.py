@@ -22,10 +22,7 @@ from tests.gcp.gcloud_parser import complaints
 from tests.gcp.stand_in import StandIn
 from tests.gcp.test_deploy import NAMES, TARGET, changes_of, deployed, nobody
 
-pytestmark = [
-    pytest.mark.usefixtures("same_source"),
-    pytest.mark.timeout(600),  # gcloud's parser takes a tenth of a second a command, or more on a busy machine
-]
+pytestmark = pytest.mark.timeout(600)  # gcloud's parser takes a tenth of a second a command, or more on a busy machine
 
 
 @pytest.fixture

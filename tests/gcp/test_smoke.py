@@ -277,7 +277,7 @@ def test_a_revision_that_does_not_start_ends_it_at_once_and_is_made_anew(cloud):
 
 
 @pytest.mark.parametrize("name", MOVED)
-def test_a_first_revision_that_does_not_start_is_made_anew_by_the_next_deployment(same_source, name):
+def test_a_first_revision_that_does_not_start_is_made_anew_by_the_next_deployment(name):
     """Until one has started, a share of traffic can be given to none by its name."""
     cloud = StandIn()
     cloud.broken = {name}
@@ -291,7 +291,7 @@ def test_a_first_revision_that_does_not_start_is_made_anew_by_the_next_deploymen
 
 
 @pytest.mark.parametrize("lost", [0, 1, 2])
-def test_a_first_revision_whose_answers_are_lost_is_made_anew_too(same_source, whole, lost):
+def test_a_first_revision_whose_answers_are_lost_is_made_anew_too(whole, lost):
     """The first try is told as one that may pass, or the mended one is."""
     place = next(index for index, command in enumerate(whole.changes()) if command[1:4] == ("run", "deploy", "console"))
     cloud = StandIn()
@@ -348,7 +348,7 @@ def test_a_test_that_fails_when_some_traffic_was_moved_says_so(cloud):
     assert services.CANDIDATE not in str(cloud.things["service"])
 
 
-def test_a_first_deployment_whose_test_fails_is_told_to_serve(same_source):
+def test_a_first_deployment_whose_test_fails_is_told_to_serve():
     cloud = StandIn()
     cloud.sick = {"reconcile"}
     said = refused(cloud)

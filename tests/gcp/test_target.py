@@ -14,8 +14,6 @@ from infra.gcp.target import Refused, Target
 from tests.gcp.stand_in import StandIn
 from tests.gcp.test_deploy import TARGET, changes_of, deployed, members
 
-pytestmark = pytest.mark.usefixtures("same_source")
-
 GIVEN = {
     "PROJECT": "keeper-prod",
     "REGION": "europe-west1",

@@ -15,8 +15,6 @@ from tests.gcp.stand_in import StandIn
 from tests.gcp.test_deploy import NAMES, changes_of, container, deployed, redeployed
 from tests.gcp.test_install import TEXT
 
-pytestmark = pytest.mark.usefixtures("same_source")
-
 SETTINGS = {"PROJECT": "keeper-prod", "REGION": "europe-west1", "ADMIN": "a@example.com", "ALERTS": "b@example.com"}
 
 

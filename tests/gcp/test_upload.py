@@ -16,6 +16,11 @@ from tests.gcp.test_deploy import TARGET, nobody
 SETTINGS = {"PROJECT": "keeper-prod", "REGION": "europe-west1", "ADMIN": "a@example.com", "ALERTS": "b@example.com"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def same_source() -> None:
+    """Let git be asked each time: what it says is the subject here."""
+
+
 def git(folder: Path, *arguments: str) -> None:
     identity = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.com")
     subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)

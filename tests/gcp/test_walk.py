@@ -34,6 +34,11 @@ sys.exit(int(status))
 NOWHERE = "http://127.0.0.1:9"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def same_source() -> None:
+    """Let git be asked each time: the stand-in reads from another clone here."""
+
+
 def git(home: Path, *arguments: str, given: bytes = b"") -> bytes:
     author = ("-c", "user.name=walker", "-c", "user.email=walker@example.com")
     command = ["git", "-c", "safe.directory=*", *author, *arguments]
