@@ -48,7 +48,7 @@ _ALIKE = (
 
 def complaints(commands: Iterable[Command]) -> dict[str, str]:
     """Return what the parser says against each command that it does not take, whatever digest or id it has."""
-    texts = list(dict.fromkeys(_alike(shown(command)) for command in commands))
+    texts = list(dict.fromkeys(map(_alike, commands)))
     if not _known.keys() >= set(texts):
         with _shared() as known:
             fresh = [text for text in texts if text not in known]
@@ -73,7 +73,10 @@ def _shared() -> Iterator[dict[str, str]]:
         json.dump(known, file)
 
 
-def _alike(text: str) -> str:
+@cache
+def _alike(command: Command) -> str:
+    """Return a command as it is typed, with the same digest and id whatever it has."""
+    text = shown(command)
     for pattern, same in _ALIKE:
         text = pattern.sub(same, text)
     return text

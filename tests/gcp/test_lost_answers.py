@@ -27,6 +27,16 @@ REMOVED = sum(SEVERAL.get(removal.title, len(removal.commands)) for removal in R
 
 @pytest.fixture
 def deployment(whole: StandIn) -> StandIn:
+    return with_backups(whole)
+
+
+@pytest.fixture(scope="module")
+def left(whole: StandIn) -> dict[str, Any]:
+    """What a destruction leaves."""
+    return inventory(destroyed(with_backups(whole)))
+
+
+def with_backups(whole: StandIn) -> StandIn:
     cloud = copy.deepcopy(whole)
     cloud.acted = 0
     backed_up(cloud, 11, cloud.things["database"]["(default)"]["uid"])
@@ -67,10 +77,9 @@ def test_a_deployment_ends_as_if_no_answer_had_been_lost(whole, index):
 
 
 @pytest.mark.parametrize("index", range(REMOVED))
-def test_a_destruction_ends_as_if_no_answer_had_been_lost(deployment, index):
-    whole, cloud = copy.deepcopy(deployment), deployment
-    cloud.lost = {index}
-    assert inventory(destroyed(cloud)) == inventory(destroyed(whole))
+def test_a_destruction_ends_as_if_no_answer_had_been_lost(left, deployment, index):
+    deployment.lost = {index}
+    assert inventory(destroyed(deployment)) == left
 
 
 @pytest.mark.parametrize("every", [2, 3])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import json
 import re
 from collections import Counter
@@ -119,7 +118,7 @@ class Cloud:
             said = "UNAVAILABLE: The service is currently unavailable."
         if said:
             return Answer(status=1, out="", err=f"ERROR: (gcloud.{self._known_as(words)}) {said}")
-        return Answer(status=0, out=json.dumps(answer), err="")
+        return Answer(status=0, out=json.dumps(answer), err="")  # a text, which shares nothing with the state
 
     def changes(self) -> list[Command]:
         """Return the commands that change something, in order."""
@@ -179,7 +178,7 @@ class Cloud:
 
     def _fail(self, command: Command) -> None:
         for place, (part, text, times) in enumerate(self.failures):
-            if part in shown(command) and times > 0:
+            if times > 0 and part in shown(command):
                 self.failures[place] = (part, text, times - 1)
                 raise Refused(text)
 
@@ -190,7 +189,7 @@ class Cloud:
         if words[0] in APIS and api not in self.enabled:
             raise Refused(f"SERVICE_DISABLED: {api} has not been used in project {NUMBER} before or it is disabled.")
         name = self._known_as(words)
-        return copy.deepcopy(self.handlers[name.replace(".", " ")](self, words[name.count(".") + 1 :], flags, stdin))
+        return self.handlers[name.replace(".", " ")](self, words[name.count(".") + 1 :], flags, stdin)
 
     def _known_as(self, words: list[str]) -> str:
         """Return the name of a command, as gcloud tells it in what it says."""
