@@ -260,7 +260,7 @@ def test_the_upload_alone_installs_and_starts_every_function(tmp_path: Path):
         if name.lower().startswith(("pip_", "http", "no_proxy", "ssl"))
     }
     subprocess.run(
-        [*pip, "install", "-q", "-r", source / "requirements.txt"],
+        [*pip, "install", "-q", "--no-compile", "-r", source / "requirements.txt"],
         env=os.environ | {"PYTHONPATH": ""} | given,
         check=True,
     )
