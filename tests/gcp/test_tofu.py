@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ REFERENCE = re.compile(r"\b(google_\w+)\.(\w+)(?:\.(\w+))?")
 VARIABLE = re.compile(r"\bvar\.(\w+)")
 
 
-def resources() -> list[Any]:
-    return tofu.resources(TARGET)
+@cache
+def resources() -> tuple[Any, ...]:
+    return tuple(tofu.resources(TARGET))
 
 
 def texts(value: Any) -> list[str]:
