@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,20 @@ from infra.local.simulation import wait_for
 from tests.support.system import System
 
 HERE = Path(__file__).parent
-# Jobs take files in this order: those that last a minute come first, so that no job is left alone with one at the end.
-ORDER = ("simulation", "browser", "functional", "faults", "gcp", "fuzz", "contract", "unit")
+# Jobs take files in this order: the longest first, so that no job is left alone with one at the end.
+LONGEST = (
+    "simulation/test_simulation.py",
+    "functional/test_commands.py",
+    "fuzz/test_engine.py",
+    "browser/test_pages.py",
+    "gcp/test_walk.py",
+    "gcp/test_lost_answers.py",
+    "unit/runs/test_properties.py",
+)
+# Then those that mostly wait, for processes and time limits, among those that compute: neither keeps both cores busy
+# alone.
+WAITING = ("simulation", "browser", "faults", "functional")
+COMPUTING = ("gcp", "fuzz", "contract", "unit")
 DEMANDED = bool(os.environ.get("CI") or os.environ.get("REQUIRE_EMULATORS"))
 
 
@@ -35,7 +47,18 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: ORDER.index(item.path.relative_to(HERE).parts[0]))
+    places = _places(dict.fromkeys(item.path.relative_to(HERE) for item in items))
+    items.sort(key=lambda item: places[item.path.relative_to(HERE)])
+
+
+def _places(files: Collection[Path]) -> dict[Path, float]:
+    """Return where each file stands in the order: those that wait and those that compute are spread evenly."""
+    first = {Path(name): place for place, name in enumerate(LONGEST)}
+    found = {file: float(first[file] - len(first)) for file in files if file in first}
+    for levels in (WAITING, COMPUTING):
+        some = [file for level in levels for file in files if file.parts[0] == level and file not in first]
+        found |= {file: (place + 0.5) / len(some) for place, file in enumerate(some)}
+    return found
 
 
 def _need_emulators() -> None:
