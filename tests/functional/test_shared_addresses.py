@@ -91,7 +91,7 @@ def test_whom_we_locked_on_one_node_we_let_in_again_on_the_other(both):
     assert sweep(system) == 1
     after = system.await_account("u20", lambda found: found["active"])
     assert after["id"] == account
-    assert entry(system, CONNECTION, "u20").status.value == "active"
+    wait_for(lambda: entry(system, CONNECTION, "u20").status.value == "active", "the record of it")
 
 
 def test_a_deleted_scope_group_of_the_first_does_not_stop_hiring_on_the_second(both):
