@@ -9,30 +9,29 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from autoprovisioning import messages
-from autoprovisioning.adapters.firestore import schema
+from autoprovisioning import document_kinds, messages
 
 # A label has a digit for each kind, by its place: append new kinds, and never take one out.
 KINDS = (
-    schema.CONNECTION,
-    schema.SET_UP,
-    schema.ROSTER,
-    schema.FAILURE,
-    schema.PENDING,
-    schema.EVENT,
-    schema.USAGE,
-    schema.RUN,
-    schema.REQUEST,
-    schema.LINES,
-    schema.GUARD,
-    schema.HOLD,
-    schema.MEMBERS,
-    schema.CLAIM,
-    schema.ADOPTIONS,
-    schema.UNPROVISIONED,
-    schema.SWEEP,
-    schema.LEASE,
-    schema.CHANNEL,
+    document_kinds.CONNECTION,
+    document_kinds.SET_UP,
+    document_kinds.ROSTER,
+    document_kinds.FAILURE,
+    document_kinds.PENDING,
+    document_kinds.EVENT,
+    document_kinds.USAGE,
+    document_kinds.RUN,
+    document_kinds.REQUEST,
+    document_kinds.LINES,
+    document_kinds.GUARD,
+    document_kinds.HOLD,
+    document_kinds.MEMBERS,
+    document_kinds.CLAIM,
+    document_kinds.ADOPTIONS,
+    document_kinds.UNPROVISIONED,
+    document_kinds.SWEEP,
+    document_kinds.LEASE,
+    document_kinds.CHANNEL,
     messages.LOOK,
     messages.BATCH,
     messages.RUN_REQUEST,

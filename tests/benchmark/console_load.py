@@ -12,8 +12,8 @@ from typing import Any
 from autoprovisioning.adapters.firestore.audit import event_fields
 from autoprovisioning.adapters.firestore.codec import encode
 from autoprovisioning.adapters.firestore.roster import shard_of
-from autoprovisioning.adapters.firestore.schema import ROSTER
 from autoprovisioning.bootstrap import process_services
+from autoprovisioning.document_kinds import ROSTER
 from autoprovisioning.domain import requests
 from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.connections import Connection

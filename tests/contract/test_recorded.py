@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from autoprovisioning import messages
-from autoprovisioning.adapters.firestore import schema
+from autoprovisioning import document_kinds, messages
 from autoprovisioning.app.ports.reports import Filters
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import ConfigurationRefused
 from autoprovisioning.domain.events import EventName
+from autoprovisioning.schemas import Schema
 from tests.contract import recording
 from tests.contract.recording import CLAIM, CONNECTION, FOLDER, FULL, HOUR, PLAIN, load
 from tests.contract.state_stores import Firestore
@@ -234,7 +234,7 @@ def refused_reads(firestore: Firestore) -> dict[str, tuple[str, Callable[[], obj
 def test_every_kind_is_recorded_as_it_is_written_today(in_memory):
     """A new field or number must be recorded: what was not recorded binds nobody."""
     assert layout(recording.recorded()["documents"]) == layout(NEWEST["documents"])
-    numbers = {kind.name: kind.current for kind in vars(schema).values() if isinstance(kind, schema.Schema)}
+    numbers = {kind.name: kind.current for kind in vars(document_kinds).values() if isinstance(kind, Schema)}
     found = {path.split("/")[-2]: fields["schema"] for path, fields in NEWEST["documents"].items()}
     expiring = {"request", "part of a preview"}
     collections = {kind: collection for kind, (collection, _) in refused_reads(in_memory).items()}

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from autoprovisioning import messages
-from autoprovisioning.adapters.firestore import schema
+from autoprovisioning import document_kinds, messages
 from autoprovisioning.schemas import Schema
 from infra.gcp import __main__ as command_line
 from infra.gcp import commands, destroy, labels, logs
@@ -284,7 +283,9 @@ def test_a_kind_of_document_that_one_release_does_not_know_hinders_nothing(cloud
 def test_every_schema_is_told_and_each_in_the_place_it_has_had():
     named = [kind.name for kind in labels.KINDS]
     assert len(set(named)) == len(named)
-    defined = [value for module in (schema, messages) for value in vars(module).values() if isinstance(value, Schema)]
+    defined = [
+        value for module in (document_kinds, messages) for value in vars(module).values() if isinstance(value, Schema)
+    ]
     assert {item.name for item in defined} - set(named) == {messages.ENVELOPE.name}
     assert (named[0], named[18], named[21]) == ("connection", "notification channel", "run request")
 

@@ -11,9 +11,9 @@ from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.audit import add_events
 from autoprovisioning.adapters.firestore.database import Database, fields_of
-from autoprovisioning.adapters.firestore.schema import ADOPTIONS
 from autoprovisioning.app.ports.adoptions import Pair
 from autoprovisioning.decoding import built
+from autoprovisioning.document_kinds import ADOPTIONS
 from autoprovisioning.domain.adoption import Confirmed
 from autoprovisioning.domain.events import Event
 

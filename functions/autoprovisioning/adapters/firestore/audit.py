@@ -12,7 +12,7 @@ import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Also, Database, fields_of, nothing
-from autoprovisioning.adapters.firestore.schema import EVENT, USAGE
+from autoprovisioning.document_kinds import EVENT, USAGE
 from autoprovisioning.domain.accounts import Attributes, Value
 from autoprovisioning.domain.events import NAME_OF, Event, EventName
 

@@ -10,9 +10,9 @@ import msgspec
 from google.cloud.firestore import DocumentReference, DocumentSnapshot
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of
-from autoprovisioning.adapters.firestore.schema import CHANNEL
 from autoprovisioning.app.notifications.channel_token import PROOF_KEPT
 from autoprovisioning.app.ports.channels import Channel
+from autoprovisioning.document_kinds import CHANNEL
 
 
 class FirestoreChannels:

@@ -9,8 +9,8 @@ import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of
-from autoprovisioning.adapters.firestore.schema import CLAIM
 from autoprovisioning.app.ports.claims import Claim
+from autoprovisioning.document_kinds import CLAIM
 
 
 class FirestoreClaims:

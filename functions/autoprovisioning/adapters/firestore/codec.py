@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from autoprovisioning.adapters.firestore.schema import ROSTER
 from autoprovisioning.decoding import built
+from autoprovisioning.document_kinds import ROSTER
 from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, Timer, Trigger
 
 A = TypeVar("A")

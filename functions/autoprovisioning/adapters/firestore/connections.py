@@ -13,8 +13,8 @@ from google.cloud import firestore
 from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.audit import add_events
 from autoprovisioning.adapters.firestore.database import STAMP, Database, LostRace, fields_of, is_id, stamped
-from autoprovisioning.adapters.firestore.schema import CONNECTION
 from autoprovisioning.app.ports.connections import Telling
+from autoprovisioning.document_kinds import CONNECTION
 from autoprovisioning.domain.connections import Connection, Deleted
 from autoprovisioning.domain.errors import Stale
 from autoprovisioning.domain.events import Event

@@ -15,8 +15,8 @@ from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.database import Database, LostRace, fields_of
-from autoprovisioning.adapters.firestore.schema import GUARD
 from autoprovisioning.decoding import built
+from autoprovisioning.document_kinds import GUARD
 from autoprovisioning.domain.guard import GuardState
 
 PIECE = 900_000  # bytes of 1 MiB

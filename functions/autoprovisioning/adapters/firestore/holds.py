@@ -17,8 +17,8 @@ from google.cloud import firestore
 from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.audit import add_events, write_events
 from autoprovisioning.adapters.firestore.database import Database, fields_of, is_id
-from autoprovisioning.adapters.firestore.schema import HOLD, MEMBERS
 from autoprovisioning.decoding import built
+from autoprovisioning.document_kinds import HOLD, MEMBERS
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, HoldState, Standing, Verdict

@@ -8,7 +8,7 @@ from typing import Any
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of
-from autoprovisioning.adapters.firestore.schema import LEASE
+from autoprovisioning.document_kinds import LEASE
 
 
 class FirestoreLeases:

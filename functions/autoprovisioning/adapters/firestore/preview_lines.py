@@ -10,9 +10,9 @@ from google.cloud import firestore
 from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.adapters.firestore.paging import at_offset, offset_of
 from autoprovisioning.adapters.firestore.requests import document_of
-from autoprovisioning.adapters.firestore.schema import LINES
 from autoprovisioning.app.ports.reports import Page
 from autoprovisioning.decoding import built
+from autoprovisioning.document_kinds import LINES
 from autoprovisioning.domain.requests import Line, Preview, Would
 
 LINES_A_DOCUMENT = 1_000

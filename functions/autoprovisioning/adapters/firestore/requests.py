@@ -11,8 +11,8 @@ import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of, is_id
-from autoprovisioning.adapters.firestore.schema import REQUEST
 from autoprovisioning.decoding import built
+from autoprovisioning.document_kinds import REQUEST
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.requests import R, RequestKind, RequestState, S, WorkRequest
 

@@ -16,8 +16,8 @@ from autoprovisioning.adapters.firestore.audit import add_events
 from autoprovisioning.adapters.firestore.codec import Shard, decode, encode
 from autoprovisioning.adapters.firestore.connections import from_document, lives
 from autoprovisioning.adapters.firestore.database import Database, fields_of, stamped
-from autoprovisioning.adapters.firestore.schema import FAILURE, PENDING, ROSTER
 from autoprovisioning.app.ports.roster import Edit, Progress
+from autoprovisioning.document_kinds import FAILURE, PENDING, ROSTER
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.deprovisioning import Span
 from autoprovisioning.domain.entry import Entry, Failure

@@ -10,7 +10,7 @@ import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of, is_id
-from autoprovisioning.adapters.firestore.schema import RUN
+from autoprovisioning.document_kinds import RUN
 from autoprovisioning.domain.runs import Run, RunState
 
 RUNS_KEPT = timedelta(days=90)

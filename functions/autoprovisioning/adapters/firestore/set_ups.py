@@ -9,7 +9,7 @@ import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of
-from autoprovisioning.adapters.firestore.schema import SET_UP
+from autoprovisioning.document_kinds import SET_UP
 
 
 class _SetUp(msgspec.Struct):

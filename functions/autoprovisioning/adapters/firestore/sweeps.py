@@ -6,8 +6,8 @@ import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of
-from autoprovisioning.adapters.firestore.schema import SWEEP
 from autoprovisioning.decoding import built
+from autoprovisioning.document_kinds import SWEEP
 
 KEPT = 50_000  # names of 16 characters: below 1 MiB
 

@@ -8,8 +8,8 @@ import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of
-from autoprovisioning.adapters.firestore.schema import UNPROVISIONED
 from autoprovisioning.decoding import built
+from autoprovisioning.document_kinds import UNPROVISIONED
 from autoprovisioning.domain.unprovisioned import Report, Unprovisioned
 
 ROWS_A_DOCUMENT = 1_000  # of some 200 bytes, 800 at most
