@@ -263,7 +263,9 @@ def test_turned_off_then_deleted_with_the_audit_left(provisioned, page):
     follow(page, "delete configuration")
     page.get_by_label("Type the name of the connection to confirm").fill("Keeper")
     press(page, "Delete configuration")
-    announced(page, "The configuration is deleted.")
+    announced(page, "The configuration is being deleted, as soon as no change is in flight.")
+    wait_for(lambda: provisioned.state() == "gone", "the deletion")
+    page.goto("/")
     expect(page.get_by_role("heading", name="Autoprovisioning isn't configured")).to_be_visible()
     assert provisioned.keeper.accounts() == accounts
     follow(page, "Audit of Keeper")
