@@ -58,9 +58,9 @@ def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Val
     own listing had shown another value than the one that we wrote last.
     """
     change, sent = outcome.change, outcome.sent
-    if not outcome.there or (change.leaves is Status.LOCKED and not change.attributes):
+    if not outcome.there or (change.leaves is Status.LOCKED and not change.action.writes):
         return {}, None  # nothing was written
-    if not change.attributes:
+    if not change.action.writes:
         return {ACCESS: not change.action.deprovisions}, {ACCESS: change.entry.status is Status.ACTIVE}
     if not change.scim_id:
         return sent, {}  # a new account

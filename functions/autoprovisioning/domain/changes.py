@@ -325,7 +325,7 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         shown=_memory(entry, outcome),
         locked_at={Status.LOCKED: now, Status.SUSPENDED: locked_at}.get(status),
     )
-    if not change.attributes:
+    if not change.action.writes:
         return entry
     email = str(change.attributes.get("userName") or change.email)
     applied = fingerprint(change.attributes)

@@ -12,6 +12,7 @@ from autoprovisioning.domain.accounts import Account, fingerprint, remembered
 from autoprovisioning.domain.change_events import RECREATED, event_for
 from autoprovisioning.domain.changes import Change, marked
 from autoprovisioning.domain.entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark
+from autoprovisioning.domain.events import NAME_OF
 from autoprovisioning.domain.recovery import recover
 from tests.support.builders import BY_RUN, DAY, NOW, entry
 
@@ -194,3 +195,25 @@ def test_a_recreation_is_told_where_there_is_another_account_and_not_where_the_k
         assert event_for(outcome, BY_RUN, NOW + DAY).reason == reason
     else:
         assert (settled.applied_by, settled.last_action_at) == (known.applied_by, known.last_action_at)
+
+
+@pytest.mark.parametrize(
+    ("action", "scim_id", "external_id", "changed"),
+    [
+        (Action.CREATE, "", "u1", {}),
+        (Action.UPDATE, "k1", "u1", {EXTERNAL_ID: "u1"}),
+        (Action.UPDATE, "k0", "u1", {}),
+    ],
+)
+def test_a_write_of_an_account_that_shows_nothing_to_a_mapping_of_nothing_is_told_as_a_write(
+    action, scim_id, external_id, changed
+):
+    """Of a user who was deleted meanwhile nothing is mapped; no access was given."""
+    drift = (EXTERNAL_ID,) if EXTERNAL_ID in changed else ()
+    mark = Mark(change_id="lost", message_id="m1", action=action, until=NOW)
+    known = entry(scim_id=scim_id, mark=mark, drift=drift, taken_over=action is Action.UPDATE)
+    account = replace(found({}), external_id=external_id)
+    settled, outcome = recover(known, account, {}, {}, NOW + DAY)
+    event = event_for(outcome, BY_RUN, NOW + DAY)
+    assert (outcome.error, event.name) == (None, NAME_OF[action])
+    assert (event.changed, settled.applied_by, settled.taken_over) == (changed, "lost", False)
