@@ -187,6 +187,14 @@ class Entry:
     locked_at: datetime | None = None
     shown: str | None = None  # `remembered`: what Keeper made of what we wrote last; None where it has not shown that
 
+    def reopened(self) -> Entry:
+        """Return the entry of an account that Keeper shows active: no lock of it is left."""
+        return replace(self, status=Status.ACTIVE, deleted=False, locked_at=None)
+
+    def locked(self, at: datetime | None) -> Entry:
+        """Return the entry of an account that somebody else locked, found so at that time."""
+        return replace(self, status=Status.LOCKED, deleted=False, locked_at=at)
+
     def drifted(self, *names: str) -> Entry:
         """Return the entry with more that somebody else changed in Keeper."""
         return replace(self, drift=tuple(dict.fromkeys((*self.drift, *names))))

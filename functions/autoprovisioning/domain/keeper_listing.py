@@ -69,15 +69,13 @@ def as_found(entry: Entry, listing: Listing, desired: Attributes, now: datetime,
         if not desired:
             return entry
         # An update meets the 404, and then looks for the other one; nobody's lock outlives the account.
-        found = replace(entry, fingerprint="")
-        return replace(found, status=Status.ACTIVE, locked_at=None) if found.status is Status.LOCKED else found
+        found = entry.reopened() if entry.status is Status.LOCKED else entry
+        return replace(found, fingerprint="")
     found = entry.without_drift(ACCOUNT)
-    if account.active and entry.status is not Status.ACTIVE:
-        found = replace(found, status=Status.ACTIVE, deleted=False, locked_at=None)
-        if entry.status is Status.SUSPENDED:
-            found = found.drifted(ACCESS)
-    elif not account.active and entry.status is Status.ACTIVE:
-        found = replace(found, status=Status.LOCKED, deleted=False, locked_at=now)
+    if account.active is not (entry.status is Status.ACTIVE):
+        found = found.reopened() if account.active else found.locked(now)
+    if account.active and entry.status is Status.SUSPENDED:
+        found = found.drifted(ACCESS)
     if listing.disowned(account, entry):
         found = found.drifted(EXTERNAL_ID)
     elif found.status is Status.LOCKED and account.external_id == entry.user_id:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from .accounts import Account, Attributes, Value, changed_attributes, fingerprint, holds, one_by_one, remembers
-from .changes import Change, Outcome, ended, failure_of, recorded, remembers_lock
+from .changes import Change, Outcome, recorded, remembers_lock
 from .comparison import aligned, in_step, unreturned
 from .entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark, Status
 from .errors import Unresolved
@@ -43,8 +43,11 @@ def _as_written(
         new = set()  # it was there before, or may have been: a PATCH is carried out whole (RFC 7644 3.5.2)
     if new:
         new |= {target for target in untold & as_wanted if not holds(entry.fingerprint, target, wanted[target])}
-    kept = {target for target in untold & set(wanted) if holds(entry.fingerprint, target, wanted[target])}
-    kept |= {target for target in wanted if in_step(entry, target, shown, wanted)} | (new & as_wanted)
+    kept = (new & as_wanted) | {
+        target
+        for target, value in wanted.items()
+        if (target in untold and holds(entry.fingerprint, target, value)) or in_step(entry, target, shown, wanted)
+    }
     return {target: wanted[target] if target in kept else value for target, value in shown.items()}, new
 
 
@@ -76,9 +79,8 @@ def recover(
     )
     if not _took_effect(entry, mark, account, new):
         undone = Outcome(change=change, error=Unresolved(UNDONE), recovered=True)
-        failure = failure_of(undone, entry.failure, now)
-        pending = not ended(undone, now)
-        return replace(found, mark=None, version=entry.version + 1, failure=failure, pending=pending), undone
+        settled = recorded(replace(found, mark=None), undone, now)
+        return replace(settled, version=entry.version + 1), undone
     done = Outcome(change=change, scim_id=found.scim_id, recovered=True)
     if account is not None and mark.action.writes:
         recreates, creates = _another(entry, account), mark.action is Action.CREATE
@@ -96,15 +98,9 @@ def recover(
 
 def _as_shown(entry: Entry, account: Account, values: Attributes) -> Entry:
     """Return the entry with what the account has; one that is active again is to be suspended anew."""
-    open_again = account.active and entry.status is Status.SUSPENDED
-    return replace(
-        entry.without_drift(ACCOUNT),
-        scim_id=account.scim_id,
-        email=str(values.get("userName") or account.user_name),
-        fingerprint=fingerprint(values),
-        status=Status.ACTIVE if open_again else entry.status,
-        deleted=entry.deleted and not open_again,
-    )
+    known = entry.reopened() if account.active and entry.status is Status.SUSPENDED else entry
+    email = str(values.get("userName") or account.user_name)
+    return replace(known.without_drift(ACCOUNT), scim_id=account.scim_id, email=email, fingerprint=fingerprint(values))
 
 
 def _took_effect(entry: Entry, mark: Mark, account: Account | None, new: Collection[str]) -> bool:

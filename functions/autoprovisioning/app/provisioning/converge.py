@@ -227,12 +227,11 @@ class _Convergence:
         if account is None and entry.status is Status.SUSPENDED:
             return entry
         if account is not None and account.active:
-            return replace(entry, scim_id=account.scim_id, status=Status.ACTIVE, deleted=False, locked_at=None)
+            return replace(entry.reopened(), scim_id=account.scim_id)
         if account is not None and not self._ours:
             entry = entry.drifted(EXTERNAL_ID)  # nobody is asked to unlock it any more
-        locked = replace(entry, status=Status.LOCKED, deleted=False)
         entitled = seen.presence is Presence.ACTIVE and seen.in_scope is not False
-        return locked if entitled else replace(locked, locked_at=self._services.clock())
+        return entry.locked(entry.locked_at if entitled else self._services.clock())
 
     def _tell_decision(
         self, entry: Entry | None, seen: Seen, observation: Observed, decision: Decision, now: datetime
