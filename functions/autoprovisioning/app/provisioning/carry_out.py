@@ -7,7 +7,7 @@ known, and the caller commits it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -60,19 +60,22 @@ def carry_out(
 
     `may_recreate` asks the volume guard whether an account that vanished from Keeper may be created again.
     """
-    work = _Work(services, keeper, deadline, may_recreate)
+    settled: set[str] = set()
     try:
-        yield from work.run(changes)
+        for outcome in _Work(services, keeper, deadline, may_recreate).run(changes):
+            if isinstance(outcome.error, Throttled):
+                keeper.throttle(outcome.error)
+            settled.add(outcome.change.id)
+            yield outcome
     except ProvisioningError as error:
-        if isinstance(error, Throttled):
-            keeper.throttle(error)
-        waits = error if error.defers else NotSent(f"Not carried out: {error}")  # it is not about any one account
-        for change in work.unsettled(changes):
-            yield Outcome(change=change, error=waits)
+        rest = error if error.defers else NotSent(f"Not carried out: {error}")  # it is not about any one account
     except Exception as error:  # noqa: BLE001 - whose it is cannot be told: each account is asked before anything else
-        unknown = _unknown(error)
-        for change in work.unsettled(changes):
-            yield Outcome(change=change, error=unknown)
+        rest = _unknown(error)
+    else:
+        return
+    if isinstance(rest, Throttled):
+        keeper.throttle(rest)
+    yield from (Outcome(change=change, error=rest) for change in changes if change.id not in settled)
 
 
 class _Work:
@@ -81,12 +84,8 @@ class _Work:
         self._keeper = keeper
         self._deadline = deadline
         self._may_recreate = may_recreate
-        self._settled: set[str] = set()
         deleted = partial(deleted_addresses, services.directory)
         self._grounds = AdoptionGrounds(services, keeper.connection, deleted, {})
-
-    def unsettled(self, changes: Iterable[Change]) -> list[Change]:
-        return [change for change in changes if change.id not in self._settled]
 
     def run(self, changes: Sequence[Change]) -> Iterator[Outcome]:
         changes = self._with_before(changes)
@@ -94,9 +93,8 @@ class _Work:
         ready = [change for change in changes if not _needs_lookup(change)]
         for change in self._already_claimed(ready):
             ready.remove(change)
-            yield self._settle(Outcome(change=change, error=_taken_elsewhere(change)))
-        for outcome in self._look_up(unknown, ready):
-            yield self._settle(outcome)
+            yield Outcome(change=change, error=_taken_elsewhere(change))
+        yield from self._look_up(unknown, ready)
         taken: list[Change] = []
         gone = [change for change in ready if change.handed]
         for outcome in self._write([change for change in ready if not change.handed]):
@@ -106,14 +104,16 @@ class _Work:
                 case AccountGone() if not outcome.change.adopts:
                     gone.append(outcome.change)
                 case AddressTaken():
-                    yield self._settle(self._kept_from(outcome))
+                    yield self._kept_from(outcome)
                 case _:
-                    yield self._settle(outcome)
-        for outcome in self._second_look(taken, gone):
-            yield self._settle(outcome)
+                    yield outcome
+        yield from self._second_look(taken, gone)
 
     def _with_before(self, changes: Sequence[Change]) -> Sequence[Change]:
-        """Tell the updates what their accounts had: one document each, all in one read."""
+        """Tell the updates what their accounts had: what Keeper's listing showed, else what we wrote last.
+
+        Each takes a document of the audit; all are read at once.
+        """
         ids = [change.entry.applied_by for change in changes if change.action is Action.UPDATE]
         if not any(ids):
             return changes
@@ -130,26 +130,22 @@ class _Work:
         ours = Claim(user_id=change.user_id, change_id=change.id)
         return claim(self._services, self._keeper.connection, change.scim_id, ours)
 
-    def _settle(self, outcome: Outcome) -> Outcome:
-        if isinstance(outcome.error, Throttled):
-            self._keeper.throttle(outcome.error)
-        self._settled.add(outcome.change.id)
-        return outcome
-
     def _write(self, changes: Sequence[Change]) -> Iterator[Outcome]:
         yield from (Outcome(change=change, scim_id=change.scim_id) for change in changes if writes_nothing(change))
         writing = [change for change in changes if not writes_nothing(change)]
         for change, answer in self._keeper.through(writing, self._send):
             outcome = _outcome(change, answer if isinstance(answer, Written) else Written(key=change.id, error=answer))
             if isinstance(outcome.error, Contradicted | NotAsWritten):
-                told = {"alert": "keeper_contradicts", "connection": self._keeper.connection.id}
-                told |= {"change": change.id, "action": change.action.value}
+                told = {
+                    "alert": "keeper_contradicts",
+                    "connection": self._keeper.connection.id,
+                    "change": change.id,
+                    "action": change.action.value,
+                }
                 log.error("Keeper answered a write with success, but shows something else", extra={"json_fields": told})
             yield outcome
 
     def _send(self, changes: Sequence[Change]) -> Iterator[tuple[Change, Written | ProvisioningError]]:
-        if not changes:
-            return
         by_id = {change.id: change for change in changes}
         for written in self._keeper.accounts().write([write_for(change) for change in changes], self._deadline):
             refusal = written.error if isinstance(written.error, AuthorizationRefused) else None
@@ -164,7 +160,12 @@ class _Work:
                 ready.append(answer)
 
     def _search(self, changes: Sequence[Change]) -> Iterator[tuple[Change, Change | ProvisioningError]]:
-        for change, found in self._find(changes):
+        by_id = {change.id: change for change in changes}
+        lookups = [
+            Lookup(key=change.id, external_id=change.user_id, user_names=_names_to_ask(change)) for change in changes
+        ]
+        for found in self._keeper.accounts().find(lookups):
+            change = by_id[found.key]
             yield change, self._answer(change, found)
 
     def _answer(self, change: Change, found: Found) -> Change | ProvisioningError:
@@ -178,12 +179,12 @@ class _Work:
     def _second_look(self, taken: Sequence[Change], gone: Sequence[Change]) -> Iterator[Outcome]:
         """Settle a 409 on creation and a 404 on a known id: look again, then adopt, create or give up."""
         ready: list[Change] = []
-        yield from self._look_up([replace(change, looked_up=False) for change in taken], ready)
+        yield from self._look_up(taken, ready)
         for change in [change for change in ready if not change.scim_id]:
             ready.remove(change)
             yield Outcome(change=change, error=self._own_elsewhere(change) or _taken_elsewhere(change))
         found: list[Change] = []
-        yield from self._look_up([replace(change, scim_id="", looked_up=False) for change in gone], found)
+        yield from self._look_up([replace(change, scim_id="") for change in gone], found)
         for change in found:
             outcome = self._vanished(change)
             if outcome is None:
@@ -237,21 +238,11 @@ class _Work:
         # A reactivation has no attributes at hand: the next look, seeing no account, creates it.
         return None if change.attributes else Outcome(change=change)
 
-    def _find(self, changes: Sequence[Change]) -> Iterator[tuple[Change, Found]]:
-        if not changes:
-            return
-        by_id = {change.id: change for change in changes}
-        lookups = [
-            Lookup(key=change.id, external_id=change.user_id, user_names=_names_to_ask(change)) for change in changes
-        ]
-        for found in self._keeper.accounts().find(lookups):
-            yield by_id[found.key], found
-
     def _matched(self, change: Change, accounts: tuple[Account, ...]) -> Change:
         choice = choose(accounts, change.seeker(), self._grounds)
         account = choice.account
         if account is None:
-            return replace(change, looked_up=True, beside=choice.beside)
+            return replace(change, beside=choice.beside)
         ours, wanted = account.external_id == change.user_id, change.attributes
         leaves: Status | None = None
         if account.active:
@@ -265,7 +256,6 @@ class _Work:
             change,
             scim_id=account.scim_id,
             adopts=True,
-            looked_up=True,
             leaves=leaves,
             before=(differing(account, wanted) if ours else aligned(account, wanted)) if wanted else {},
             ours=ours,
@@ -325,8 +315,5 @@ def _taken_elsewhere(change: Change) -> AddressTaken:
 
 
 def _before(change: Change, applied: Mapping[str, Attributes]) -> Change:
-    """Tell what the account had: what Keeper's listing showed, else what we wrote last."""
-    written = applied.get(change.entry.applied_by)
-    if written is None:
-        return change
+    written = applied.get(change.entry.applied_by, {})
     return replace(change, before={**written, **change.before}, written=written)

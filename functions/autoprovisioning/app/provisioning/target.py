@@ -121,7 +121,7 @@ class Keeper:
         Where no token moved they are too, unless it is a single one: those behind a refused one were never sent.
         """
         refused: list[T] = []
-        for item, answer in send(items):
+        for item, answer in send(items) if items else ():
             if isinstance(answer, AuthorizationRefused):
                 refused.append(item)
             else:
