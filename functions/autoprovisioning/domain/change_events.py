@@ -8,7 +8,7 @@ from datetime import datetime
 
 from .accounts import Value, changed_attributes
 from .adoption import Beside
-from .changes import Change, Outcome, ended
+from .changes import Outcome, ended
 from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, TEXT_LIMIT, Action, Status
 from .errors import Unsafe
 from .events import NAME_OF, Actor, Event, EventName, Stamp
@@ -77,17 +77,20 @@ def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Val
 
 def _remark(outcome: Outcome) -> str:
     change = outcome.change
+    confirmed = "An administrator had confirmed that this account is the user's." if change.confirmed else ""
     if change.leaves is Status.LOCKED:
-        return _joined("The account was locked in Keeper by someone else and stays locked.", _confirmation(change))
-    if not outcome.there:
-        return "The account no longer exists in Keeper."
-    if change.leaves is Status.SUSPENDED:
-        return _joined("We had locked the account ourselves: it is reactivated next.", _confirmation(change))
-    if change.action is Action.UNLOCK:
-        return "Somebody else had locked the account; an administrator approved unlocking it."
-    if change.recreates:
-        return _joined(RECREATED, told_beside(change.beside))
-    return _joined(told_drift(change.entry.drift), _confirmation(change) or told_beside(change.beside))
+        told = "The account was locked in Keeper by someone else and stays locked.", confirmed
+    elif not outcome.there:
+        told = "The account no longer exists in Keeper.", ""
+    elif change.leaves is Status.SUSPENDED:
+        told = "We had locked the account ourselves: it is reactivated next.", confirmed
+    elif change.action is Action.UNLOCK:
+        told = "Somebody else had locked the account; an administrator approved unlocking it.", ""
+    elif change.recreates:
+        told = RECREATED, told_beside(change.beside)
+    else:
+        told = told_drift(change.entry.drift), confirmed or told_beside(change.beside)
+    return " ".join(filter(None, told))
 
 
 def told_drift(drift: Sequence[str]) -> str:
@@ -95,14 +98,6 @@ def told_drift(drift: Sequence[str]) -> str:
     found = {ACCESS: "the account was active", EXTERNAL_ID: "another externalId", ACCOUNT: "no account"}
     names = [found.get(name, name.rpartition(":")[2]) for name in drift]
     return f"Changed in Keeper by somebody else. Found: {', '.join(names)}." if names else ""
-
-
-def _confirmation(change: Change) -> str:
-    return "An administrator had confirmed that this account is the user's." if change.confirmed else ""
-
-
-def _joined(*sentences: str) -> str:
-    return " ".join(filter(None, sentences))
 
 
 def told_beside(beside: Sequence[Beside]) -> str:

@@ -93,7 +93,7 @@ class Change(AccountChange):
         shared = {name.name: getattr(planned, name.name) for name in fields(AccountChange)}
         change = cls(id=change_id, entry=entry, before=planned.found or {}, **shared)
         if planned.action is not Action.CREATE or not planned.scim_id:
-            return replace(change, ours=False)
+            return change
         if planned.created is None and not planned.confirmed:
             # Its own by externalId, or chosen by an older version, which had fewer doubts: it is looked up and chosen
             # anew.
@@ -207,10 +207,11 @@ def sent_attributes(change: Change) -> dict[str, Value]:
     return whole_families(changed, desired)
 
 
-def marked(change: Change, mark: Mark) -> Change:
+def marked(change: Change, message_id: str, until: datetime) -> Change:
     """Return a change whose entry is marked; of an update the mark tells what is sent, should its answer be lost."""
     sent = one_by_one(sent_attributes(change)) if change.action is Action.UPDATE else ""
-    return replace(change, entry=replace(change.entry, mark=replace(mark, sent=sent)))
+    mark = Mark(change_id=change.id, message_id=message_id, action=change.action, until=until, sent=sent)
+    return replace(change, entry=replace(change.entry, mark=mark))
 
 
 def check_moved(change: Change, sent: Attributes, shown: Attributes) -> None:

@@ -30,11 +30,10 @@ def found(attributes, scim_id: str = "k1") -> Account:
 def sent(desired, was=ADA, **known) -> Entry:
     """An entry whose update to `desired` was sent, and whose answer never came."""
     before = entry(fingerprint=fingerprint(was), applied_by="c1", **known)
-    mark = Mark(change_id="lost", message_id="m1", action=Action.UPDATE, until=NOW)
     change = Change(
         id="lost", entry=before, action=Action.UPDATE, email="ada@example.com", attributes=desired, scim_id="k1"
     )
-    return marked(change, mark).entry
+    return marked(change, "m1", NOW).entry
 
 
 def test_what_was_not_done_is_not_told_though_the_server_returns_less_than_was_written():

@@ -17,7 +17,7 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain.change_events import count, event_for
 from autoprovisioning.domain.changes import Change, Outcome, ended, marked, recorded, unmarked
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.entry import Entry, Mark
+from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import SeatsExhausted
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import Counts
@@ -62,7 +62,7 @@ class MarkedChanges:
         def edit(
             part: Sequence[str], entries: Mapping[str, Entry]
         ) -> tuple[Edit, tuple[list[Change], dict[str, Entry | None]]]:
-            marked: dict[str, Entry | None] = {}
+            holding: dict[str, Entry | None] = {}
             changes: list[Change] = []
             overtaken: dict[str, Entry | None] = {}
             for user_id in part:
@@ -71,19 +71,15 @@ class MarkedChanges:
                 if not lost and not each.stands(current):
                     overtaken[user_id] = current
                     continue
-                change = self._marked(each.change(current), until)
+                change = marked(each.change(current), self._message_id, until)
                 changes.append(change)
                 if not lost:
-                    marked[user_id] = change.entry
-            return Edit(entries=marked), (changes, overtaken)
+                    holding[user_id] = change.entry
+            return Edit(entries=holding), (changes, overtaken)
 
         parts = self._services.roster.commit_in_parts(self._connection, by_user, edit)
         overtaken = {user_id: entry for _, left in parts for user_id, entry in left.items()}
         return [change for changes, _ in parts for change in changes], overtaken
-
-    def _marked(self, change: Change, until: datetime) -> Change:
-        mark = Mark(change_id=change.id, message_id=self._message_id, action=change.action, until=until)
-        return marked(change, mark)
 
     def unmark(self, changes: Sequence[Change]) -> None:
         """Take the marks away where they still stand: nothing was sent for them."""
