@@ -68,7 +68,14 @@ def recover(
     new, found = set[str](), entry
     if account is not None:
         values, new = _as_written(entry, mark, account, desired, before)
-        found = _as_shown(entry, account, values)
+        # One that is active again is to be suspended anew.
+        found = entry.reopened() if account.active and entry.status is Status.SUSPENDED else entry
+        found = replace(
+            found.without_drift(ACCOUNT),
+            scim_id=account.scim_id,
+            email=str(values.get("userName") or account.user_name),
+            fingerprint=fingerprint(values),
+        )
     change = Change(
         id=mark.change_id,
         entry=entry,
@@ -94,13 +101,6 @@ def recover(
         # Of a creation, which may have been an adoption, nobody knows any more what was there before.
         done = replace(done, change=replace(change, attributes=values, recreates=recreates), sent=sent)
     return recorded(found, done, now), done
-
-
-def _as_shown(entry: Entry, account: Account, values: Attributes) -> Entry:
-    """Return the entry with what the account has; one that is active again is to be suspended anew."""
-    known = entry.reopened() if account.active and entry.status is Status.SUSPENDED else entry
-    email = str(values.get("userName") or account.user_name)
-    return replace(known.without_drift(ACCOUNT), scim_id=account.scim_id, email=email, fingerprint=fingerprint(values))
 
 
 def _took_effect(entry: Entry, mark: Mark, account: Account | None, new: Collection[str]) -> bool:

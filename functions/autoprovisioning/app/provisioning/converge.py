@@ -114,8 +114,6 @@ class _Convergence:
         self._attempted = READING
         self._rounds = 0
         self._ours = True  # the account carries the user's directory id, as far as is known
-        self._retries = False  # in the first round alone: what fails in this look waits like anything else
-        self._by = asked.by
         run = asked.run
         self._run_id = run.id if run is not None and run.connection_id == connection.id else ""
 
@@ -129,7 +127,6 @@ class _Convergence:
             self._connection, self._keeper = connection, Keeper(self._services, connection)
         self._connections = round_.connections
         try:
-            self._retries = not self._rounds and (self._asked.retry_failures or self._asked.look.retry_failures)
             if not self._round(round_):
                 return False
         except ProvisioningError:
@@ -164,14 +161,18 @@ class _Convergence:
         if mark is not None:
             self._tell("Another worker is processing this user, and looks again when it is done.")
             return self._leave_to_owner(mark, now)
-        self._tell(f"Read the roster: {_known(entry)}.")
+        status = entry.status if entry is not None else Status.NONE
+        known = "no account is known" if status is Status.NONE else f"the account is {status.value}"
+        self._tell(f"Read the roster: {known}.")
         observation = self._read(round_, entry)
         return observation is not None and self._bring_into_step(round_, entry, observation, now)
 
     def _bring_into_step(self, round_: Round, entry: Entry | None, observation: Observed, now: datetime) -> bool:
         """Decide by what both sides show, and act; True: look again."""
         confirmed = confirmed_for(self._services, self._connection, [entry])
-        rules = rules_of(self._connection, confirmed, retry_failures=self._retries)
+        retries = self._asked.retry_failures or self._asked.look.retry_failures
+        # Only in the first round: what fails in this look waits like anything else.
+        rules = rules_of(self._connection, confirmed, retry_failures=retries and not self._rounds)
         known = entry
         if entry is not None and entry.failure is not None and entry.failure.about == READING:
             known = replace(entry, failure=None)  # the user was read just now
@@ -288,7 +289,7 @@ class _Convergence:
             self._replace(read, replace(noted, pending=True, failure=failure or noted.failure))
             raise error
         action = noted.mark.action if noted.mark is not None else action
-        event = failed_change(self._services.stamp(self._by), noted, action, failure)
+        event = failed_change(self._services.stamp(self._asked.by), noted, action, failure)
         return self._replace(read, replace(noted, pending=False, failure=failure), event)
 
     def _leave_to_owner(self, mark: Mark, now: datetime) -> bool:
@@ -312,7 +313,7 @@ class _Convergence:
         applied = self._services.audit.applied(self._connection.id, [entry.applied_by])
         now = self._services.clock()
         settled, outcome = recover(entry, account, observation.desired, applied.get(entry.applied_by, {}), now)
-        event = event_for(outcome, self._by, now)
+        event = event_for(outcome, self._asked.by, now)
         self._edit(lambda current: current == entry, lambda _: settled, event)
         return True
 
@@ -379,7 +380,9 @@ class _Convergence:
                 return Edit(), True
             fresh = becomes(current or Entry(user_id=self._user_id))
             changed = {self._user_id: fresh} if fresh != current else {}
-            return Edit(entries=changed, events=events, progress=self._counted(counts or count(events))), False
+            counted = counts or count(events)
+            progress = Progress(run_id=self._run_id, at=self._services.clock(), counts=counted)
+            return Edit(entries=changed, events=events, progress=progress if self._run_id and counted else None), False
 
         return self._services.roster.commit(self._connection, [self._user_id], edit)
 
@@ -406,7 +409,7 @@ class _Convergence:
     def _act(self, entry: Entry | None, attempt: Do, observation: Observed) -> bool:
         """Mark, carry out, record; True: look again."""
         marked = MarkedChanges(
-            self._services, self._connection, message_id=self._asked.message_id, by=self._by, run_id=self._run_id
+            self._services, self._connection, message_id=self._asked.message_id, by=self._asked.by, run_id=self._run_id
         )
         until = self._services.clock() + self._services.timings.user_mark
         changes, _ = marked.mark([self._wanted(entry, attempt, observation)], until)
@@ -425,7 +428,7 @@ class _Convergence:
             outcome = replace(outcome, error=self._keeper.judged(outcome.error, self._deadline))
         marked.record([outcome])
         now = self._services.clock()
-        self._tell(_told(outcome, event_for(outcome, self._by, now)), failed=outcome.error is not None)
+        self._tell(_told(outcome, event_for(outcome, self._asked.by, now)), failed=outcome.error is not None)
         if outcome.error is None:
             return True  # whatever is left to do (a rename after a suspension) is seen by another look
         if isinstance(outcome.error, Transient | ReauthorizationRequired) and not ended(outcome, now):
@@ -450,16 +453,6 @@ class _Convergence:
         return Wanted(
             id=change.id, user_id=change.user_id, stands=lambda current: current == entry, change=lambda _: change
         )
-
-    def _counted(self, counts: Counts) -> Progress | None:
-        progress = Progress(run_id=self._run_id, at=self._services.clock(), counts=counts)
-        return progress if self._run_id and counts else None
-
-
-def _known(entry: Entry | None) -> str:
-    if entry is None or entry.status is Status.NONE:
-        return "no account is known"
-    return f"the account is {entry.status.value}"
 
 
 def _told(outcome: Outcome, event: Event | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -90,8 +90,11 @@ def apply_batch(services: Services, batch: Batch, message_id: str, published: da
     Raises:
         Transient: deliver the batch again; what was recorded is not repeated.
     """
-    applied = _Application(services, batch, message_id, published, deadline)
-    applied.run()
+    application = _Application(services, batch, message_id, published, deadline)
+    try:
+        application.run()
+    finally:
+        application.publish_looks()  # their requests were acknowledged long ago
 
 
 class _Application:
@@ -107,12 +110,6 @@ class _Application:
         self._left = _Left()
 
     def run(self) -> None:
-        try:
-            self._run()
-        finally:
-            self._publish_looks()  # their requests were acknowledged long ago
-
-    def _run(self) -> None:
         changes = list(self._batch.changes)
         for start in range(0, len(changes), CHUNK):
             if self._services.clock() >= self._deadline:
@@ -135,7 +132,7 @@ class _Application:
         if self._left.postponed is not None:
             raise self._left.postponed
 
-    def _publish_looks(self) -> None:
+    def publish_looks(self) -> None:
         if self._left.looks:
             self._services.queue.look_again(self._left.looks)
             self._left.looks = []
@@ -318,13 +315,15 @@ class _Application:
 
     def _finish(self, looks: Sequence[Look]) -> None:
         """Publish what is left, record the batch as done, close the run if it was the last."""
-        self._publish_looks()
+        self.publish_looks()
         opened = self._open()
         if opened is None:
             return
         connection, run = opened
-        continued = list(self._continuations(looks))
-        if continued:
+        continued: list[Batch] = []
+        if self._left.rest or looks:
+            number, rest = f"{self._batch.number}+", tuple(self._left.rest)
+            continued.append(replace(self._batch, number=number, changes=rest, looks=tuple(looks)))
             self._services.queue.apply(continued)
         counts = {**self._services.meter.take(), UNSETTLED: len(self._left.unsettled), "held": self._left.held}
         progress = Progress(
@@ -334,12 +333,6 @@ class _Application:
         recorded = self._services.runs.get(connection.id, run.id)
         if recorded is not None:
             close_if_finished(self._services, recorded)
-
-    def _continuations(self, looks: Sequence[Look]) -> Iterator[Batch]:
-        if self._left.rest or looks:
-            yield replace(
-                self._batch, number=f"{self._batch.number}+", changes=tuple(self._left.rest), looks=tuple(looks)
-            )
 
 
 def _new(change: PlannedChange) -> Entry:
