@@ -52,11 +52,11 @@ class Listing:
 
 
 def as_found(entry: Entry, listing: Listing, desired: Attributes, now: datetime, *, entitled: bool) -> Entry:
-    """Return the entry as Keeper's own listing shows the account: drift to be planned away, or a lock to be respected.
+    """Return the entry as Keeper's own listing shows the account: drift to be repaired, or a lock to be respected.
 
     What this server never returns is taken as applied. How it stores the values that we wrote is not drift, and is
-    remembered if no answer to a write had shown it. Of a leaver without a profile (`desired` empty) only the access
-    counts: one who is let in again in Keeper has access again. The names of what changed are added to `drift`.
+    remembered if no answer to a write had shown it. For a leaver without a profile (`desired` empty) only access
+    counts: somebody may have given it back in Keeper. The names of what changed are added to `drift`.
     """
     if entry.status is Status.NONE or entry.mark is not None or made(entry):
         return entry

@@ -41,10 +41,10 @@ from .unprovisioned import Search
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A failure found while planning: this user's, and nothing is sent.
+    """A failure of one user that was found while planning; nothing is sent.
 
-    `about` names what was attempted, `version` is the entry's then; `noted` is the entry as the plan would have it,
-    None where it stays as recorded.
+    `about` names what was attempted, `version` is the entry's at that time; `noted` is the entry as the plan would have
+    it, None if it stays as recorded.
     """
 
     user_id: str
@@ -58,9 +58,9 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLook:
-    """Somebody to be read again first, and what is expected to be due.
+    """A user to be read again first, and what is expected to be due.
 
-    `listed_only` says that nothing but listings tells of it, and that looks before could not find out more.
+    `listed_only`: only listings show it, and earlier looks could not find out more.
     """
 
     look: Look
@@ -69,7 +69,7 @@ class PlannedLook:
 
     @property
     def action(self) -> Action | None:
-        """What is expected to be done, None where that is to be found out."""
+        """What is expected to be done, None if that is still to be found out."""
         return self.due.action if self.due is not None else None
 
 
@@ -139,11 +139,10 @@ class Planner:
         moving: bool = False,
         outdated: bool = False,
     ) -> None:
-        """Judge one user that the directory listed; `left` tells which connections' scopes they are proven not in.
+        """Judge one user that the directory listed; `left` returns the connections whose scopes they provably left.
 
-        `moving` says that they are to get access on another connection, and that this has to wait. Where it has not,
-        the look that takes the access here gives it there first. `outdated` says that the account was another
-        connection's since it was suspended here.
+        `moving`: they are to get access on another connection, which has to wait. If it has not, the look that takes
+        access here gives it there first. `outdated`: the account was another connection's after it was suspended here.
         """
         if self.search is not None:
             self.search.see(user, in_scope)
@@ -162,7 +161,7 @@ class Planner:
     def close(self, deleted: Mapping[str, DirectoryUser], complete: bool, members: Container[str] = ()) -> None:
         """Judge the roster's users whom the listing lacked: deleted ones and, if it was complete, missing ones.
 
-        `members` are those of the scope groups: one whom a complete listing lacks is from outside the organization.
+        `members` are those of the scope groups: a member missing from a complete listing is outside the organization.
         """
         if self.search is not None:
             for gone in deleted.values():
@@ -179,9 +178,9 @@ class Planner:
                 self._look(entry.user_id, None, Evidence())
 
     def _missing(self, entry: Entry, *, outsider: bool) -> None:
-        """A complete listing lacks the user: proof only together with "no such user" by id, which the look asks for."""
+        """Judge a user whom a complete listing lacks: the look asks by id, and "no such user" as well is the proof."""
         if entry.status is Status.NONE and entry.mark is None:
-            if not outsider:  # one who is remembered is not looked at again by every sweep
+            if not outsider:  # outsiders are remembered, or each sweep would look at them again
                 self._note(entry.user_id, entry, None)
             return
         supposed = Observed(
@@ -194,7 +193,7 @@ class Planner:
         decision = decide(found, supposed, self._rules, self._now)
         match decision:
             case BackOff():
-                self._back_off(entry, replace(found, pending=False))  # no more: that the user is gone is not proven
+                self._back_off(entry, replace(found, pending=False))  # and no more: no proof that the user is gone
             case Nothing(unsure=False) if found.gone and found.mark is None:
                 self._idle(entry.user_id, entry, decision.noted)
             case _:
@@ -232,7 +231,7 @@ class Planner:
         match decision:
             case Do() if decision.action.rereads:
                 if found is not None and decision.action.deprovisions:
-                    found = replace(found, timers=decision.noted.timers)  # they run, whatever becomes of what is due
+                    found = replace(found, timers=decision.noted.timers)  # they run on, whether or not it is done
                 self._note(seen.user_id, entry, found)
                 listed_only = seen.presence is Presence.ACTIVE and missed_twice(decision.noted, self._now)
                 self._look(seen.user_id, decision, evidence(), listed_only=listed_only)
@@ -271,7 +270,7 @@ class Planner:
         return found
 
     def _idle(self, user_id: str, entry: Entry | None, noted: Entry | None) -> None:
-        """Keep what was noticed of somebody for whom nothing is to be done."""
+        """Keep what was noticed about a user for whom nothing is to be done."""
         self._note(user_id, entry, noted)
         self.plan.unchanged += noted is not None and (noted.status is not Status.NONE or noted == entry)
 

@@ -1,4 +1,4 @@
-"""What a change did whose answer was lost: the account itself tells, once its mark has run out."""
+"""Find out what a change did whose answer was lost: once its mark has expired, the account shows it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .normalization import made_of
 def _as_written(
     entry: Entry, mark: Mark, account: Account, wanted: Attributes, known: Attributes
 ) -> tuple[dict[str, Value], set[str]]:
-    """Return the account's attributes, as they were sent where Keeper shows them otherwise, and which of them are new.
+    """Return the account's attributes, as sent where Keeper only stores them differently, and which of them are new.
 
-    New is what the change of the mark sent and the account did not have before. An attribute that the server does not
-    return tells nothing: it is taken as sent where another one shows that the change was carried out, else as it was.
+    New is what the marked change sent and the account did not have before. An attribute that the server does not
+    return proves nothing: it counts as sent if another one shows that the change was carried out, else as unchanged.
     """
     unmapped = {target: value for target, value in account.attributes.items() if remembers(mark.sent, target, value)}
     shown = {**unmapped, **aligned(account, wanted)}
@@ -32,12 +32,12 @@ def _as_written(
         if holds(entry.fingerprint, target, value) or remembers(entry.shown, target, value):
             return False  # it was there before
         if value is None and known and target not in known:
-            return False  # it was not mapped, so that it is missing is nothing new
+            return False  # it was not mapped before, so its absence is nothing new
         return made_of(target, shown, wanted) if target in as_wanted else remembers(sent, target, value)
 
     new = {target for target, value in shown.items() if target not in untold and arrived(target, value)}
     missed = any(not made_of(target, shown, wanted) for target in as_wanted - untold)
-    drifted = not new.isdisjoint(entry.drift)  # then Keeper had something else
+    drifted = not new.isdisjoint(entry.drift)  # Keeper had another value before
     otherwise = any(known.get(target, shown[target]) != shown[target] for target in new)
     if mark.action is Action.UPDATE and not (drifted or otherwise) and (missed or new <= known.keys()):
         new = set()  # it was there before, or may have been: a PATCH is carried out whole (RFC 7644 3.5.2)
@@ -51,24 +51,24 @@ def _as_written(
     return {target: wanted[target] if target in kept else value for target, value in shown.items()}, new
 
 
-UNDONE = "Keeper did not carry this out, nor said why. It is tried again; if that goes on, ask Keeper's support."
+UNDONE = "Keeper did not carry this out, and gave no reason. It is retried; if it keeps failing, ask Keeper's support."
 
 
 def recover(
     entry: Entry, account: Account | None, desired: Attributes, before: Attributes, now: datetime
 ) -> tuple[Entry, Outcome]:
-    """Settle a mark that ran out from the account itself, which tells what the change did.
+    """Settle an expired mark by the account itself, which shows what the change did.
 
-    `before` is what had been written last, where that is known. Returns the entry without its mark, and the outcome:
-    Unresolved where the change came to nothing, which is that user's failure by now.
+    `before` is what had been written last, if known. Returns the entry without its mark, and the outcome: Unresolved
+    if the change had no effect, which counts as this user's failure.
     """
     mark = entry.mark
-    assert mark is not None  # noqa: S101 - told by the caller
+    assert mark is not None  # noqa: S101 - the caller saw it
     values: dict[str, Value] = {}
     new, found = set[str](), entry
     if account is not None:
         values, new = _as_written(entry, mark, account, desired, before)
-        # One that is active again is to be suspended anew.
+        # If somebody reactivated it, it is to be suspended again.
         found = entry.reopened() if account.active and entry.status is Status.SUSPENDED else entry
         found = replace(
             found.without_drift(ACCOUNT),
@@ -98,7 +98,7 @@ def recover(
             sent, change = {target: values[target] for target in sorted(new)}, replace(change, before=before)
         elif not account.active:
             change = replace(change, leaves=Status.SUSPENDED if remembers_lock(entry) else Status.LOCKED)
-        # Of a creation, which may have been an adoption, nobody knows any more what was there before.
+        # A creation may have been an adoption: what was there before is not known any more.
         done = replace(done, change=replace(change, attributes=values, recreates=recreates), sent=sent)
     return recorded(found, done, now), done
 

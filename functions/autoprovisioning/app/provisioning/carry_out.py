@@ -69,7 +69,7 @@ def carry_out(
             yield outcome
     except ProvisioningError as error:
         rest = error if error.defers else NotSent(f"Not carried out: {error}")  # it is not about any one account
-    except Exception as error:  # noqa: BLE001 - whose it is cannot be told: each account is asked before anything else
+    except Exception as error:  # noqa: BLE001 - whom it concerns is not known: each account is fetched first
         rest = _unknown(error)
     else:
         return

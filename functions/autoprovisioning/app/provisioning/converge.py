@@ -1,8 +1,8 @@
 """Converge one user: read the roster entry, then the directory; decide; carry it out; record it; look again if asked.
 
 Every SCIM call is preceded by a mark on the roster entry and followed by the recorded outcome. Another message that
-meets a live mark asks its owner to look again and is done; a redelivery of the same message is refused until the mark
-runs out. A mark that ran out means that the outcome is unknown: the account itself tells, before anything is sent.
+finds a live mark asks its owner to look again, and ends; a redelivery of the same message is refused until the mark
+expires. An expired mark means that the outcome is unknown: the account is fetched before anything else is sent.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ ROUNDS = 6  # suspend, then rename, then a look that was asked for meanwhile: en
 
 
 def converge(services: Services, asked: Asked, deadline: datetime) -> None:
-    """Bring one user's accounts into step on every connection.
+    """Bring one user's accounts up to date on every connection.
 
     Raises:
         Transient: try this message again (the directory or Keeper failed, or another worker holds the user).
-        ProvisioningError: one connection cannot be served as it is set up; the others were.
+        ProvisioningError: one connection cannot be served the way it is set up; the others were served.
     """
     sides: dict[str, _Convergence] = {}
     connections = _serving(services)
@@ -131,7 +131,7 @@ class _Convergence:
                 return False
         except ProvisioningError:
             raise
-        except Exception as error:  # noqa: BLE001 - one user's: whoever else is on this connection goes on
+        except Exception as error:  # noqa: BLE001 - it concerns one user; the others on this connection go on
             self._surprised(error)
             return False
         self._rounds += 1
@@ -140,7 +140,7 @@ class _Convergence:
         return True
 
     def _surprised(self, error: Exception) -> None:
-        """Make what nobody foresaw that user's failure; raises it where the roster has nothing of the user to fail."""
+        """Record an unforeseen error as this user's failure; raise it if the roster has no entry to record it on."""
         problem = unforeseen(error)
         entry = entry_of(self._services, self._connection, self._user_id)
         if entry is None or live_mark(entry, self._services.clock()) is not None:
@@ -168,7 +168,7 @@ class _Convergence:
         return observation is not None and self._bring_into_step(round_, entry, observation, now)
 
     def _bring_into_step(self, round_: Round, entry: Entry | None, observation: Observed, now: datetime) -> bool:
-        """Decide by what both sides show, and act; True: look again."""
+        """Decide from what both sides show, and act; True: look again."""
         confirmed = confirmed_for(self._services, self._connection, [entry])
         retries = self._asked.retry_failures or self._asked.look.retry_failures
         # Only in the first round: what fails in this look waits like anything else.
@@ -178,10 +178,10 @@ class _Convergence:
             known = replace(entry, failure=None)  # the user was read just now
         if entry is not None and (entry.mark is not None or self._doubted(entry, observation)):
             if entry.mark is not None:
-                self._tell("What became of the last change was not known: Keeper is asked.")
+                self._tell("The outcome of the last change is not known: asking Keeper.")
                 self._attempted = stuck(entry, entry.mark, observation, rules, now)
             else:
-                self._tell("Somebody else may have locked the account in Keeper: it is asked how it is now.")
+                self._tell("Somebody else may have locked the account in Keeper: asking for its current state.")
             try:
                 account = self._fetch(entry)
             except (Throttled, ReauthorizationRequired):
@@ -191,11 +191,11 @@ class _Convergence:
             if entry.mark is not None:
                 return self._recover(entry, account, observation)
             known = self._as_shown(known or entry, account, observation)
-            observation = replace(observation, outdated=False)  # it was asked just now
+            observation = replace(observation, outdated=False)  # Keeper was asked just now
         return self._carry_on(round_, entry, observation, decide(known, observation, rules, now), now)
 
     def _doubted(self, entry: Entry, observation: Observed) -> bool:
-        """Say whether the account may be otherwise than the roster has it; a paused connection cannot ask."""
+        """Say whether the account may differ from the roster; a paused connection cannot ask."""
         outdated = entry.status is Status.SUSPENDED and observation.outdated
         return (entry.status is Status.LOCKED or outdated) and self._connection.state is not State.PAUSED
 
@@ -221,8 +221,8 @@ class _Convergence:
     def _as_shown(self, entry: Entry, account: Account | None, seen: Observed) -> Entry:
         """Return the entry of a locked account as Keeper shows it now.
 
-        Of whoever is entitled the time of the lock stays: what an administrator decides about it is kept under it. What
-        we suspended and Keeper does not show was locked by nobody else: a reactivation finds out what became of it.
+        The time of the lock stays if the user is entitled: an administrator's decision is kept under it. An account
+        that we suspended and Keeper does not show was locked by nobody else: reactivating it shows what happened to it.
         """
         self._ours = account is not None and account.external_id == entry.user_id
         if account is None and entry.status is Status.SUSPENDED:
@@ -249,7 +249,7 @@ class _Convergence:
         self._tell(f"Decided. {words}")
 
     def _read(self, round_: Round, entry: Entry | None) -> Observed | None:
-        """Read the directory; None where it fails on this user again and again, and that was recorded."""
+        """Read the directory; None if it keeps failing for this user, and that was recorded."""
         self._attempted = READING
         try:
             return round_.seen().at(self._connection, entry)
@@ -257,7 +257,7 @@ class _Convergence:
             old = self._services.clock() >= self._asked.published + self._services.timings.contradiction
             if not old or not self._directory_answers():
                 raise
-            if entry is None:  # whoever is to get an account is listed by the next full run, and not read alone for it
+            if entry is None:  # the next full run lists whoever is to get an account, and does not read them alone
                 log.warning("The directory fails to show a user who is on no roster: left to the next full run")
                 self._tell(f"The directory fails to show this user: {error}", failed=True)
                 return None
@@ -267,7 +267,7 @@ class _Convergence:
             return None
 
     def _directory_answers(self) -> bool:
-        """Say whether the directory shows another user: then its failure is about the one asked for."""
+        """Say whether the directory shows another user: if so, its failure concerns the one asked for."""
         try:
             return self._services.directory.probe()
         except ProvisioningError:
@@ -276,12 +276,12 @@ class _Convergence:
     def _fail(
         self, noted: Entry, error: ProvisioningError, *, read: Entry | None, action: Action | None = None
     ) -> bool:
-        """Count a failure of what was attempted at the entry as noted, whose mark stays; True: look again.
+        """Count a failed attempt on the entry as noted, which keeps its mark; True: look again.
 
-        `read` is the entry as it was read, over which nothing else may have been written.
+        `read` is the entry as it was read; nothing is counted if it changed since.
 
         Raises:
-            ProvisioningError: the error itself, while the attempt is made again at once.
+            ProvisioningError: the error itself, as long as the attempt is repeated at once.
         """
         now = self._services.clock()
         failure = counted(error, noted.failure, self._attempted, now)
@@ -293,9 +293,10 @@ class _Convergence:
         return self._replace(read, replace(noted, pending=False, failure=failure), event)
 
     def _leave_to_owner(self, mark: Mark, now: datetime) -> bool:
-        """Another worker is at it: the same message waits, another one asks the owner to look again."""
+        """Leave the user to the owner of the mark: the same message waits, another one asks for a further look."""
         if mark.message_id == self._asked.message_id:
-            raise Busy("This message is being worked on", retry_after=max(1.0, (mark.until - now).total_seconds()))
+            wait = (mark.until - now).total_seconds()
+            raise Busy("An earlier delivery of this message is still being processed", retry_after=max(1.0, wait))
         return self._edit(partial(holds, mark.change_id), ask_again)
 
     def _wait_for_owner(self, round_: Round, observation: Observed, now: datetime) -> None:
@@ -303,12 +304,12 @@ class _Convergence:
         mark = live_mark(round_.entries.get(round_.seen().placement.owner), now)
         if observation.moving and mark is not None:
             wait = (mark.until - now).total_seconds()
-            raise Busy("The account of this user on another connection is being made", retry_after=max(1.0, wait))
+            raise Busy("This user's account on another connection is being created", retry_after=max(1.0, wait))
 
     def _recover(self, entry: Entry, account: Account | None, observation: Observed) -> bool:
-        """Settle a mark that ran out by the account, unless the entry changed meanwhile; True: look again.
+        """Settle an expired mark by what the account shows, unless the entry changed meanwhile; True: look again.
 
-        Whoever settles the same mark at the same time, or counts a failure to ask, changes it.
+        It changed if another worker settled the same mark, or counted a failure to fetch the account.
         """
         applied = self._services.audit.applied(self._connection.id, [entry.applied_by])
         now = self._services.clock()
@@ -357,7 +358,7 @@ class _Convergence:
     ) -> bool:
         """Write an entry unless it changed since it was read; True: it did, look again.
 
-        `anew`: that was decided anew, even if it is what was decided before.
+        `anew`: this counts as a new decision even if nothing changed.
         """
         version = entry.version + 1 if entry is not None else 1
         fresh = replace(noted, version=version) if noted is not None else None
@@ -387,7 +388,7 @@ class _Convergence:
         return self._services.roster.commit(self._connection, [self._user_id], edit)
 
     def _may_go(self, entry: Entry | None, attempt: Do, now: datetime) -> bool:
-        """Pass the change through the brake of its kind; what does not count goes."""
+        """Say whether the brake for this kind of change lets it go; what does not count always goes."""
         action = attempt.action
         if action is Action.UNLOCK and not self._ours:
             return False
@@ -461,4 +462,4 @@ def _told(outcome: Outcome, event: Event | None) -> str:
         return f"{answered}Recorded as: {event.name.value}."
     if isinstance(outcome.error, Unsafe):
         return f"{answered}The account vanished from Keeper: the next run creates it again, or holds it with others."
-    return f"{answered}Not settled yet: it is tried again."
+    return f"{answered}Not settled yet: it will be retried."
