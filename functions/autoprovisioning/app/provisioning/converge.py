@@ -338,13 +338,11 @@ class _Convergence:
 
     def _note(self, entry: Entry | None, decision: Decision) -> bool:
         """Nothing to send: keep what was noticed, and let no plan made before this look undo it."""
-        noted = decision.noted
         if isinstance(decision, Fail):
             return self._fail(decision.noted, decision.error, read=entry, action=decision.action)
         # A plan made before this look may still be applied: then even "nothing to do" is recorded.
         in_flight = not self._run_id and bool(self._services.runs.open(self._connection.id))
-        if in_flight:
-            noted = noted or Entry(user_id=self._user_id)
+        noted = decision.noted or (Entry(user_id=self._user_id) if in_flight else None)
         return (in_flight or noted != entry) and self._replace(entry, noted, anew=True)
 
     def _replace(
