@@ -131,10 +131,8 @@ def served(target: Target, cloud: Gcloud) -> list[Served]:
                 revision=most["revisionName"],
                 release=Release(labels=known.get(most["revisionName"], {})),
                 deployed=Release(labels=service["metadata"].get("labels", {})),
-                pinned=not most.get("latestRevision"),
-                candidate=next(
-                    (share["revisionName"] for share in traffic if share.get("tag") == services.CANDIDATE), ""
-                ),
+                pinned=services.is_pinned(service),
+                candidate=services.candidate(service),
             )
         )
     return found

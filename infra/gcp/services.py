@@ -136,9 +136,44 @@ def moved(target: Target, deployment: Deployment) -> Iterator[Step]:
                     to_latest=True,
                 ),
             ),
-            wanted={"traffic": [{"latestRevision": True, "percent": 100}], "candidate": False},
+            wanted={
+                "traffic": [{"latestRevision": True, "percent": 100}],
+                "latest serves": True,
+                "candidate": False,
+            },
             find=_traffic,
         )
+
+
+def latest(service: Any) -> str:
+    """Return the revision that was made last, which gets the traffic that is sent to the latest."""
+    return str((service.get("status") or {}).get("latestCreatedRevisionName") or "")
+
+
+def candidate(service: Any) -> str:
+    """Return the revision that has the tag, as it was asked for: the status may be one of before, or never follow."""
+    shares = (service.get("spec") or {}).get("traffic") or ()
+    tagged = [share for share in shares if share.get("tag") == CANDIDATE]
+    return str(tagged[0].get("revisionName") or latest(service)) if tagged else ""
+
+
+def address(service: Any) -> str:
+    """Return where the candidate can be asked; empty while Cloud Run does not tell, or tells it of another revision."""
+    shares = (service.get("status") or {}).get("traffic") or ()
+    found = [share for share in shares if share.get("tag") == CANDIDATE]
+    return next((str(share.get("url", "")) for share in found if share["revisionName"] == candidate(service)), "")
+
+
+def served_by(service: Any) -> str:
+    """Return the revision that has all traffic, as Cloud Run tells and not as it was asked; empty for several."""
+    shares = (service.get("status") or {}).get("traffic") or ()
+    return next((str(share.get("revisionName", "")) for share in shares if share.get("percent") == 100), "")
+
+
+def is_pinned(service: Any) -> bool:
+    """Say whether traffic was sent to revisions by name, as a rollback does, and not to whatever is the latest."""
+    shares = (service.get("spec") or {}).get("traffic") or ()
+    return not any(share.get("latestRevision") and share.get("percent") for share in shares)
 
 
 def _on(target: Target, *parts: str, **flags: Any) -> Command:
@@ -147,19 +182,20 @@ def _on(target: Target, *parts: str, **flags: Any) -> Command:
 
 def _untried(service: Any) -> list[str]:
     """Return the revision that all traffic would be moved to, if it has neither that nor the tag."""
-    status = service.get("status", {})
-    latest = status.get("latestReadyRevisionName")
-    shares = [share for share in status.get("traffic", ()) if share.get("revisionName") == latest]
-    known = any(share.get("percent") == 100 or share.get("tag") == CANDIDATE for share in shares)
-    return [] if known or not latest else [latest]
+    wanted = latest(service)
+    return [] if wanted in ("", served_by(service), candidate(service)) else [wanted]
 
 
 def _traffic(service: Any) -> Any:
-    """Return where traffic goes, and whether a revision waits for it; tags of other people are left out."""
+    """Return where traffic was sent, whether it goes there, and whether a revision waits for it.
+
+    Tags of other people are left out. What was asked for may have been refused, and stays in the specification.
+    """
     there = service["spec"].get("traffic", [])
     return {
         "traffic": [share for share in there if share.get("percent")],
-        "candidate": any(share.get("tag") == CANDIDATE for share in there),
+        "latest serves": served_by(service) == latest(service),
+        "candidate": bool(candidate(service)),
     }
 
 
@@ -246,7 +282,7 @@ def comparable(service: Any) -> Any:
     }
     return {
         "began": bool(service.get("status", {}).get("latestReadyRevisionName")),  # whether any revision ever started
-        "ready": _is_ready(service.get("status", {})),
+        "ready": _is_ready(service),
         "image": container.get("image"),
         "baseImage": annotations.get("run.googleapis.com/base-images"),
         "memory": limits.get("memory"),
@@ -264,10 +300,17 @@ def comparable(service: Any) -> Any:
     }
 
 
-def _is_ready(status: Mapping[str, Any]) -> bool:
-    """Say whether the revision that was made last has started."""
-    created = status.get("latestCreatedRevisionName")
-    return bool(created) and created == status.get("latestReadyRevisionName")
+def _is_ready(service: Any) -> bool:
+    """Say whether the revision that was made last has started.
+
+    The one that waits for traffic may not be told as the latest that is ready: then the service's own condition tells,
+    which gcloud waits for, too. A status of a former generation tells nothing (Cloud Run's API: ServiceStatus).
+    """
+    status, created = service.get("status") or {}, latest(service)
+    if not created or status.get("observedGeneration") != (service.get("metadata") or {}).get("generation"):
+        return False
+    told = [item.get("status") for item in status.get("conditions", ()) if item.get("type") == "Ready"]
+    return created == status.get("latestReadyRevisionName") or told == ["True"]
 
 
 def _processors(limit: str) -> str:

@@ -562,3 +562,54 @@ def test_functions_that_were_never_detached_are_destroyed_too(former):
     destroy.destroy(TARGET, Gcloud(former), said.append, lambda question: PROJECT, destroy.Wanted())
     assert former.things["function"] == former.things["service"] == {}
     assert "  delete     Function console" in said
+
+
+# ---- what Cloud Run tells of a service
+
+
+def test_a_revision_that_waits_is_ready_though_the_service_names_the_one_that_serves(cloud):
+    """Else each deployment would make seven revisions more, and none would ever be tried."""
+    cloud.retires = True
+    before = serving(cloud)
+    cloud.sick = {"directory_webhook"}
+    for _ in range(2):
+        assert "not true that directory-webhook refuses" in refused(cloud)
+    assert (serving(cloud), len(cloud.things["revision"])) == (before, 14)
+    cloud.sick.clear()
+    assert tuple(text.split()[4] for text in changes_of(cloud)) == MOVED
+    assert set(numbers(cloud).values()) == {2}
+    assert changes_of(cloud) == []
+
+
+@pytest.mark.parametrize("index", [place for place, item in enumerate(DEPLOYMENT.functions) if not item.iap])
+def test_a_status_of_before_is_not_taken_for_that_of_what_was_just_deployed(cloud, index):
+    """Else no revision would be seen to wait, none be tried, and all traffic moved."""
+    before = serving(cloud)
+    cloud.lost, cloud.status_lag = {cloud.acted + 2 + index}, 100
+    function = DEPLOYMENT.functions[index]
+    cloud.sick = {function.entry_point}
+    assert f"The smoke test failed: not true that {function.name} " in refused(cloud)
+    assert serving(cloud) == before
+
+
+def test_traffic_that_was_not_moved_though_gcloud_says_so_ends_the_deployment(cloud):
+    cloud.unrouted = {"console"}
+    said = refused(cloud)
+    assert "Traffic was not moved: console" in said
+    assert numbers(cloud) == dict.fromkeys(NAMES, 2) | {"console": 1}
+    cloud.unrouted.clear()
+    assert [text.split()[4] for text in changes_of(cloud)] == ["console"] * 2, "tried again, and moved"
+    assert set(numbers(cloud).values()) == {2}
+    assert changes_of(cloud) == []
+
+
+def test_a_revision_that_did_not_start_is_not_told_as_rolled_back(cloud):
+    cloud.broken = {"console"}
+    with pytest.raises(GcloudFailed, match="failed to start and listen"):
+        deployed(cloud)
+    known = {item.name: item for item in served(KNOWN, Gcloud(cloud))}
+    assert (known["console"].waiting, known["console"].rolled_back) == (True, False)
+    cloud.broken.clear()
+    deployed(cloud)
+    assert set(numbers(cloud)) == NAMES
+    assert {item.release.id for item in served(KNOWN, Gcloud(cloud))} == {known["console"].deployed.id}

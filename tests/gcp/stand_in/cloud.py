@@ -91,6 +91,12 @@ class Cloud:
         self.broken: set[str] = set()  # services whose new revisions do not start
         self.sick: set[str] = set()  # functions that answer 500
         self.nowhere: set[str] = set()  # services whose tags have no address
+        self.unrouted: set[str] = set()  # services whose traffic stays, though gcloud says that it was moved
+        # Whether the latest ready revision of a service stays the one that serves, while another waits for traffic, as
+        # seen of Cloud Run in 2026 (BasedHardware/omi#10254, mishrasanjeev/agentic-org#606).
+        self.retires = False
+        self.status_lag = 0  # seconds for which a service tells its former status to who did not wait for the answer
+        self.stale: dict[str, tuple[int, Any]] = {}  # until when, and which
         self.unreachable: set[str] = set()  # regions that a list leaves out
         self.clock = 0  # seconds
         self.lag = 0  # seconds after which the services know a grant or a metric, as IAM and Cloud Monitoring take them
@@ -114,11 +120,16 @@ class Cloud:
             answer = self._handle(words, _flags(command), stdin)
         except Refused as refused:
             answer, said = None, str(refused)
-        if changing and self.acted - 1 in self.lost:
+        if changing and self.losing:
             said = "UNAVAILABLE: The service is currently unavailable."
         if said:
             return Answer(status=1, out="", err=f"ERROR: (gcloud.{self._known_as(words)}) {said}")
         return Answer(status=0, out=json.dumps(answer), err="")  # a text, which shares nothing with the state
+
+    @property
+    def losing(self) -> bool:
+        """Say whether the answer to the command that is carried out will be lost."""
+        return self.acted - 1 in self.lost
 
     def changes(self) -> list[Command]:
         """Return the commands that change something, in order."""

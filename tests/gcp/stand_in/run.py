@@ -40,9 +40,9 @@ def _deploy(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
             raise Refused("HTTPError 400: spec.traffic[0]: exactly one of revisionName and latestRevision must be set.")
     traffic = [share for share in traffic if share.get("percent") or share.get("tag", flags["tag"]) != flags["tag"]]
     traffic.append({"revisionName": revision, "tag": flags["tag"]})
-    starts = name not in cloud.broken
+    starts, staged = name not in cloud.broken, "no-traffic" in flags
     status = service["status"] | {"latestCreatedRevisionName": revision}
-    status |= {"latestReadyRevisionName": revision} if starts else {}
+    status |= {"latestReadyRevisionName": revision} if starts and not (staged and cloud.retires) else {}
     spec = {"traffic": traffic, "template": template}
     _put(cloud, service | {"metadata": metadata, "spec": spec, "status": status})
     if not starts:
@@ -141,15 +141,40 @@ def _make_revision(cloud: Cloud, name: str, template: dict[str, Any]) -> str:
     return revision
 
 
-def _put(cloud: Cloud, service: dict[str, Any]) -> None:
-    """Store a service; its status says what its traffic amounts to."""
+def _put(cloud: Cloud, service: dict[str, Any], *, routed: bool = True) -> None:
+    """Store a service; its status says what its traffic amounts to.
+
+    That stays as it was where a share names a revision that did not start. gcloud waits until the status is of what it
+    has asked for; who lost its answer may be told the one before.
+    """
     name, status = service["metadata"]["name"], service["status"]
+    generation = service["metadata"].get("generation", 0) + 1
     told = []
     for share in service["spec"]["traffic"]:
         latest = _named(status) if share.get("latestRevision") else {}
         tagged = {"url": f"https://{share['tag']}---{TARGET.url(name)[8:]}"} if "tag" in share else {}
         told.append(share | latest | tagged)
-    cloud.put("service", name, service | {"status": status | {"traffic": told}})
+    ready = all(_started(cloud, share.get("revisionName", "")) for share in told)
+    if status.get("traffic") and not (ready and routed):
+        told = status.get("traffic", [])
+    cloud.stale.pop(name, None)
+    if cloud.losing and cloud.status_lag:
+        before = cloud.things.get("service", {}).get(name, {}).get("status", {"traffic": []})
+        cloud.stale[name] = (cloud.clock + cloud.status_lag, before)
+    status = status | {
+        "traffic": told,
+        "observedGeneration": generation,
+        "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+    }
+    cloud.put(
+        "service", name, service | {"metadata": service["metadata"] | {"generation": generation}, "status": status}
+    )
+
+
+def _started(cloud: Cloud, revision: str) -> bool:
+    """Say whether a revision is there and has started."""
+    there = cloud.things.get("revision", {}).get(revision, {})
+    return [item["status"] for item in there.get("status", {}).get("conditions", ())] == ["True"]
 
 
 def _named(status: dict[str, Any]) -> dict[str, str]:
@@ -171,17 +196,24 @@ def _traffic(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
         return cloud.things["service"][names[0]]
     if "to-latest" in flags:
         wanted = {"latestRevision": True, "percent": 100}
+        created = service["status"]["latestCreatedRevisionName"]
+        if _started(cloud, created):
+            service = service | {"status": service["status"] | {"latestReadyRevisionName": created}}
     else:
         revision, _, percent = flags["to-revisions"].partition("=")
         cloud.thing("revision", revision)
         wanted = {"revisionName": revision, "percent": int(percent)}
     kept = [{key: value for key, value in share.items() if key != "percent"} for share in kept]
-    _put(cloud, service | {"spec": service["spec"] | {"traffic": [wanted, *kept]}})
+    moved = service | {"spec": service["spec"] | {"traffic": [wanted, *kept]}}
+    _put(cloud, moved, routed=names[0] not in cloud.unrouted)
     return cloud.things["service"][names[0]]
 
 
 def _described(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     service = copy.deepcopy(cloud.thing("service", names[0]))
+    until, status = cloud.stale.get(names[0], (0, None))
+    if cloud.clock < until:
+        service["status"] = copy.deepcopy(status)
     if names[0] in cloud.nowhere:
         for share in service["status"]["traffic"]:
             share.pop("url", None)
