@@ -263,7 +263,7 @@ def learn_billing(target: Target, gcloud: Gcloud) -> Target:
 
 
 def run(steps: Iterable[Step], gcloud: Gcloud, say: Say, see: Callable[[], None] = lambda: None) -> Counter[Done]:
-    """Do the steps that are due, each after seeing that it may be done; returns what became of them."""
+    """Do the steps that are due, each command after seeing that it may be run; returns what became of them."""
     counts: Counter[Done] = Counter()
     for heading, title, several in checklist(steps):
         if heading:
@@ -301,22 +301,25 @@ def _do(step: Step, gcloud: Gcloud, say: Say, see: Callable[[], None]) -> Done:
     due, found = state_of(step, gcloud)
     if due is Done.UNCHANGED:
         return due
-    see()
     say(f"  {'make' if due is Done.MADE else 'change':<9}  {step.title}")
     if due is Done.CHANGED:
         say(f"             differs in: {', '.join(each.field for each in differences(found, step.wanted))}")
-    gcloud.patiently(lambda: _run_what_is_due(step, gcloud, say))
+    gcloud.patiently(lambda: _run_what_is_due(step, gcloud, say, see))
     return due
 
 
-def _run_what_is_due(step: Step, gcloud: Gcloud, say: Say) -> None:
-    """Run the commands that are still needed: after an attempt whose answer was lost, that may be none."""
+def _run_what_is_due(step: Step, gcloud: Gcloud, say: Say, see: Callable[[], None]) -> None:
+    """Run the commands of a step by what is there now: after a try whose answer was lost that may be all of it.
+
+    Before each it is seen that it may be done: in the pause before a try somebody may have taken the lock over.
+    """
     due, found = state_of(step, gcloud)
     if due is Done.UNCHANGED:
         return
     try:
         for command in step.due(found):
             for named in filled(command, step.names(found) if due is Done.CHANGED else ()):
+                see()
                 say(f"             {shown(named)}")
                 gcloud.act(named, step.stdin(found))
     finally:

@@ -83,12 +83,16 @@ def rollback(
                 command = serve(target, item.name, back[item.name].revision)
                 say(f"  back       {item.name}: from {item.revision} to {back[item.name].revision}")
                 rolled.append(item.name)
-            held.see()
-            say(f"             {shown(command)}")
-            cloud.patiently(partial(cloud.act, command))  # doing it twice does no harm
+            cloud.patiently(partial(_send, command, cloud, say, held))  # done twice, it is the same
     say(f"\n{len(rolled)} functions were rolled back. Subscriptions, schedule, roles and indexes are as they were.")
     say("The next make deploy moves every function to what it deploys; it asks first if that was rolled back here.")
     return rolled
+
+
+def _send(command: Command, cloud: Gcloud, say: Say, held: lock.Lock) -> None:
+    held.see()
+    say(f"             {shown(command)}")
+    cloud.act(command)
 
 
 def _before(serving: list[Served]) -> str:

@@ -160,6 +160,48 @@ def test_whoever_was_overtaken_stops_before_the_next_change_and_leaves_the_lock_
     assert cloud.things["secret"][lock.NAME]["labels"]["id"] == THEIRS["id"]
 
 
+def slept(cloud: StandIn, monkeypatch: pytest.MonkeyPatch) -> Gcloud:
+    """Return a gcloud of a laptop that sleeps in its first pause: meanwhile another release is left untested."""
+    others: list[str] = []
+
+    def sleep(seconds: float) -> None:
+        if others:
+            return
+        others.append("fedcba9876543210")
+        with monkeypatch.context() as patch:
+            patch.setattr(commands, "source_digest", lambda: others[0])
+            cloud.sick = {"directory_webhook"}
+            with pytest.raises(SystemExit, match="smoke test failed"):
+                deployed(cloud, now=NOW + timedelta(hours=3))
+
+    return Gcloud(cloud, sleep=sleep)
+
+
+def numbers_that_serve(cloud: StandIn) -> set[int]:
+    shares = [share for service in cloud.things["service"].values() for share in service["status"]["traffic"]]
+    return {int(share["revisionName"].split("-")[-2]) for share in shares if share.get("percent")}
+
+
+def test_whoever_was_overtaken_in_a_pause_does_not_try_again(cloud, monkeypatch):
+    """Else all traffic of a function went to the latest revision, which is another's, and failed its test."""
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+    cloud.failures = [("update-traffic console", "UNAVAILABLE: try again", 1)]
+    with pytest.raises(Held, match="taken over and given back"):
+        deploy.deploy(TARGET, slept(cloud, monkeypatch), nothing, nobody, now=NOW, visit=cloud.visit)
+    assert numbers_that_serve(cloud) == {1, 2}
+
+
+def test_a_rollback_that_was_overtaken_in_a_pause_does_not_try_again(cloud, monkeypatch):
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+    deployed(cloud)
+    before = len(cloud.changes())
+    cloud.failures = [("update-traffic directory-webhook", "UNAVAILABLE: try again", 1)]
+    with pytest.raises(Held, match="taken over and given back"):
+        rollback(TARGET, slept(cloud, monkeypatch), nothing, now=NOW)
+    assert [text for text in map(shown, cloud.changes()[before:]) if "--to-revisions" in text][1:] == []
+    assert numbers_that_serve(cloud) == {2}
+
+
 def test_two_deployments_at_once_never_mix_functions(cloud, monkeypatch):
     monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
 
