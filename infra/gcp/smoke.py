@@ -20,6 +20,7 @@ from infra.gcp.target import Target
 SECONDS = 30.0  # for an answer
 PROBLEM = "application/problem+json"  # which distinguishes an answer of ours from one of Google's
 IDENTITY: Command = ("gcloud", "auth", "print-identity-token", AS_JSON)
+NO_IDENTITY = ("No identity token can be obtained", "Invalid account type")  # what gcloud says where there is none
 SIGN_IN = "https://accounts.google.com/"
 (SWEEP,) = [job for job in DEPLOYMENT.jobs if job.name == "keeper-sweep"]  # the run that is made, as it is scheduled
 PROBED = SWEEP.function
@@ -302,9 +303,15 @@ def token_of(target: Target, cloud: Gcloud, name: str) -> Command:
 
 
 def identity_token(target: Target, cloud: Gcloud, name: str) -> str:
-    """Return an identity token of the account that gcloud uses; empty where it has none, as in most workflows."""
+    """Return an identity token of the account that gcloud uses; empty where it has none, as in most workflows.
+
+    Raises:
+        GcloudFailed: it has one, and could not give it: nothing is left out of the test for that.
+    """
     try:
         told: Any = cloud.look(token_of(target, cloud, name)) or {}
-    except GcloudFailed:
+    except GcloudFailed as error:
+        if not any(text in error.answer.err for text in NO_IDENTITY):
+            raise
         return ""
     return str(told.get("id_token") or told.get("token") or "")

@@ -12,7 +12,7 @@ from infra.gcp import __main__ as command_line
 from infra.gcp import commands, destroy, labels, lock, services, smoke
 from infra.gcp.deploy import deploy
 from infra.gcp.description import DEPLOYMENT, FORMER_GRANT, MOVED
-from infra.gcp.gcloud import PAUSES, Gcloud, GcloudFailed
+from infra.gcp.gcloud import PAUSES, Answer, Gcloud, GcloudFailed
 from infra.gcp.preflight import Consent
 from infra.gcp.release import served
 from infra.gcp.rollback import rollback
@@ -288,6 +288,27 @@ def test_a_first_revision_that_does_not_start_is_made_anew_by_the_next_deploymen
     deployed(cloud)
     assert numbers(cloud) == dict.fromkeys(NAMES, 1) | {name: 3}
     assert changes_of(cloud) == []
+
+
+@pytest.mark.parametrize("given", [0, 1, 4])
+def test_a_token_that_cannot_be_given_just_now_leaves_nothing_out_of_the_test(cloud, given):
+    """Only who never has one is not asked for it, and it says so; else a revision was served that nobody asked."""
+    before = serving(cloud)
+
+    class Forgetful:
+        left = given
+
+        def __call__(self, command: Any, stdin: str) -> Answer:
+            if "print-identity-token" in command:
+                self.left -= 1
+                if self.left < 0:
+                    return Answer(status=1, out="", err="ERROR: gcloud crashed (SSLError): EOF occurred")
+            return cloud(command, stdin)
+
+    gcloud = Gcloud(Forgetful(), sleep=lambda seconds: None)
+    with pytest.raises(GcloudFailed, match="SSLError"):
+        deploy(TARGET, gcloud, lambda text: None, nobody, visit=cloud.visit)
+    assert serving(cloud) == before
 
 
 @pytest.mark.parametrize("lost", [0, 1, 2])
