@@ -86,7 +86,9 @@ class Served:
     release: Release
     deployed: Release
     pinned: bool  # traffic was sent to a revision by name
-    candidate: str = ""  # the revision whose smoke test failed or was interrupted; that of a first deployment serves
+    since: str = ""  # when that revision was made, and when the one that was deployed last: by Google's clock alone
+    latest: str = ""
+    candidate: str = ""  # the revision whose smoke test failed, or was broken off; that of a first deployment serves
 
     @property
     def waiting(self) -> bool:
@@ -125,14 +127,19 @@ def served(target: Target, cloud: Gcloud) -> list[Served]:
         most = max(traffic, key=lambda share: int(share.get("percent", 0)))
         revisions = cloud.look(revisions_of(target, function.name)) or []
         known = {revision["metadata"]["name"]: labels_of(revision) for revision in revisions}
+        made = {revision["metadata"]["name"]: str(revision["metadata"]["creationTimestamp"]) for revision in revisions}
+        serving, candidate = most["revisionName"], services.candidate(service)
+        since = made.get(serving, "")
         found.append(
             Served(
                 name=function.name,
-                revision=most["revisionName"],
-                release=Release(labels=known.get(most["revisionName"], {})),
+                revision=serving,
+                release=Release(labels=known.get(serving, {})),
                 deployed=Release(labels=service["metadata"].get("labels", {})),
                 pinned=services.is_pinned(service),
-                candidate=services.candidate(service),
+                since=since,
+                latest=made.get(services.latest(service), ""),
+                candidate=candidate,
             )
         )
     return found
@@ -151,7 +158,7 @@ def before(release: str, serving: Iterable[Served]) -> str:
     If an interruption left two, the older one: every function has it.
     """
     there = list(serving)
-    others = [item.release for item in there if item.release.id not in ("", release)]
+    others = [item for item in there if item.release.id not in ("", release)]
     if others:
-        return min(others, key=lambda other: other.deployed).id
+        return min(others, key=lambda other: other.since).release.id
     return next((item.release.before for item in there if item.release.before), NONE)

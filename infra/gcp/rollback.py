@@ -96,8 +96,8 @@ def _send(command: Command, cloud: Gcloud, say: Say, held: lock.Lock) -> None:
 
 
 def _before(serving: list[Served]) -> str:
-    """Return the release before the one that was deployed last, whatever serves now: repeating changes nothing."""
-    last = max((item.deployed for item in serving), key=lambda deployed: deployed.deployed)
+    """Return the release before the one that was deployed last, whatever serves now: repeated, it is the same."""
+    last = max(serving, key=lambda item: item.latest).deployed
     if last.id and "before" not in last.labels:
         raise SystemExit("The deployed version is older than releases: name the release, RELEASE=... (make doctor).")
     return last.before

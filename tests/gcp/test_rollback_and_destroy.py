@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -180,6 +181,26 @@ def test_another_release_follows_a_rollback_unasked(cloud, monkeypatch):
     roll_back(cloud)
     third = redeploy(cloud, monkeypatch, THIRD)
     assert serving(cloud) == {third}
+
+
+@pytest.mark.parametrize("late", ["2026-11-24T00:00:00+00:00", "2036-01-01T00:00:00+00:00"])
+def test_a_deployment_of_a_machine_with_another_time_is_rolled_back_to_what_served_before_it(cloud, monkeypatch, late):
+    """Labels tell the time of who deployed; what was deployed last, Google knows."""
+    second = redeploy(cloud, monkeypatch, SECOND)
+    monkeypatch.setattr(commands, "source_digest", lambda: THIRD)
+    cloud.interrupt_after = cloud.acted + 2 + 4  # the lock, the build, four revisions
+    with pytest.raises(KeyboardInterrupt):
+        deployed(cloud, now=datetime.fromisoformat(late))
+    cloud.interrupt_after = None
+    roll_back(cloud, unlock=True)
+    assert serving(cloud) == {second}
+    cloud.interrupt_after = cloud.acted + 1 + 7 + 4  # the lock, all tags, some traffic
+    with pytest.raises(KeyboardInterrupt):
+        deployed(cloud, now=datetime.fromisoformat(late), again=True)
+    cloud.interrupt_after = None
+    monkeypatch.setattr(commands, "source_digest", lambda: "0" * 16)
+    deployed(cloud, unlock=True)
+    assert labels_of(cloud)["before"] == second
 
 
 # ---- keys
