@@ -173,8 +173,11 @@ def _may_follow(target: Target, serving: list[release.Served], ask: Ask, *, agai
             f"This version cannot read what the one that serves has written: {'; '.join(trouble)}. The functions were "
             "not changed. Deploy a newer version (git pull)."
         )
-    if not again and any(item.rolled_back and item.deployed.id == this.id for item in serving):
-        question = f"Release {this.id} is the one that was rolled back. Type its name to let it serve again: "
+    if not again and any(this.id in item.left for item in serving):
+        question = (
+            f"Release {this.id} is one that was rolled back, or that another replaced before its smoke test had "
+            "passed. Type its name to let it serve: "
+        )
         if _answer(ask, question) != this.id:
             raise SystemExit("That does not match: the functions were not changed. AGAIN=yes deploys it unasked.")
     return release.before(this.id, serving)

@@ -88,6 +88,7 @@ class Served:
     pinned: bool  # traffic was sent to a revision by name
     since: str = ""  # when that revision was made, and when the one that was deployed last: by Google's clock alone
     latest: str = ""
+    left: frozenset[str] = frozenset()  # releases of revisions that are newer, and neither serve nor wait
     candidate: str = ""  # the revision whose smoke test failed, or was broken off; that of a first deployment serves
 
     @property
@@ -130,15 +131,20 @@ def served(target: Target, cloud: Gcloud) -> list[Served]:
         made = {revision["metadata"]["name"]: str(revision["metadata"]["creationTimestamp"]) for revision in revisions}
         serving, candidate = most["revisionName"], services.candidate(service)
         since = made.get(serving, "")
+        newer = {known[name].get("release", "") for name, at in made.items() if since and at > since}
+        pinned = services.is_pinned(service)
+        stay = (serving, candidate) if pinned else (serving, candidate, services.latest(service))
+        stays = {known.get(name, {}).get("release", "") for name in stay}
         found.append(
             Served(
                 name=function.name,
                 revision=serving,
                 release=Release(labels=known.get(serving, {})),
                 deployed=Release(labels=service["metadata"].get("labels", {})),
-                pinned=services.is_pinned(service),
+                pinned=pinned,
                 since=since,
                 latest=made.get(services.latest(service), ""),
+                left=frozenset(newer - stays),
                 candidate=candidate,
             )
         )

@@ -171,7 +171,7 @@ def test_a_release_that_was_rolled_back_is_deployed_again_only_if_that_is_confir
         with pytest.raises(SystemExit, match="AGAIN=yes"):
             deployed(cloud, ask=ask)
         assert serving(cloud) == {first}
-    assert f"Release {second} is the one that was rolled back" in asked[0]
+    assert f"Release {second} is one that was rolled back" in asked[0]
     deployed(cloud, ask=answered(second))
     assert serving(cloud) == {second}
 
@@ -181,6 +181,22 @@ def test_another_release_follows_a_rollback_unasked(cloud, monkeypatch):
     roll_back(cloud)
     third = redeploy(cloud, monkeypatch, THIRD)
     assert serving(cloud) == {third}
+
+
+def test_a_release_that_was_rolled_back_is_not_deployed_unasked_after_another_that_failed(cloud, monkeypatch):
+    first = labels_of(cloud)["release"]
+    second = redeploy(cloud, monkeypatch, SECOND)
+    roll_back(cloud)
+    cloud.sick = {"directory_webhook"}
+    with pytest.raises(SystemExit, match="smoke test failed"):
+        redeploy(cloud, monkeypatch, THIRD)
+    cloud.sick.clear()
+    monkeypatch.setattr(commands, "source_digest", lambda: SECOND)
+    with pytest.raises(SystemExit, match="AGAIN=yes"):
+        deployed(cloud)
+    assert serving(cloud) == {first}
+    deployed(cloud, again=True)
+    assert serving(cloud) == {second}
 
 
 @pytest.mark.parametrize("late", ["2026-11-24T00:00:00+00:00", "2036-01-01T00:00:00+00:00"])
