@@ -97,7 +97,7 @@ diff: $(STAMP) ## (settings as for deploy): what a deployment would change, fiel
 deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=... ACCESS=group:... [LOCATION=...] [RUNBOOKS=url] [TUNING=path] [BUDGET=50EUR] [AGAIN=yes] [DIRTY=yes] [UNLOCK=yes] [ADOPT=yes] [CONFIRM=yes] [UNTESTED=yes]: deploy; may be repeated
 	@$(GCP) deploy
 
-rollback: $(STAMP) ## (settings as for deploy) [RELEASE=...] [UNLOCK=yes]: let every function serve the release before, or that one
+rollback: $(STAMP) ## (settings as for deploy) [RELEASE=...] [UNLOCK=yes] [UNTESTED=yes]: let every function serve the release before, or that one
 	@$(GCP) rollback
 
 destroy: $(STAMP) ## (settings as for deploy) [AUDIT=delete [BACKUPS=delete]] [ADOPT=yes] [UNLOCK=yes]: remove the deployment after a typed confirmation (delete: Firestore too, its backups too)

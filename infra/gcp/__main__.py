@@ -58,9 +58,9 @@ def _deploy(target: Target, given: Given) -> int:
 
 
 def _rollback(target: Target, given: Given) -> int:
-    unlock = _told(given, "UNLOCK")
+    unlock, untested = _told(given, "UNLOCK"), _told(given, "UNTESTED")
     cloud = Gcloud(say=say, unused_is_missing=True)
-    rollback.rollback(target, cloud, say, given.get("RELEASE", "").strip(), unlock=unlock)
+    rollback.rollback(target, cloud, say, given.get("RELEASE", "").strip(), unlock=unlock, untested=untested)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -46,6 +46,7 @@ def rollback(
     release: str = "",
     *,
     unlock: bool = False,
+    untested: bool = False,
     now: datetime | None = None,
 ) -> list[str]:
     """Let every function serve a release, the one before the last deployment unless named; returns those sent back.
@@ -53,8 +54,8 @@ def rollback(
     Raises:
         GcloudFailed: a function could not be rolled back; those before it are, and a repeated rollback does the rest.
         Held: a deployment or another rollback is under way.
-        SystemExit: nothing is deployed, it is in another region, or not every function can serve that release; nothing
-            was changed.
+        SystemExit: nothing is deployed, it is in another region, not every function can serve that release, or it never
+            served and is not wanted untested; nothing was changed.
     """
     preflight.same_region(target, cloud)
     if not served(target, cloud):
@@ -64,11 +65,14 @@ def rollback(
         cloud.forget_all()
         preflight.same_region(target, cloud)
         serving = served(target, cloud)
-        ready = {item.name: _ready(cloud.look(revisions_of(target, item.name))) for item in serving}
+        revisions = {item.name: cloud.look(revisions_of(target, item.name)) or [] for item in serving}
+        proven = None if untested else _proven(serving, revisions)
+        ready = {name: _ready(several, proven) for name, several in revisions.items()}
         wanted = release or _before(serving)
         if not wanted:
             say("There is no release before the one that is deployed: nothing was changed.")
             return []
+        _see_that_it_served(wanted, revisions, proven)
         back = _chosen(wanted, serving, ready)
         _see_that_they_can_start(target, cloud, wanted, back)
         say(f"Back to release {next(iter(back.values())).release.shown}")
@@ -101,6 +105,30 @@ def _before(serving: list[Served]) -> str:
     if last.id and "before" not in last.labels:
         raise SystemExit("The deployed version is older than releases: name the release, RELEASE=... (make doctor).")
     return last.before
+
+
+def _proven(serving: Sequence[Served], revisions: Mapping[str, list[Any]]) -> set[str]:
+    """Return the releases that served: a deployment labels what it makes with the one that it replaces.
+
+    What was deployed last counts, unless it waits for its traffic anywhere.
+    """
+    replaced = {Release(labels=labels_of(each)).before for several in revisions.values() for each in several}
+    last = {release.id for item in serving for release in (item.release, item.deployed)}
+    return replaced | (last - {item.deployed.id for item in serving if item.waiting})
+
+
+def _see_that_it_served(wanted: str, revisions: Mapping[str, list[Any]], proven: set[str] | None) -> None:
+    """See that a release has served before: what waits, or failed its smoke test, is not gone back to.
+
+    Raises:
+        SystemExit: nothing says that it did; nothing was changed.
+    """
+    known = {Release(labels=labels_of(each)).id for several in revisions.values() for each in several}
+    if proven is not None and wanted in known - proven:
+        raise SystemExit(
+            f"Nothing says that release {wanted} ever served: it may have failed its smoke test. Nothing was changed. "
+            "Check out its version and make deploy, which tries it first; UNTESTED=yes lets it serve untried."
+        )
 
 
 def _chosen(wanted: str, serving: list[Served], ready: Mapping[str, Mapping[str, Ready]]) -> dict[str, Ready]:
@@ -162,12 +190,12 @@ def _others(ready: Mapping[str, Mapping[str, Ready]]) -> str:
     return f"All functions can serve:{''.join(told)}\n" if told else "There is no release that all functions can serve."
 
 
-def _ready(revisions: list[dict[str, Any]]) -> dict[str, Ready]:
-    """Return, by release, the newest revision that is ready."""
+def _ready(revisions: list[dict[str, Any]], proven: set[str] | None) -> dict[str, Ready]:
+    """Return, by release, the newest revision that is ready; of those that are proven, unless that is None."""
     found: dict[str, Ready] = {}
-    for revision in sorted(revisions or [], key=_made):
+    for revision in sorted(revisions, key=_made):
         release = Release(labels=labels_of(revision))
-        if release.id and _is_ready(revision):
+        if release.id and _is_ready(revision) and (proven is None or release.id in proven):
             name = str(revision["metadata"]["name"])
             containers = (revision.get("spec") or {}).get("containers") or ()
             found[release.id] = Ready(

@@ -199,6 +199,31 @@ def test_a_release_that_was_rolled_back_is_not_deployed_unasked_after_another_th
     assert serving(cloud) == {second}
 
 
+def test_a_release_that_failed_its_smoke_test_is_not_gone_back_to(cloud, monkeypatch):
+    """Neither while it waits for its traffic, nor once another one has replaced it."""
+    first = labels_of(cloud)["release"]
+    cloud.sick = {"directory_webhook"}
+    with pytest.raises(SystemExit, match="smoke test failed"):
+        redeploy(cloud, monkeypatch, SECOND)
+    cloud.sick.clear()
+    ill = labels_of(cloud)["release"]
+    refusal = f"Nothing says that release {ill} ever served.*Nothing was changed"
+    before = len(cloud.changes())
+    with pytest.raises(SystemExit, match=refusal):
+        roll_back(cloud, ill)
+    assert len(cloud.changes()) == before + 2, "but for the lock, nothing"
+    third = redeploy(cloud, monkeypatch, THIRD)
+    with pytest.raises(SystemExit, match=refusal):
+        roll_back(cloud, ill)
+    assert serving(cloud) == {third}
+    with pytest.raises(SystemExit) as ended:
+        roll_back(cloud, "0" * 16)
+    assert f"RELEASE={first}" in str(ended.value)
+    assert ill not in str(ended.value)
+    roll_back(cloud, ill, untested=True)
+    assert serving(cloud) == {ill}
+
+
 @pytest.mark.parametrize("late", ["2026-11-24T00:00:00+00:00", "2036-01-01T00:00:00+00:00"])
 def test_a_deployment_of_a_machine_with_another_time_is_rolled_back_to_what_served_before_it(cloud, monkeypatch, late):
     """Labels tell the time of who deployed; what was deployed last, Google knows."""
