@@ -101,7 +101,6 @@ def functions(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]
     return under(
         "Functions, and access to each",
         [
-            services.detached(target, deployment),
             *(step for steps in settled for step in steps),
             *services.tried(target, deployment),
         ],
@@ -114,10 +113,11 @@ def traffic(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
 
 
 def workload(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
-    """Return the steps for what calls the functions, and for all that follows."""
+    """Return the steps from what calls the functions on; what cannot be undone first, once all of them serve."""
     deployment = tuning.tuned(deployment, target.tuned)
     plan = _Plan(target, deployment)
     return [
+        *under("Cloud Functions", [services.detached(target, deployment)]),
         *under("Subscriptions", (step for item in deployment.subscriptions for step in plan.subscription(item))),
         *under("Subscriptions", [plan.dead_letters()]),
         *under("Schedule", map(plan.job, deployment.jobs)),

@@ -132,7 +132,7 @@ def deploy(
     target = learn_number(target, gcloud)
     consent, asked = consent or Consent(), target
     target = preflight.as_it_is(target, gcloud)
-    preflight.permit(target, gcloud, say, ask, consent)
+    consent = preflight.permit(target, gcloud, say, ask, consent)
     at, by = now or datetime.now(UTC), release.account(gcloud)
     source = commands.source_digest()
     upload.stage(commands.ROOT, source)  # at once: what is edited from now on is another deployment's
@@ -141,7 +141,7 @@ def deploy(
     with lock.held(target, gcloud, say, purpose="deploy", by=by, at=at, unlock=unlock) as held:
         gcloud.forget_all()  # another deployment may have ended between the looks before and the lock
         target = preflight.as_it_is(replace(target, access=asked.access), gcloud)
-        preflight.permit(target, gcloud, lambda _: None, ask, replace(consent, confirmed=True))
+        preflight.permit(target, gcloud, lambda _: None, ask, consent)
         if not asked.access:
             say(f"ACCESS is not given: Identity-Aware Proxy goes on letting in {target.access}.")
         target = replace(target, key_versions=newest_keys(target, gcloud))

@@ -44,6 +44,8 @@ class Consent:
 
     adopt: bool = False  # ADOPT=yes
     confirmed: bool = False  # CONFIRM=yes, of a project with other things in it, and of leaving Cloud Functions
+    answered: bool = False  # what follows was asked and answered before
+    leaving: frozenset[str] = frozenset()  # functions that may leave Cloud Functions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,8 +253,10 @@ def refusals(target: Target, cloud: Gcloud) -> str:
     return "\n".join(filter(None, (unnamed(target, cloud), misplaced(target, cloud), strange)))
 
 
-def permit(target: Target, cloud: Gcloud, say: Say, ask: Ask, consent: Consent) -> None:
-    """See that a deployment may begin: in its region, replacing only what is ours, and in the intended project.
+def permit(target: Target, cloud: Gcloud, say: Say, ask: Ask, consent: Consent) -> Consent:
+    """See that a deployment may begin: in its region, over nothing that is not ours, and where it is wanted.
+
+    Returns what was agreed to, so that nobody is asked twice.
 
     Raises:
         SystemExit: it may not; nothing was changed.
@@ -274,11 +278,11 @@ def permit(target: Target, cloud: Gcloud, say: Say, ask: Ask, consent: Consent) 
             say(f"  adopt      {each.what}")
     formers = services.formers(target, DEPLOYMENT, seen.look(services.every_former(target)))
     _see_that_all_are_listed(target, seen, formers)
-    if consent.confirmed:
-        return
-    if not before:
+    if not (consent.confirmed or consent.answered or before):
         _confirm(target, seen.elses(), ask)
-    _confirm_leaving(target, formers, ask)
+    if not consent.confirmed:
+        _confirm_leaving(target, (name for name in formers if name not in consent.leaving), ask)
+    return replace(consent, answered=True, leaving=frozenset(formers))
 
 
 def _deployed_before(judged: dict[str, Whose]) -> bool:
@@ -347,9 +351,9 @@ def _confirm_leaving(target: Target, functions: Iterable[str], ask: Ask) -> None
     if told:
         question = (
             f"Cloud Functions manages {told}. From this version on they are services of Cloud Run: they keep name, "
-            "address, roles and revisions, and go on serving as now until what is deployed has passed its smoke "
-            f"test. There is no way back into Cloud Functions. Type {target.project!r} to go on (CONFIRM=yes skips "
-            "this): "
+            "address, rights and revisions, and serve what they serve now until what is deployed has passed its smoke "
+            "test. They leave Cloud Functions once it serves, and there is no way back from then on. Type "
+            f"{target.project!r} to go on (CONFIRM=yes does without): "
         )
         typed(question, target.project, ask)
 

@@ -46,7 +46,10 @@ def formers(target: Target, deployment: Deployment, listed: Any) -> list[str]:
 
 
 def detached(target: Target, deployment: Deployment) -> Step:
-    """Return the step that takes the functions out of Cloud Functions: addresses, revisions and traffic stay."""
+    """Return the step that takes the functions out of Cloud Functions: addresses, revisions and traffic stay.
+
+    Until then both may manage them (cloud.google.com/functions/docs/managing), so it is the last that is done to them.
+    """
     return Step(
         title="No function is managed by Cloud Functions",
         look=every_former(target),

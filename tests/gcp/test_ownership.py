@@ -476,9 +476,10 @@ def test_what_another_deployment_does_before_the_lock_is_held_is_seen(cloud, mon
     """Looks from before the lock would have it made once more, or take it for what it was."""
     there, permit = cloud.things["topic"].pop("run-requests"), deploy.preflight.permit
 
-    def permitted(*given: Any) -> None:
-        permit(*given)
+    def permitted(*given: Any) -> Any:
+        agreed = permit(*given)
         cloud.put("topic", "run-requests", there)
+        return agreed
 
     monkeypatch.setattr(deploy.preflight, "permit", permitted)
     assert changes_of(cloud) == []

@@ -509,8 +509,7 @@ def test_an_upgrade_keeps_addresses_and_revisions_and_may_be_rolled_back(former)
     changed = [shown(command) for command in former.changes()[before:]]
     detached = [place for place, text in enumerate(changed) if text.startswith("gcloud functions detach ")]
     assert len(detached) == 7
-    assert max(detached) < min(place for place, text in enumerate(changed) if text.startswith("gcloud run deploy "))
-    assert min(detached) > next(place for place, text in enumerate(changed) if "builds submit" in text)
+    assert min(detached) > max(place for place, text in enumerate(changed) if "--to-latest" in text)
     assert [text for text in changed if "pubsub" in text or "scheduler" in text or " iap " in text] == []
     assert {name: item["status"]["url"] for name, item in former.things["service"].items()} == addresses
     assert BASE_IMAGES not in str([item["spec"]["template"] for item in former.things["service"].values()])
@@ -519,6 +518,32 @@ def test_an_upgrade_keeps_addresses_and_revisions_and_may_be_rolled_back(former)
     assert changes_of(former) == []
     rollback(TARGET, Gcloud(former), lambda text: None)
     assert serving(former) == first
+
+
+@pytest.mark.parametrize("ends", ["a build", "a revision", "the smoke test"])
+def test_until_what_is_deployed_serves_there_is_a_way_back_into_cloud_functions(former, ends):
+    first, functions = serving(former), dict(former.things["function"])
+    if ends == "a build":
+        former.failures = [("builds submit", "build failed; check build logs for details", 1)]
+    elif ends == "a revision":
+        former.broken = {"reconcile"}
+    else:
+        former.sick = {"reconcile"}
+    with pytest.raises((SystemExit, GcloudFailed)):
+        upgraded(former)
+    assert (serving(former), former.things["function"]) == (first, functions)
+
+
+def test_functions_that_were_not_told_before_the_question_leave_only_after_another(former):
+    """While its API is not enabled, Cloud Functions tells nothing; a deployment enables it."""
+    former.enabled.discard("cloudfunctions.googleapis.com")
+    functions, asked = dict(former.things["function"]), []
+    with pytest.raises(SystemExit, match="That is not it"):
+        deployed(former, ask=lambda question: asked.append(question) or "no")
+    assert asked[0].startswith("Cloud Functions manages apply-changes, console, ")
+    assert former.things["function"] == functions
+    deployed(former, ask=lambda question: asked.append(question) or PROJECT)
+    assert (former.things["function"], len(asked)) == ({}, 2)
 
 
 def test_functions_of_somebody_else_are_left_to_them(former):
