@@ -92,6 +92,15 @@ def settled(target: Target, deployment: Deployment, labels: Mapping[str, str], f
             wanted={"metadata": {"annotations": {"run.googleapis.com/invoker-iam-disabled": "true"}}},
             find=_lower_case_annotations,
         )
+    else:
+        yield Step(
+            title=f"{name} is not public: Cloud Run asks who calls it",
+            look=look(target, name),
+            make=(),
+            wanted={"open": False},
+            change=(_on(target, "run", "services", "update", name, invoker_iam_check=True),),
+            find=lambda service: {"open": _is_open(service)},
+        )
     if function.iap:
         yield Step(
             title=f"Identity-Aware Proxy in front of {name}",
@@ -319,6 +328,11 @@ def _is_ready(service: Any) -> bool:
 def _processors(limit: str) -> str:
     """Return a limit in whole processors: Cloud Run returns thousandths for one that was not given."""
     return str(int(limit[:-1]) // 1000) if limit.endswith("000m") else limit
+
+
+def _is_open(service: Any) -> bool:
+    annotations = _lower_case_annotations(service)["metadata"]["annotations"]
+    return bool(annotations.get("run.googleapis.com/invoker-iam-disabled") == "true")
 
 
 def _lower_case_annotations(service: Any) -> Any:

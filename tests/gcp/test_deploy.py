@@ -386,6 +386,17 @@ def test_nobody_but_the_webhooks_callers_is_let_in_unasked(cloud):
     assert [key for key, policy in cloud.policies.items() if "allUsers" in str(policy)] == []
 
 
+@pytest.mark.parametrize("name", sorted(NAMES - {"directory-webhook"}))
+def test_a_function_that_somebody_opened_to_everybody_is_closed_again(cloud, name):
+    """By the same switch that opens the webhook, beside which a missing role protects nothing."""
+    deployed(cloud)
+    service = cloud.things["service"][name]
+    service["metadata"]["annotations"]["run.googleapis.com/invoker-iam-disabled"] = "True"
+    (change,) = changes_of(cloud)
+    assert f"run services update {name} --invoker-iam-check " in change
+    assert changes_of(cloud) == []
+
+
 @pytest.mark.parametrize("function", ["console", "reauthorize"])
 def test_whoever_is_not_wanted_any_more_is_not_let_in_any_more(cloud, function):
     deployed(cloud, replace(TARGET, access=FORMER))

@@ -225,8 +225,8 @@ def _protect(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     if "iap" in flags:
         annotations[IAP] = "true"
     else:
-        assert "no-invoker-iam-check" in flags
-        annotations[UNASKED] = "True"  # as gcloud writes it
+        assert ("no-invoker-iam-check" in flags) is not ("invoker-iam-check" in flags)
+        annotations[UNASKED] = str("no-invoker-iam-check" in flags)  # as gcloud writes it
 
 
 def _revisions(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
