@@ -154,7 +154,7 @@ def deploy(
         counts += run(commands.functions(target), gcloud, say, held.see)
         smoke.see(target, gcloud, say, visit, untested=untested)
         counts += run(commands.traffic(target), gcloud, say, held.see)
-        smoke.see_moved(target, gcloud)
+        release.see_moved(target, gcloud)
         counts += run(commands.workload(target), gcloud, say, held.see)
         target = learn_billing(learn_channels(target, gcloud), gcloud)
         watching.prepare(commands.ROOT, target)

@@ -86,6 +86,7 @@ class Served:
     release: Release
     deployed: Release
     pinned: bool  # traffic was sent to a revision by name
+    sent: str = ""  # the revision that traffic was asked to go to; another one than serves where that was refused
     since: str = ""  # when that revision was made, and when the one that was deployed last: by Google's clock alone
     latest: str = ""
     left: frozenset[str] = frozenset()  # releases of revisions that are newer, and neither serve nor wait
@@ -142,6 +143,7 @@ def served(target: Target, cloud: Gcloud) -> list[Served]:
                 release=Release(labels=known.get(serving, {})),
                 deployed=Release(labels=service["metadata"].get("labels", {})),
                 pinned=pinned,
+                sent=services.sent_to(service),
                 since=since,
                 latest=made.get(services.latest(service), ""),
                 left=frozenset(newer - stays),
@@ -149,6 +151,32 @@ def served(target: Target, cloud: Gcloud) -> list[Served]:
             )
         )
     return found
+
+
+def see_moved(target: Target, cloud: Gcloud, wanted: Mapping[str, str] | None = None) -> None:
+    """See that functions serve the revisions that are wanted of them by name, or each its latest one.
+
+    gcloud may say that traffic was moved where it was not.
+
+    Raises:
+        SystemExit: one does not.
+    """
+    names = [item.name for item in DEPLOYMENT.functions] if wanted is None else list(wanted)
+
+    def wrong() -> str:
+        found = {name: cloud.look(services.look(target, name)) or {} for name in names}
+        due = {name: services.latest(found[name]) if wanted is None else wanted[name] for name in names}
+        others = [name for name in names if services.served_by(found[name]) != due[name]]
+        for name in others:
+            cloud.forget(services.look(target, name))
+        return "; ".join(f"{name} serves {services.served_by(found[name]) or 'several'}" for name in others)
+
+    said = cloud.until(wrong)
+    if said:
+        raise SystemExit(
+            f"Traffic was not moved, though gcloud says that it was: {said}. Run the same command again, which moves "
+            "it; make doctor says what serves."
+        )
 
 
 def forget(target: Target, cloud: Gcloud) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from infra.gcp import build, lock, mounts, preflight, services
 from infra.gcp.gcloud import Gcloud
-from infra.gcp.release import Release, Served, account, labels_of, revisions_of, served
+from infra.gcp.release import Release, Served, account, labels_of, revisions_of, see_moved, served
 from infra.gcp.steps import Command, gcloud, shown
 from infra.gcp.target import Target
 
@@ -76,18 +76,21 @@ def rollback(
         back = _chosen(wanted, serving, ready)
         _see_that_they_can_start(target, cloud, wanted, back)
         say(f"Back to release {next(iter(back.values())).release.shown}")
-        rolled = []
+        rolled, due = [], {}
         for item in serving:
             if item.release.id == wanted:
                 say(f"  stays      {item.name}: {item.revision} is of that release")
-                if not item.waiting:
+                due[item.name] = item.revision
+                if not item.waiting and item.sent == item.revision:
                     continue
-                command = serve(target, item.name, item.revision)
             else:
-                command = serve(target, item.name, back[item.name].revision)
-                say(f"  back       {item.name}: from {item.revision} to {back[item.name].revision}")
+                due[item.name] = back[item.name].revision
+                say(f"  back       {item.name}: from {item.revision} to {due[item.name]}")
                 rolled.append(item.name)
+            command = serve(target, item.name, due[item.name])
             cloud.patiently(partial(_send, command, cloud, say, held))  # done twice, it is the same
+            cloud.forget(services.look(target, item.name))
+        see_moved(target, cloud, due)
     say(f"\n{len(rolled)} functions were rolled back. Subscriptions, schedule, roles and indexes are as they were.")
     say("The next make deploy moves every function to what it deploys; it asks first if that was rolled back here.")
     return rolled

@@ -182,6 +182,13 @@ def served_by(service: Any) -> str:
     return next((str(share.get("revisionName", "")) for share in shares if share.get("percent") == 100), "")
 
 
+def sent_to(service: Any) -> str:
+    """Return the revision that all traffic was asked to go to, whether it does or not; empty for several."""
+    shares = (service.get("spec") or {}).get("traffic") or ()
+    found = {str(share.get("revisionName") or latest(service)) for share in shares if share.get("percent")}
+    return found.pop() if len(found) == 1 else ""
+
+
 def is_pinned(service: Any) -> bool:
     """Say whether traffic was sent to revisions by name, as a rollback does, and not to whatever is the latest."""
     shares = (service.get("spec") or {}).get("traffic") or ()
@@ -319,7 +326,7 @@ def _is_ready(service: Any) -> bool:
     which gcloud waits for, too. A status of a former generation tells nothing (Cloud Run's API: ServiceStatus).
     """
     status, created = service.get("status") or {}, latest(service)
-    if not created or status.get("observedGeneration") != (service.get("metadata") or {}).get("generation"):
+    if not created or status.get("observedGeneration") not in (None, (service.get("metadata") or {}).get("generation")):
         return False
     told = [item.get("status") for item in status.get("conditions", ()) if item.get("type") == "Ready"]
     return created == status.get("latestReadyRevisionName") or told == ["True"]

@@ -142,29 +142,6 @@ def candidates(target: Target, cloud: Gcloud) -> list[tuple[Function, str]]:
     return found
 
 
-def see_moved(target: Target, cloud: Gcloud) -> None:
-    """See that every function serves its latest revision: gcloud may say that traffic was moved where it was not.
-
-    Raises:
-        SystemExit: one does not.
-    """
-
-    def wrong() -> str:
-        found = {item.name: cloud.look(services.look(target, item.name)) or {} for item in DEPLOYMENT.functions}
-        others = {name: it for name, it in found.items() if services.served_by(it) != services.latest(it)}
-        for name in others:
-            cloud.forget(services.look(target, name))
-        told = (f"{name} serves {services.served_by(it) or 'several revisions'}" for name, it in others.items())
-        return "; ".join(told)
-
-    said = cloud.until(wrong)
-    if said:
-        raise SystemExit(
-            f"Traffic was not moved: {said}, and not its latest revision, though gcloud says that it does. make deploy "
-            "again moves it; make rollback takes back what was moved."
-        )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Test:
     """One smoke test: what has passed, and which functions took an identity token, so that none can refuse it later."""

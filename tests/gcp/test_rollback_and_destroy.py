@@ -244,6 +244,33 @@ def test_a_deployment_of_a_machine_with_another_time_is_rolled_back_to_what_serv
     assert labels_of(cloud)["before"] == second
 
 
+def test_a_rollback_that_moved_no_traffic_though_gcloud_says_so_is_told(cloud, monkeypatch):
+    first = labels_of(cloud)["release"]
+    second = redeploy(cloud, monkeypatch, SECOND)
+    cloud.unrouted = {"reconcile"}
+    with pytest.raises(
+        SystemExit, match="Traffic was not moved, though gcloud says that it was: reconcile serves recon"
+    ):
+        roll_back(cloud)
+    assert serving(cloud) == {first, second}
+    cloud.unrouted.clear()
+    assert roll_back(cloud) == ["reconcile"]
+    assert serving(cloud) == {first}
+
+
+def test_a_rollback_takes_back_traffic_that_was_asked_for_and_has_not_come(cloud, monkeypatch):
+    """It may come at any time, and be of what is left."""
+    first = labels_of(cloud)["release"]
+    cloud.unrouted = {"console"}
+    with pytest.raises(SystemExit, match="Traffic was not moved"):
+        redeploy(cloud, monkeypatch, SECOND)
+    cloud.unrouted.clear()
+    assert len(roll_back(cloud)) == 6
+    assert serving(cloud) == {first}
+    asked = cloud.things["service"]["console"]["spec"]["traffic"]
+    assert [share["revisionName"] for share in asked if share.get("percent")] == ["console-00001-abc"]
+
+
 # ---- keys
 
 

@@ -641,7 +641,7 @@ def test_a_status_of_before_is_not_taken_for_that_of_what_was_just_deployed(clou
 def test_traffic_that_was_not_moved_though_gcloud_says_so_ends_the_deployment(cloud):
     cloud.unrouted = {"console"}
     said = refused(cloud)
-    assert "Traffic was not moved: console" in said
+    assert "Traffic was not moved, though gcloud says that it was: console serves console-00001-abc" in said
     assert numbers(cloud) == dict.fromkeys(NAMES, 2) | {"console": 1}
     cloud.unrouted.clear()
     assert [text.split()[4] for text in changes_of(cloud)] == ["console"] * 2, "tried again, and moved"
