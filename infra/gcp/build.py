@@ -21,6 +21,9 @@ CONFIG = "infra/gcp/build.json"  # what Cloud Build does: the same as for `gclou
 LIFETIME = "infra/gcp/source.json"  # of what was uploaded
 RECIPE = Path(__file__).parent / "build.json"
 KEPT = Path(__file__).parent / "source.json"
+# What Cloud Build says to some projects, in all but six regions (cloud.google.com/build/docs/locations).
+RESTRICTED = "cannot run builds in this region"
+ANYWHERE = "global"  # where they may build all the same
 DEFAULT = DEPLOYMENT.functions[0].entry_point  # a build must name one
 
 
@@ -113,7 +116,7 @@ def steps(target: Target) -> Iterator[Step]:
                 substitutions=",".join(f"{name}={value}" for name, value in values.items()),
                 gcs_source_staging_dir=f"gs://{SOURCES}-{target.number}/source",
                 service_account=builder,
-                region=target.region,
+                region=target.built_in or target.region,
                 project=target.project,
                 suppress_logs=True,  # they are in Cloud Logging, which gcloud does not read from
             ),

@@ -82,6 +82,9 @@ def plan(target: Target, say: Say) -> None:
         looks = dict.fromkeys(("look", step.look) for step in several)
         for word, command in (*looks, *_made(several)):
             say(f"      {word:<7} {shown(command)}")
+        if several[0].look == build.listed(target):
+            for _, command in _made(commands.image(replace(target, built_in=build.ANYWHERE))):
+                say(f"      {'else':<7} {shown(command)}")
     _by_hand(target, number, say)
 
 
@@ -148,7 +151,7 @@ def deploy(
         target = learn_image(target, gcloud)
         target = replace(target, before=_may_follow(target, release.served(target, gcloud), ask, again=again))
         counts += run(commands.foundation(target)[1:], gcloud, say, held.see)
-        counts += run(commands.image(target), gcloud, say, held.see)
+        counts += _build(target, gcloud, say, held.see)
         target = replace(target, key_versions=newest_keys(target, gcloud))
         target = gcloud.patiently(partial(_with_image, target, gcloud))
         counts += run(commands.functions(target), gcloud, say, held.see)
@@ -162,6 +165,17 @@ def deploy(
     say(f"\n{', '.join(f'{counts[done]} {done}' for done in Done if counts[done] or done is not Done.LEFT)}.")
     _tell_what_is_left(target, gcloud, say)
     return target
+
+
+def _build(target: Target, gcloud: Gcloud, say: Say, see: Callable[[], None]) -> Counter[Done]:
+    """Have the image built in the region, or where the project may not build there, anywhere."""
+    try:
+        return run(commands.image(target), gcloud, say, see)
+    except GcloudFailed as error:
+        if build.RESTRICTED not in error.answer.err:
+            raise
+        say(f"             Cloud Build may not be used in {target.region} by this project: it builds anywhere instead")
+        return run(commands.image(replace(target, built_in=build.ANYWHERE)), gcloud, say, see)
 
 
 def _may_follow(target: Target, serving: list[release.Served], ask: Ask, *, again: bool) -> str:

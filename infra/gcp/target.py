@@ -147,6 +147,7 @@ class Target:
     channels: Mapping[str, str] = field(default_factory=dict, hash=False)  # the channels' names, by address
     source: str = ""  # the digest of what is uploaded; empty until that is settled
     image: str = IMAGE  # the digest of the image that was built from it
+    built_in: str = ""  # where Cloud Build builds it; in the region if empty
     deployed: str = DEPLOYED  # as labels: when, by whom, and which release served before
     deployer: str = DEPLOYER
     before: str = BEFORE

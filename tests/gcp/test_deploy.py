@@ -187,6 +187,22 @@ def test_an_image_that_is_built_and_not_listed_yet_is_waited_for(cloud, monkeypa
     assert changes_of(cloud) == []
 
 
+def test_where_a_new_project_may_not_build_in_its_region_the_image_is_built_elsewhere(cloud):
+    """Cloud Build's page of locations; the refusal is that of google-github-actions/deploy-cloudrun#480."""
+    cloud.restricted = True
+    pauses: list[float] = []
+    said: list[str] = []
+    deploy.deploy(TARGET, Gcloud(cloud, sleep=pauses.append), said.append, visit=cloud.visit)
+    assert pauses == []
+    assert any("Cloud Build may not be used in europe-west1" in text for text in said)
+    tried = [shown(command) for command in cloud.issued if command[1:3] == ("builds", "submit")]
+    assert ["--region=global" in text for text in tried] == [False, True]
+    planned: list[str] = []
+    deploy.plan(TARGET, planned.append)
+    assert sum("gcloud builds submit" in text for text in planned) == 2
+    assert changes_of(cloud) == []
+
+
 def test_an_image_that_is_built_and_never_listed_ends_the_deployment(cloud, monkeypatch):
     deployed(cloud)
     cloud.listing_lag = 3600

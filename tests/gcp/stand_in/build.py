@@ -16,6 +16,11 @@ from tests.gcp.stand_in.policies import bind, known_member, policy
 
 def _build(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     """Build what the configuration says: the image is there under its tag, with another digest after each build."""
+    if cloud.restricted and flags["region"] != "global":
+        raise Refused(
+            "FAILED_PRECONDITION: failed precondition: due to quota restrictions, cannot run builds in this region. "
+            "Please contact support"
+        )
     builder = flags["service-account"].rpartition("/")[2]
     known_member(cloud, f"serviceAccount:{builder}")
     assert "suppress-logs" in flags, "a build that logs to Cloud Logging alone"

@@ -98,6 +98,7 @@ class Cloud:
         self.status_lag = 0  # seconds for which a service tells its former status to who did not wait for the answer
         self.stale: dict[str, tuple[int, Any]] = {}  # until when, and which
         self.unreachable: set[str] = set()  # regions that a list leaves out
+        self.restricted = False  # whether Cloud Build refuses the project in its region
         self.clock = 0  # seconds
         self.lag = 0  # seconds after which the services know a grant or a metric, as IAM and Cloud Monitoring take them
         self.listing_lag = 0  # seconds after which an image that was pushed is listed
