@@ -69,8 +69,19 @@ def _address(project: str, address: str) -> Step:
         channel_labels=f"email_address={address}",
         project=project,
     )
-    find = address_channel(address)
-    return Step(title=f"Alerts go to {address}", look=every_channel(project), make=(create,), find=find)
+    return Step(
+        title=f"Alerts go to {address}",
+        look=every_channel(project),
+        make=(create,),
+        wanted={"enabled": True},  # somebody may have silenced it during an incident
+        change=(gcloud(*CHANNELS, "update", FOUND, enabled=True, project=project),),
+        find=lambda listed: _told(address_channel(address)(listed)),
+    )
+
+
+def _told(channel: Any) -> Any:
+    """Return a channel with what is left out where it is the default."""
+    return None if channel is None else {"enabled": True} | channel
 
 
 def address_channel(address: str) -> Any:

@@ -64,6 +64,7 @@ def test_only_these_commands_need_the_alpha_or_beta_track():
         "gcloud alpha monitoring policies update {found}",
         "gcloud beta monitoring channels list",
         "gcloud beta monitoring channels create",
+        "gcloud beta monitoring channels update {found}",
         "gcloud beta services identity create",
         "gcloud beta run services update reauthorize",
         "gcloud beta run services update console",

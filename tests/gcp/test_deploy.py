@@ -301,6 +301,13 @@ def test_who_is_alerted_and_where_runbooks_are_is_no_other_release(cloud):
         ("role", "keeperTokenWriter", "includedPermissions", ["x"], "iam roles update keeperTokenWriter"),
         ("database", "(default)", "deleteProtectionState", "DELETE_PROTECTION_DISABLED", "firestore databases update"),
         ("metric", "autoprovisioning_runs", "filter", "x", "logging metrics update autoprovisioning_runs"),
+        (
+            "channel",
+            "projects/keeper-prod/notificationChannels/1",
+            "enabled",
+            False,
+            "monitoring channels update projects/",
+        ),
         ("uptime", "projects/keeper-prod/uptimeCheckConfigs/1", "period", "60s", "monitoring uptime update projects/"),
     ],
 )

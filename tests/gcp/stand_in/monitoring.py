@@ -87,6 +87,10 @@ def _make_channel(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any
     return cloud.put("channel", name, channel)
 
 
+def _enable_channel(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    return cloud.put("channel", names[0], cloud.thing("channel", names[0]) | {"enabled": "enabled" in flags})
+
+
 def _make_check(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     labels = dict(pair.split("=") for pair in flags["resource-labels"].split(","))
     check = {
@@ -130,6 +134,7 @@ HANDLERS: dict[str, Handler] = {
     "monitoring uptime list-configs": listed("uptime"),
     "monitoring uptime delete": delete("uptime"),
     "monitoring channels create": _make_channel,
+    "monitoring channels update": _enable_channel,
     "monitoring channels describe": describe("channel"),
     "monitoring channels list": listed("channel"),
     "monitoring channels delete": delete("channel"),
