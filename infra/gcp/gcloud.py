@@ -8,7 +8,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from infra.gcp.commands import ROOT
@@ -223,7 +223,10 @@ class Gcloud:
     def _seen(self, command: Command) -> Any:
         answer = self._run(command, "")
         if not answer.status:
-            return json.loads(answer.out or "null")
+            try:
+                return json.loads(answer.out or "null")
+            except json.JSONDecodeError as error:  # what it says of itself may be a secret
+                raise Passing(command, replace(answer, out="", err=f"its answer is no JSON: {error}")) from None
         if _missing(answer) or (self._unused_is_missing and UNUSED in answer.err):
             return None
         raise _failed(command, answer)

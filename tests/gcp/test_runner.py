@@ -257,6 +257,15 @@ def test_what_passes_is_tried_again_and_what_does_not_is_told_at_once(text, trie
     assert all(text.splitlines()[0][:60] in line for line in said)
 
 
+def test_an_answer_that_breaks_off_is_asked_for_again_and_shown_to_nobody():
+    whole = json.dumps([{"token": "se-cret"}])
+    answers = [Answer(status=0, out=text, err="") for text in (whole[:-4], "se-cret", whole)]
+    said: list[str] = []
+    cloud = Gcloud(lambda command, stdin: answers.pop(0), sleep=lambda seconds: None, say=said.append)
+    assert cloud.look(("gcloud", "x")) == [{"token": "se-cret"}]
+    assert [("is no JSON" in text, "se-cret" in text) for text in said] == [(True, False)] * 2
+
+
 def test_a_gcloud_that_may_not_be_run_counts_as_missing(fake, monkeypatch):
     monkeypatch.setenv("PATH", str(fake.folder))
     (fake.folder / "gcloud").chmod(0o644)
