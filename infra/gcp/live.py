@@ -33,10 +33,15 @@ class Addresses:
     monitoring: str = "https://monitoring.googleapis.com"
 
 
+def as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Sign a request as it is: without this, requests replaces the header with what ~/.netrc has for any host."""
+    return request
+
+
 def reachable(address: str) -> bool:
     """Say whether a server answers at all, whatever it says."""
     try:
-        requests.head(address, timeout=SECONDS, allow_redirects=False)
+        requests.head(address, timeout=SECONDS, allow_redirects=False, auth=as_given)
     except requests.RequestException:
         return False
     return True
@@ -53,6 +58,7 @@ class Web:
         self._target = target
         self._addresses = addresses
         self._session = requests.Session()
+        self._session.auth = as_given
         self._own = {"Authorization": f"Bearer {token}"}
 
     def delegated(self, scope: str) -> str | None:

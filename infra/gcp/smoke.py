@@ -14,6 +14,7 @@ import requests
 from infra.gcp import release, services
 from infra.gcp.description import DEPLOYMENT, Function
 from infra.gcp.gcloud import Gcloud, GcloudFailed
+from infra.gcp.live import as_given
 from infra.gcp.steps import AS_JSON, Command, gcloud
 from infra.gcp.target import Target
 
@@ -58,23 +59,25 @@ Visit = Callable[[Question], Reply]
 
 
 def visit(question: Question) -> Reply:
-    """Ask over HTTPS, and follow no redirection."""
+    """Ask over HTTPS, follow no redirection, and wait for no body; signed as the question is, and not from ~/.netrc."""
     try:
-        answer = requests.request(
+        with requests.request(
             question.method,
             question.url,
             headers=dict(question.headers),
             data=question.body,
             timeout=question.seconds,
             allow_redirects=False,
-        )
+            auth=as_given,
+            stream=True,
+        ) as answer:
+            return Reply(
+                status=answer.status_code,
+                kind=answer.headers.get("Content-Type", ""),
+                location=answer.headers.get("Location", ""),
+            )
     except requests.RequestException:
         return Reply(status=0)
-    return Reply(
-        status=answer.status_code,
-        kind=answer.headers.get("Content-Type", ""),
-        location=answer.headers.get("Location", ""),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

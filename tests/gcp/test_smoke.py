@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import copy
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +18,7 @@ from infra.gcp import commands, destroy, labels, lock, services, smoke
 from infra.gcp.deploy import deploy
 from infra.gcp.description import DEPLOYMENT, FORMER_GRANT, MOVED
 from infra.gcp.gcloud import PAUSES, Answer, Gcloud, GcloudFailed
+from infra.gcp.live import Addresses, Web
 from infra.gcp.preflight import Consent
 from infra.gcp.release import served
 from infra.gcp.rollback import rollback
@@ -659,3 +665,54 @@ def test_a_revision_that_did_not_start_is_not_told_as_rolled_back(cloud):
     deployed(cloud)
     assert set(numbers(cloud)) == NAMES
     assert {item.release.id for item in served(KNOWN, Gcloud(cloud))} == {known["console"].deployed.id}
+
+
+# ---- over the wire
+
+
+@pytest.fixture
+def front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
+    """A server with a body that never ends at /endless, and a home with a password for whatever host."""
+    seen: list[str] = []
+    ended = threading.Event()
+
+    class Front(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("Authorization", "none"))
+            self.send_response(405)
+            self.send_header("Content-Type", smoke.PROBLEM)
+            self.end_headers()
+            with suppress(OSError):
+                while self.path == "/endless" and not ended.wait(0.02):
+                    self.wfile.write(b" ")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Front)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (tmp_path / ".netrc").write_text("default login me password hunter2\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    yield f"http://127.0.0.1:{server.server_port}", seen
+    ended.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("headers", [{"Authorization": "Bearer mine"}, {}])
+def test_a_question_is_signed_as_it_says_and_no_body_is_waited_for(front, headers):
+    """A password of ~/.netrc would go to any server, and a token not; a body without an end would hold the lock."""
+    url, seen = front
+    assert smoke.visit(Question(method="GET", url=f"{url}/endless", headers=headers)) == Reply(
+        status=405, kind=smoke.PROBLEM
+    )
+    assert seen == [headers.get("Authorization", "none")]
+
+
+def test_the_doctor_takes_no_password_of_the_person_anywhere(front):
+    url, seen = front
+    web = Web(KNOWN, "mine", Addresses(directory=url))
+    assert (web.users("theirs"), web.keeper(url)) == (405, 405)
+    assert seen == ["Bearer theirs", "none"]
