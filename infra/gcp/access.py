@@ -46,26 +46,53 @@ def _account(target: Target, account: Account) -> Step:
 
 
 def roles(target: Target, deployment: Deployment) -> list[Step]:
-    """Return the steps that make the roles of our own."""
+    """Return the steps that make the roles of our own; what they allow besides is left to what serves meanwhile."""
     return [_role(target, role) for role in deployment.roles]
+
+
+def nothing_more(target: Target, deployment: Deployment) -> list[Step]:
+    """Return the steps that take from our roles what nobody needs any more, once what needed it serves no longer."""
+    return [_narrowed(target, role) for role in deployment.roles]
 
 
 def _role(target: Target, role: Role) -> Step:
     permissions = ",".join(role.permissions)
-    texts = {"title": role.title, "permissions": permissions, "stage": "GA", "project": target.project}
     return Step(
         title=f"Role {role.id}: {', '.join(role.permissions)}",
-        look=(*gcloud("iam", "roles", "describe", role.id, project=target.project), AS_JSON),
-        make=(gcloud("iam", "roles", "create", role.id, **texts),),
+        look=_role_look(target, role),
+        make=(_role_command(target, role, "create", permissions),),
         wanted={"title": role.title, "includedPermissions": sorted(role.permissions)},
-        change=(gcloud("iam", "roles", "update", role.id, **texts),),
-        find=_sorted_permissions,
+        change=(_role_command(target, role, "update", FOUND),),
+        find=lambda there: (
+            there | {"includedPermissions": sorted(_permissions(there) & {*role.permissions}), "all": there}
+        ),
+        names=lambda found: [",".join(sorted(_permissions(found["all"]) | {*role.permissions}))],
         owned=marks.Owned(what=f"role {role.id}", whose=marks.by_title),
     )
 
 
-def _sorted_permissions(role: Any) -> Any:
-    return role | {"includedPermissions": sorted(role.get("includedPermissions", ()))}
+def _narrowed(target: Target, role: Role) -> Step:
+    return Step(
+        title=f"Role {role.id} allows nothing else",
+        look=_role_look(target, role),
+        make=(),
+        wanted={"unwanted": Exactly([])},
+        change=(_role_command(target, role, "update", ",".join(role.permissions)),),
+        find=lambda there: {"unwanted": sorted(_permissions(there) - {*role.permissions})},
+    )
+
+
+def _role_look(target: Target, role: Role) -> Command:
+    return (*gcloud("iam", "roles", "describe", role.id, project=target.project), AS_JSON)
+
+
+def _role_command(target: Target, role: Role, verb: str, permissions: str) -> Command:
+    texts = {"title": role.title, "permissions": permissions, "stage": "GA", "project": target.project}
+    return gcloud("iam", "roles", verb, role.id, **texts)
+
+
+def _permissions(role: Any) -> set[str]:
+    return set(role.get("includedPermissions", ()))
 
 
 def grants(target: Target, deployment: Deployment) -> Iterator[tuple[str, Grant]]:

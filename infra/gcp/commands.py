@@ -123,6 +123,7 @@ def workload(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
         *under("Schedule", map(plan.job, deployment.jobs)),
         *under("Firestore: what expires", firestore.lifetimes(target.project, DATABASE)),
         *under("Monitoring", [watching.dashboard(target.project), watching.webhook_check(target)]),
+        *under("Roles that are not needed any more", access.nothing_more(target, deployment)),
         *under("Roles that are not needed any more", [*access.nothing_else(target, deployment), access.former(target)]),
     ]
 

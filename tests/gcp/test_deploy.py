@@ -467,6 +467,25 @@ def test_roles_that_a_version_before_granted_on_the_whole_project_are_taken_away
     assert changes_of(cloud) == []
 
 
+def test_what_a_role_allowed_before_is_left_to_what_serves_until_the_new_release_does(cloud, monkeypatch):
+    """Else the one that serves on after a smoke test that failed could not do any more what it does."""
+    deployed(cloud)
+    role = cloud.things["role"]["keeperTokenWriter"]
+    more = "secretmanager.versions.get"
+    wanted, role["includedPermissions"] = list(role["includedPermissions"]), [more]
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+    cloud.sick = {"reconcile"}
+    with pytest.raises(SystemExit, match="smoke test failed"):
+        deployed(cloud)
+    assert set(cloud.things["role"]["keeperTokenWriter"]["includedPermissions"]) == {*wanted, more}
+    cloud.sick.clear()
+    changed = changes_of(cloud)
+    places = [place for place, text in enumerate(changed) if "iam roles update keeperTokenWriter" in text]
+    assert places == [len(changed) - 1]
+    assert set(cloud.things["role"]["keeperTokenWriter"]["includedPermissions"]) == set(wanted)
+    assert changes_of(cloud) == []
+
+
 def test_fields_that_are_indexed_again_are_put_right_alone(cloud):
     deployed(cloud)
     name = next(name for name, field in cloud.things["field"].items() if "ttlConfig" not in field)
