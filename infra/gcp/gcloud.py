@@ -26,10 +26,13 @@ PASSING = (
     "permissions are propagated",
     "Cannot find metric",
 )
-COMMAND = re.compile(r"\(gcloud[\w.-]*\)")  # before what it says, and "billing" may be part of it
-# Not retried, even if Google says to try again, or calls an error internal, or something never ready "not ready".
-FINAL = ("billing", "constraint", "build failed", "completed with status", "failed to start and listen")
-# Load, a broken connection, two changes at once; and things that are there, or not yet, contrary to the look.
+# Though Google says to try again, calls it internal, or "is not ready" what never will be. Whole words of what it says,
+# since projects, accounts and commands have names like "billing", too.
+FINAL = (
+    *("billing account", "billing must", "billing is", "billing to be enabled", "enable billing", "billing_disabled"),
+    *("constraint ", "constraints/", "build failed", "completed with status", "failed to start and listen"),
+)
+# Load, a broken connection, two changes at once; and a thing that is there, or not yet, against what the look told.
 AGAIN = re.compile(
     r"\b(UNAVAILABLE|RESOURCE_EXHAUSTED|ABORTED|DEADLINE_EXCEEDED|INTERNAL|ALREADY_EXISTS)\b"
     r"|OperationError: code=(4|8|10|13|14)\b|(HTTPError |status=\[|'status': ')(409|429|5\d\d)\b"
@@ -247,7 +250,7 @@ def _failed(command: Command, answer: Answer) -> GcloudFailed:
 def _passes(command: Command, answer: Answer) -> bool:
     if any(text in answer.err for text in PASSING):
         return True
-    if any(text in COMMAND.sub("", answer.err).lower() for text in FINAL):
+    if any(text in answer.err.lower() for text in FINAL):
         return False
     # What a change depends on may exist soon; what is only described should exist already, and waiting does not help.
     return bool(AGAIN.search(answer.err)) or (_missing(answer) and "describe" not in command)

@@ -224,11 +224,14 @@ PASSES = [
     "NOT_FOUND: Cannot find metric(s) that match type = x.",
     "ResponseError: status=[409], code=[Conflict], message=[unable to queue the operation]",
     "HTTPError 409: Conflict for resource 'console': version '1' was specified but current version is '2'.",
+    "(gcloud.billing.budgets.list) UNAVAILABLE: projects/billing-prod: constraint-free@billing.example.com",
     "PERMISSION_DENIED: Quota exceeded for quota metric 'Reads' and limit 'Reads per minute' of service 'x'",
 ]
 STAYS = [
     "PERMISSION_DENIED: Permission 'pubsub.topics.create' denied on resource (or it may not exist).",
     "FAILED_PRECONDITION: This requires billing to be enabled. If you did recently, wait a few minutes and retry.",
+    "PERMISSION_DENIED: Billing is disabled for project x. Enable it and try again. reason: BILLING_DISABLED",
+    "PERMISSION_DENIED: The billing account for the owning project is disabled in state absent, please retry",
     "FAILED_PRECONDITION: Billing account for project '1' is not found. Billing must be enabled for activation.",
     "OperationError: code=13, message=Build failed: No matching distribution found for x. See the logs and try again",
     "OperationError: code=9, message=Container Healthcheck failed.",
