@@ -35,7 +35,7 @@ ADDRESS = rf"[a-z0-9._+'-]+@{DOMAIN}"
 
 
 def _like(pattern: str) -> Callable[[str], bool]:
-    compiled = re.compile(pattern, re.IGNORECASE)
+    compiled = re.compile(pattern, re.IGNORECASE | re.ASCII)  # else other alphabets have letters and digits, too
     return lambda value: compiled.fullmatch(value) is not None
 
 
@@ -108,8 +108,8 @@ SETTINGS = (
     ),
     Setting(
         name="RUNBOOKS",
-        fits=_like(r"https?://[^\s\"\\]+"),
-        problem="not the address of a web page",
+        fits=_like(r"https?://[^\s\"\\\x00-\x1f\x7f]+"),
+        problem="no address of a page",
         give="where a browser finds docs/runbooks, like https://git.example.com/keeper/docs/runbooks",
         optional=True,
     ),
