@@ -296,8 +296,8 @@ class _Plan:
         return {
             "release": release(target, self._deployment),
             "source": _settled(target).source,
-            "version": labels.fit(upload.version(ROOT)),
-            "commit": labels.fit(upload.commit(ROOT)),
+            "version": labels.fit(target.version or upload.version(ROOT)),
+            "commit": labels.fit(target.commit or upload.commit(ROOT)),
             "deployed": target.deployed,
             "deployer": target.deployer,
             "before": target.before,

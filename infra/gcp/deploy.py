@@ -139,7 +139,9 @@ def deploy(
     at, by = now or datetime.now(UTC), release.account(gcloud)
     source = commands.source_digest()
     upload.stage(commands.ROOT, source)  # at once: what is edited from now on is another deployment's
-    target = replace(target, source=source, deployed=labels.stamped(at), deployer=labels.fit(by))
+    version, commit = upload.version(commands.ROOT), upload.commit(commands.ROOT)
+    target = replace(target, source=source, version=version, commit=commit)
+    target = replace(target, deployed=labels.stamped(at), deployer=labels.fit(by))
     counts += run([commands.apis(target)], gcloud, say)
     with lock.held(target, gcloud, say, purpose="deploy", by=by, at=at, unlock=unlock) as held:
         gcloud.forget_all()  # another deployment may have ended between the looks before and the lock

@@ -74,6 +74,21 @@ def test_what_is_built_is_one_copy_whatever_is_edited_meanwhile(clone, monkeypat
     assert (clone / "functions" / "main.py").read_text() != ""
 
 
+def test_a_release_is_called_by_the_commit_that_was_uploaded_whatever_is_checked_out_meanwhile(monkeypatch):
+    """A build takes minutes, and there is work to do."""
+    cloud, checked_out = StandIn(), ["v1.2.0", "abc"]
+    monkeypatch.setattr(upload, "version", lambda _: checked_out[0])
+    monkeypatch.setattr(upload, "commit", lambda _: checked_out[1])
+
+    def check_out(text: str) -> None:
+        if "Image of source" in text:
+            checked_out[:] = ["v1.3.0", "def"]
+
+    deploy(TARGET, Gcloud(cloud), check_out, nobody, visit=cloud.visit)
+    labels = [item["metadata"]["labels"] for item in cloud.things["service"].values()]
+    assert {(each["version"], each["commit"]) for each in labels} == {("v1-2-0", "abc")}
+
+
 def test_gcloud_has_nothing_in_what_is_uploaded_that_would_leave_out_more():
     assert [str(path) for path in upload.tracked(commands.ROOT) if path.name in (".gitignore", ".gcloudignore")] == []
 
