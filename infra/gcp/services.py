@@ -135,25 +135,21 @@ def tried(target: Target, deployment: Deployment) -> Iterator[Step]:
 
 
 def moved(target: Target, deployment: Deployment) -> Iterator[Step]:
-    """Yield the steps that move traffic to what was tested, in order."""
+    """Yield the steps that move traffic to what was tried, in order.
+
+    To the latest, whichever that is; where that was asked for and Cloud Run did not follow, to that revision by name.
+    """
     for function in sorted(deployment.functions, key=lambda item: MOVED.index(item.name)):
+        command = ("run", "services", "update-traffic", function.name)
         yield Step(
             title=moved_title(function.name),
             look=look(target, function.name),
-            make=(
-                _on(
-                    target,
-                    *("run", "services", "update-traffic", function.name),
-                    remove_tags=CANDIDATE,
-                    to_latest=True,
-                ),
-            ),
-            wanted={
-                "traffic": [{"latestRevision": True, "percent": 100}],
-                "latest serves": True,
-                "candidate": False,
-            },
+            make=(_on(target, *command, remove_tags=CANDIDATE, to_latest=True),),
+            change=(_on(target, *command, remove_tags=CANDIDATE, to_revisions=f"{FOUND}=100"),),
+            unmade=lambda found: found["latest serves"] or not found["sent to latest"],
+            wanted={"sent to latest": True, "latest serves": True, "candidate": False},
             find=_traffic,
+            names=lambda found: [found["latest"]],
         )
 
 
@@ -210,11 +206,11 @@ def _traffic(service: Any) -> Any:
 
     Tags of other people are left out. What was asked for may have been refused, and stays in the specification.
     """
-    there = service["spec"].get("traffic", [])
     return {
-        "traffic": [share for share in there if share.get("percent")],
+        "sent to latest": sent_to(service) == latest(service),
         "latest serves": served_by(service) == latest(service),
         "candidate": bool(candidate(service)),
+        "latest": latest(service),
     }
 
 

@@ -655,6 +655,18 @@ def test_traffic_that_was_not_moved_though_gcloud_says_so_ends_the_deployment(cl
     assert changes_of(cloud) == []
 
 
+def test_traffic_that_does_not_follow_to_the_latest_revision_is_sent_to_it_by_name(cloud, monkeypatch):
+    cloud.retires = cloud.latest_stays = True
+    for number, source in ((2, SECOND), (3, "fedcba9876543210")):
+        monkeypatch.setattr(commands, "source_digest", lambda source=source: source)
+        assert "Traffic was not moved" in refused(cloud)
+        assert set(numbers(cloud).values()) == {number - 1}
+        changed = [text for text in changes_of(cloud) if "--to-revisions=" in text]
+        assert [text.split()[4] for text in changed] == list(MOVED)
+        assert set(numbers(cloud).values()) == {number}
+        assert changes_of(cloud) == []
+
+
 def test_a_revision_that_did_not_start_is_not_told_as_rolled_back(cloud):
     cloud.broken = {"console"}
     with pytest.raises(GcloudFailed, match="failed to start and listen"):

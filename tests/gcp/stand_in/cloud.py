@@ -95,6 +95,7 @@ class Cloud:
         # Whether the latest ready revision of a service stays the one that serves, while another waits for traffic, as
         # seen of Cloud Run in 2026 (BasedHardware/omi#10254, mishrasanjeev/agentic-org#606).
         self.retires = False
+        self.latest_stays = False  # whether traffic that is sent to the latest goes there, too
         self.status_lag = 0  # seconds for which a service tells its former status to who did not wait for the answer
         self.stale: dict[str, tuple[int, Any]] = {}  # until when, and which
         self.unreachable: set[str] = set()  # regions that a list leaves out

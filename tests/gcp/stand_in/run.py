@@ -197,12 +197,14 @@ def _traffic(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     if "to-latest" in flags:
         wanted = {"latestRevision": True, "percent": 100}
         created = service["status"]["latestCreatedRevisionName"]
-        if _started(cloud, created):
+        if _started(cloud, created) and not cloud.latest_stays:
             service = service | {"status": service["status"] | {"latestReadyRevisionName": created}}
     else:
         revision, _, percent = flags["to-revisions"].partition("=")
         cloud.thing("revision", revision)
         wanted = {"revisionName": revision, "percent": int(percent)}
+        if revision == service["status"]["latestCreatedRevisionName"]:
+            service = service | {"status": service["status"] | {"latestReadyRevisionName": revision}}
     kept = [{key: value for key, value in share.items() if key != "percent"} for share in kept]
     moved = service | {"spec": service["spec"] | {"traffic": [wanted, *kept]}}
     _put(cloud, moved, routed=names[0] not in cloud.unrouted)
