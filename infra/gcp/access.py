@@ -47,7 +47,7 @@ def _account(target: Target, account: Account) -> Step:
 
 def roles(target: Target, deployment: Deployment) -> list[Step]:
     """Return the steps that make the roles of our own; what they allow besides is left to what serves meanwhile."""
-    return [_role(target, role) for role in deployment.roles]
+    return [step for role in deployment.roles for step in (_role(target, role), _kept(target, role))]
 
 
 def nothing_more(target: Target, deployment: Deployment) -> list[Step]:
@@ -68,6 +68,18 @@ def _role(target: Target, role: Role) -> Step:
         ),
         names=lambda found: [",".join(sorted(_permissions(found["all"]) | {*role.permissions}))],
         owned=marks.Owned(what=f"role {role.id}", whose=marks.by_title),
+    )
+
+
+def _kept(target: Target, role: Role) -> Step:
+    """Return the step that brings a deleted role back: for a week it is told as any other, and allows nothing."""
+    return Step(
+        title=f"Role {role.id} is not deleted",
+        look=_role_look(target, role),
+        make=(),
+        wanted={"deleted": False},
+        change=(gcloud("iam", "roles", "undelete", role.id, project=target.project),),
+        find=lambda there: {"deleted": bool(there.get("deleted"))},
     )
 
 

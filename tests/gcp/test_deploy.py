@@ -486,6 +486,15 @@ def test_what_a_role_allowed_before_is_left_to_what_serves_until_the_new_release
     assert changes_of(cloud) == []
 
 
+def test_a_role_that_somebody_deleted_is_brought_back(cloud):
+    """Google tells it for a week as if nothing was amiss, and grants of it allow nothing."""
+    deployed(cloud)
+    cloud.things["role"]["keeperTokenWriter"]["deleted"] = True
+    (change,) = changes_of(cloud)
+    assert change.startswith("gcloud iam roles undelete keeperTokenWriter ")
+    assert changes_of(cloud) == []
+
+
 def test_fields_that_are_indexed_again_are_put_right_alone(cloud):
     deployed(cloud)
     name = next(name for name, field in cloud.things["field"].items() if "ttlConfig" not in field)

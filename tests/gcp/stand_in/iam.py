@@ -68,8 +68,15 @@ def _make_role(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
 
 
 def _update_role(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
-    cloud.thing("role", names[0])
-    return cloud.put("role", names[0], _role(names[0], flags))
+    there = cloud.thing("role", names[0])
+    return cloud.put("role", names[0], _role(names[0], flags) | ({"deleted": True} if there.get("deleted") else {}))
+
+
+def _undelete_role(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    there = cloud.thing("role", names[0])
+    if not there.get("deleted"):
+        raise Refused("FAILED_PRECONDITION: You can't undelete a role that isn't deleted.")
+    return cloud.put("role", names[0], {key: value for key, value in there.items() if key != "deleted"})
 
 
 def _role(name: str, flags: Any) -> dict[str, Any]:
@@ -100,5 +107,6 @@ HANDLERS: dict[str, Handler] = {
     "iam service-accounts add-iam-policy-binding": bind("account"),
     "iam roles create": _make_role,
     "iam roles update": _update_role,
+    "iam roles undelete": _undelete_role,
     "iam roles describe": describe("role"),
 }
