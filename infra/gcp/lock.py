@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -125,11 +125,16 @@ class Lock:
         overtaken.append(theirs)
 
     def release(self, say: Say) -> None:
-        """Release it, if it is still ours."""
+        """Give it back, if it is still ours, and whether or not anybody reads what is said."""
+
+        def told(text: str) -> None:
+            with suppress(OSError):
+                say(text)
+
         try:
-            self.cloud.patiently(lambda: self._release(say))
+            self.cloud.patiently(lambda: self._release(told))
         except (GcloudFailed, Unready) as error:
-            say(f"The lock {NAME} could not be released; the next deployment needs UNLOCK=yes.\n{error}")
+            told(f"The lock {NAME} could not be given back; the next deployment needs UNLOCK=yes.\n{error}")
 
     def _release(self, say: Say) -> None:
         there = self.there()

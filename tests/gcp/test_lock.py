@@ -82,6 +82,23 @@ def test_a_lock_that_cannot_be_given_back_is_told_and_hides_no_other_error(cloud
     assert any("could not be released" in text and "UNLOCK=yes" in text for text in said)
 
 
+def test_the_lock_is_given_back_though_nobody_reads_what_is_said_any_more(cloud, monkeypatch):
+    """Ctrl-C ends `make deploy | tee log` as a whole, and tee first."""
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+    gone: list[str] = []
+
+    def say(text: str) -> None:
+        if gone:
+            raise BrokenPipeError
+        if "Image of source" in text:
+            gone.append(text)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        deploy.deploy(TARGET, Gcloud(cloud, say=say), say, nobody, visit=cloud.visit)
+    assert not is_locked(cloud)
+
+
 def test_a_deployment_that_was_killed_leaves_a_lock_that_the_next_one_may_take_over(cloud, monkeypatch):
     monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
     cloud.interrupt_after = cloud.acted + 3
