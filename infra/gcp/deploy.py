@@ -328,9 +328,9 @@ def _do(step: Step, gcloud: Gcloud, say: Say, see: Callable[[], None]) -> Done:
 
 
 def _run_what_is_due(step: Step, gcloud: Gcloud, say: Say, see: Callable[[], None]) -> None:
-    """Run the commands of a step by what is there now: after a try whose answer was lost that may be all of it.
+    """Run the commands that are still needed: after an attempt whose answer was lost, that may be none.
 
-    Before each it is seen that it may be done: in the pause before a try somebody may have taken the lock over.
+    The lock is checked before each: somebody may have taken it over in the pause before an attempt.
     """
     due, found = state_of(step, gcloud)
     if due is Done.UNCHANGED:

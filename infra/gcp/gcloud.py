@@ -26,13 +26,13 @@ PASSING = (
     "permissions are propagated",
     "Cannot find metric",
 )
-# Though Google says to try again, calls it internal, or "is not ready" what never will be. Whole words of what it says,
-# since projects, accounts and commands have names like "billing", too.
+# Not retried, even if Google says to try again, or calls an error internal, or something never ready "not ready".
+# Several words each: projects, accounts and commands may be called "billing", too.
 FINAL = (
     *("billing account", "billing must", "billing is", "billing to be enabled", "enable billing", "billing_disabled"),
     *("constraint ", "constraints/", "build failed", "completed with status", "failed to start and listen"),
 )
-# Load, a broken connection, two changes at once; and a thing that is there, or not yet, against what the look told.
+# Load, a broken connection, two changes at once; and things that are there, or not yet, contrary to the look.
 AGAIN = re.compile(
     r"\b(UNAVAILABLE|RESOURCE_EXHAUSTED|ABORTED|DEADLINE_EXCEEDED|INTERNAL|ALREADY_EXISTS)\b"
     r"|OperationError: code=(4|8|10|13|14)\b|(HTTPError |status=\[|'status': ')(409|429|5\d\d)\b"

@@ -125,7 +125,7 @@ class Lock:
         overtaken.append(theirs)
 
     def release(self, say: Say) -> None:
-        """Give it back, if it is still ours, and whether or not anybody reads what is said."""
+        """Release it, if it is still ours, even if nobody reads the output any more."""
 
         def told(text: str) -> None:
             with suppress(OSError):
@@ -134,7 +134,7 @@ class Lock:
         try:
             self.cloud.patiently(lambda: self._release(told))
         except (GcloudFailed, Unready) as error:
-            told(f"The lock {NAME} could not be given back; the next deployment needs UNLOCK=yes.\n{error}")
+            told(f"The lock {NAME} could not be released; the next deployment needs UNLOCK=yes.\n{error}")
 
     def _release(self, say: Say) -> None:
         there = self.there()

@@ -254,7 +254,7 @@ def refusals(target: Target, cloud: Gcloud) -> str:
 
 
 def permit(target: Target, cloud: Gcloud, say: Say, ask: Ask, consent: Consent) -> Consent:
-    """See that a deployment may begin: in its region, over nothing that is not ours, and where it is wanted.
+    """See that a deployment may begin: in its region, replacing only what is ours, and in the intended project.
 
     Returns what was agreed to, so that nobody is asked twice.
 
@@ -351,9 +351,9 @@ def _confirm_leaving(target: Target, functions: Iterable[str], ask: Ask) -> None
     if told:
         question = (
             f"Cloud Functions manages {told}. From this version on they are services of Cloud Run: they keep name, "
-            "address, rights and revisions, and serve what they serve now until what is deployed has passed its smoke "
-            "test. They leave Cloud Functions once it serves, and there is no way back from then on. Type "
-            f"{target.project!r} to go on (CONFIRM=yes does without): "
+            "address, roles and revisions, and go on serving as now until what is deployed has passed its smoke "
+            "test. They leave Cloud Functions once it serves; from then on there is no way back. Type "
+            f"{target.project!r} to go on (CONFIRM=yes skips this): "
         )
         typed(question, target.project, ask)
 

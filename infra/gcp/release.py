@@ -90,7 +90,7 @@ class Served:
     since: str = ""  # when that revision was made, and when the one that was deployed last: by Google's clock alone
     latest: str = ""
     left: frozenset[str] = frozenset()  # releases of revisions that are newer, and neither serve nor wait
-    candidate: str = ""  # the revision whose smoke test failed, or was broken off; that of a first deployment serves
+    candidate: str = ""  # the revision whose smoke test failed or was interrupted; that of a first deployment serves
 
     @property
     def waiting(self) -> bool:

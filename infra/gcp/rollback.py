@@ -88,7 +88,7 @@ def rollback(
                 say(f"  back       {item.name}: from {item.revision} to {due[item.name]}")
                 rolled.append(item.name)
             command = serve(target, item.name, due[item.name])
-            cloud.patiently(partial(_send, command, cloud, say, held))  # done twice, it is the same
+            cloud.patiently(partial(_send, command, cloud, say, held))  # doing it twice does no harm
             cloud.forget(services.look(target, item.name))
         see_moved(target, cloud, due)
     say(f"\n{len(rolled)} functions were rolled back. Subscriptions, schedule, roles and indexes are as they were.")
@@ -103,7 +103,7 @@ def _send(command: Command, cloud: Gcloud, say: Say, held: lock.Lock) -> None:
 
 
 def _before(serving: list[Served]) -> str:
-    """Return the release before the one that was deployed last, whatever serves now: repeated, it is the same."""
+    """Return the release before the one that was deployed last, whatever serves now: repeating changes nothing."""
     last = max(serving, key=lambda item: item.latest).deployed
     if last.id and "before" not in last.labels:
         raise SystemExit("The deployed version is older than releases: name the release, RELEASE=... (make doctor).")

@@ -109,7 +109,7 @@ SETTINGS = (
     Setting(
         name="RUNBOOKS",
         fits=_like(r"https?://[^\s\"\\\x00-\x1f\x7f]+"),
-        problem="no address of a page",
+        problem="not the address of a web page",
         give="where a browser finds docs/runbooks, like https://git.example.com/keeper/docs/runbooks",
         optional=True,
     ),
@@ -144,8 +144,8 @@ class Target:
     alerts: str  # addresses and notification channels that alerts go to, separated by commas
     number: str = NUMBER
     key_versions: Mapping[str, str] = field(default_factory=dict, hash=False)  # by the name of the secret
-    channels: Mapping[str, str] = field(default_factory=dict, hash=False)  # names of those of addresses, by address
-    source: str = ""  # the digest of what is uploaded; empty before that is settled
+    channels: Mapping[str, str] = field(default_factory=dict, hash=False)  # the channels' names, by address
+    source: str = ""  # the digest of what is uploaded; empty until that is settled
     version: str = ""  # and what it is called, as git told when that was settled
     commit: str = ""
     image: str = IMAGE  # the digest of the image that was built from it

@@ -203,7 +203,7 @@ def test_whoever_was_overtaken_in_a_pause_does_not_try_again(cloud, monkeypatch)
     """Else all traffic of a function went to the latest revision, which is another's, and failed its test."""
     monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
     cloud.failures = [("update-traffic console", "UNAVAILABLE: try again", 1)]
-    with pytest.raises(Held, match="taken over and given back"):
+    with pytest.raises(Held, match="taken over and released"):
         deploy.deploy(TARGET, slept(cloud, monkeypatch), nothing, nobody, now=NOW, visit=cloud.visit)
     assert numbers_that_serve(cloud) == {1, 2}
 
@@ -213,7 +213,7 @@ def test_a_rollback_that_was_overtaken_in_a_pause_does_not_try_again(cloud, monk
     deployed(cloud)
     before = len(cloud.changes())
     cloud.failures = [("update-traffic directory-webhook", "UNAVAILABLE: try again", 1)]
-    with pytest.raises(Held, match="taken over and given back"):
+    with pytest.raises(Held, match="taken over and released"):
         rollback(TARGET, slept(cloud, monkeypatch), nothing, now=NOW)
     assert [text for text in map(shown, cloud.changes()[before:]) if "--to-revisions" in text][1:] == []
     assert numbers_that_serve(cloud) == {2}

@@ -544,7 +544,7 @@ def test_functions_that_were_not_told_before_the_question_leave_only_after_anoth
     """While its API is not enabled, Cloud Functions tells nothing; a deployment enables it."""
     former.enabled.discard("cloudfunctions.googleapis.com")
     functions, asked = dict(former.things["function"]), []
-    with pytest.raises(SystemExit, match="That is not it"):
+    with pytest.raises(SystemExit, match="That does not match"):
         deployed(former, ask=lambda question: asked.append(question) or "no")
     assert asked[0].startswith("Cloud Functions manages apply-changes, console, ")
     assert former.things["function"] == functions
@@ -625,7 +625,7 @@ def test_a_revision_that_waits_is_ready_though_the_service_names_the_one_that_se
     before = serving(cloud)
     cloud.sick = {"directory_webhook"}
     for _ in range(2):
-        assert "not true that directory-webhook refuses" in refused(cloud)
+        assert "not true that directory-webhook itself refuses" in refused(cloud)
     assert (serving(cloud), len(cloud.things["revision"])) == (before, 14)
     cloud.sick.clear()
     assert tuple(text.split()[4] for text in changes_of(cloud)) == MOVED
