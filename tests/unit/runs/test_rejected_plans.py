@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.ports.roster import Edit
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.holds import HoldState
@@ -157,3 +160,50 @@ def test_a_rejection_stands_where_the_timer_it_names_began_anew_between_two_runs
     scenario.run()
     notice(scenario, "x10")
     assert leavers(scenario) == [True] * 8
+
+
+@pytest.fixture
+def two_leavers() -> Scenario:
+    """One may be suspended a day: u1 was, and u2 is suspended too, of whom the directory does not say since when."""
+    scenario = Scenario(limit=1)
+    scenario.run()
+    scenario.suspend("u1")
+    notice(scenario, "u1")
+    scenario.directory.live["u2"] = replace(scenario.directory.live["u2"], presence=Presence.SUSPENDED, since=None)
+    return scenario
+
+
+def run_while(scenario: Scenario, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
+    """Make a full run; something happens once it has listed everybody, two minutes after it began."""
+    users = scenario.directory.users
+
+    def slowly(fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        yield from list(users(fields))
+        monkeypatch.undo()
+        scenario.fakes.clock.advance(timedelta(minutes=2))
+        happens()
+
+    monkeypatch.setattr(scenario.directory, "users", slowly)
+    scenario.run()
+
+
+def test_a_held_plan_writes_nothing_over_what_a_look_recorded_while_the_run_was_listing(two_leavers, monkeypatch):
+    """The look leaves the version that the plan's own note would have had."""
+    scenario = two_leavers
+    scenario.services.roster.commit(scenario.connection, ["u2"], waiting)
+
+    def restored() -> None:
+        scenario.restore("u2")
+        notice(scenario, "u2")
+
+    run_while(scenario, monkeypatch, restored)
+    entry = scenario.entry("u2")
+    assert entry is not None
+    assert entry.timers == {}
+
+
+def waiting(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+    """Make everybody wait for a token."""
+    return Edit(
+        entries={each: replace(entry, pending=True, version=entry.version + 1) for each, entry in entries.items()}
+    ), None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from autoprovisioning.app.provisioning.volume_guard import fits
 from autoprovisioning.app.runs import dispatch
@@ -74,10 +74,12 @@ def brake(
     *,
     whole: bool,
     first: bool,
+    overtaken: Collection[str],
 ) -> tuple[Counter[Kind], list[str]]:
     """Remove from the plan what is held; return how much that is, by kind, and the notes for the run's record.
 
-    `first` is a connection's first run.
+    `first` is a connection's first run. `overtaken` are the users whose entry changed since `roster` was read, so that
+    the plan's notes about them were not written.
     """
     counted, looks = _wanted(services, connection, plan, roster), plan.looks
     after = {**roster, **{user_id: noted for user_id, (_, noted) in plan.notes.items() if noted is not None}}
@@ -86,7 +88,7 @@ def brake(
     for kind, wanted in counted.items():
         confirmed = _confirmed(connection) if first and kind is Kind.GIVING else None
         held, hold = admit(services, connection, kind, wanted, known, whole=whole, confirmed=confirmed)
-        _keep_timers(services, connection, plan, roster, held)
+        _keep_timers(services, connection, plan, roster, held, overtaken)
         _take_out(plan, held)
         if kind is Kind.TAKING:
             plan.looks |= _asked_again(services, connection, looks, held, plan.active)
@@ -106,14 +108,19 @@ def _confirmed(connection: Connection) -> int | None:
 
 
 def _keep_timers(
-    services: Services, connection: Connection, plan: Plan, roster: Mapping[str, Entry], held: Iterable[Wanted]
+    services: Services,
+    connection: Connection,
+    plan: Plan,
+    roster: Mapping[str, Entry],
+    held: Iterable[Wanted],
+    overtaken: Collection[str],
 ) -> None:
     """Record the timers of held users, unless the plan's notes did, and that they no longer wait for anything else."""
     kept: dict[str, tuple[int, Entry]] = {}
     for member in {each.member for each in held}:
         read, look = roster.get(member.resource), plan.looks.get(member.resource)
         _, known = plan.notes.get(member.resource, (None, read))
-        if known is None or read is None:
+        if known is None or read is None or member.resource in overtaken:
             continue
         due = look.due if look is not None and member.kind is Kind.TAKING else None
         planned = due.noted if due is not None else known

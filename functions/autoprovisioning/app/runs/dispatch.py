@@ -24,20 +24,25 @@ NOTES_A_COMMIT = 500
 Notes = Mapping[str, tuple[Entry | None, Entry | None]]
 
 
-def write_notes(services: Services, connection: Connection, plan: Plan) -> None:
-    """Record observations that need no call to Keeper; an entry that changed since it was read is left alone."""
+def write_notes(services: Services, connection: Connection, plan: Plan) -> frozenset[str]:
+    """Record observations that need no call to Keeper.
+
+    An entry that changed since it was read is left alone; returns the users of those.
+    """
+    overtaken: set[str] = set()
     for chunk in _chunks(services.roster.as_stored(connection, plan.notes), NOTES_A_COMMIT):
 
-        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, set[str]]:
             changed: dict[str, Entry | None] = {}
             for user_id in part:
                 read, noted = plan.notes[user_id]
                 if entries.get(user_id) == read:
                     version = read.version + 1 if read is not None else 1
                     changed[user_id] = replace(noted, version=version) if noted is not None else None
-            return Edit(entries=changed), None
+            return Edit(entries=changed), {*part} - changed.keys()
 
-        services.roster.commit_in_parts(connection, chunk, edit)
+        overtaken.update(*services.roster.commit_in_parts(connection, chunk, edit))
+    return frozenset(overtaken)
 
 
 def write_refusals(services: Services, connection: Connection, run: Run, refusals: Sequence[Refusal]) -> None:

@@ -165,7 +165,7 @@ def _plan_and_dispatch(
     follow_units(services, read, survey.units)
     grounds = AdoptionGrounds(services, side.connection, lambda: survey.deleted_addresses, rosters)
     _look_up_creations(services, side, plan, grounds, deadline)
-    dispatch.write_notes(services, side.connection, plan)
+    overtaken = dispatch.write_notes(services, side.connection, plan)
     dispatch.write_refusals(services, side.connection, side.run, plan.refusals)
     tell_drift(side, plan)
     report_unprovisioned(services, side, survey)
@@ -175,7 +175,7 @@ def _plan_and_dispatch(
     connection = _proven(services, side.connection) if side.meets_known() else side.connection
     creating = {user_id for user_id, planned in plan.looks.items() if planned.action is Action.RECREATE}
     everybody = whole and not survey.alone
-    held, told = brake(services, connection, plan, side.roster, whole=everybody, first=first)
+    held, told = brake(services, connection, plan, side.roster, whole=everybody, first=first, overtaken=overtaken)
     if everybody and creating and creating <= plan.looks.keys():
         _proven(services, connection)  # proven at the latest by the approval of everything to be created there
     looks = [planned.look for planned in plan.looks.values()]
