@@ -77,8 +77,12 @@ class Member:
 
     @property
     def _key(self) -> tuple[str, str, str, datetime | None]:
-        dated = self.trigger != Trigger.APP_OFF.value
-        return self.resource, self.action, self.trigger, self.since if dated else None
+        return self.resource, self.action, self.trigger, self.since if self.dated else None
+
+    @property
+    def dated(self) -> bool:
+        """Say whether `since` is part of what decisions are kept under."""
+        return self.trigger != Trigger.APP_OFF.value
 
     @property
     def kind(self) -> Kind:

@@ -14,6 +14,7 @@ from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.holds import HoldState
+from autoprovisioning.domain.runs import Run
 from autoprovisioning.domain.scope import Scope
 from autoprovisioning.domain.settings import VolumeLimit
 from tests.support.builders import active, notice
@@ -173,7 +174,7 @@ def two_leavers() -> Scenario:
     return scenario
 
 
-def run_while(scenario: Scenario, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
+def run_while(scenario: Scenario, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> Run:
     """Make a full run; something happens once it has listed everybody, two minutes after it began."""
     users = scenario.directory.users
 
@@ -184,7 +185,9 @@ def run_while(scenario: Scenario, monkeypatch: pytest.MonkeyPatch, happens: Call
         happens()
 
     monkeypatch.setattr(scenario.directory, "users", slowly)
-    scenario.run()
+    run = scenario.plan()
+    scenario.work_off()
+    return run
 
 
 def test_a_held_plan_writes_nothing_over_what_a_look_recorded_while_the_run_was_listing(two_leavers, monkeypatch):
@@ -200,6 +203,7 @@ def test_a_held_plan_writes_nothing_over_what_a_look_recorded_while_the_run_was_
     entry = scenario.entry("u2")
     assert entry is not None
     assert entry.timers == {}
+    assert scenario.services.holds.standing("c1") == []
 
 
 def waiting(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
@@ -207,3 +211,45 @@ def waiting(entries: Mapping[str, Entry]) -> tuple[Edit, None]:
     return Edit(
         entries={each: replace(entry, pending=True, version=entry.version + 1) for each, entry in entries.items()}
     ), None
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["suspended", "deleted"])
+def test_a_rejection_stands_where_a_look_dated_the_trigger_while_the_run_that_held_it_was_listing(
+    two_leavers, monkeypatch, deleted
+):
+    """The directory tells no time: the run supposes its own beginning, the look a later moment."""
+    scenario = two_leavers
+    if deleted:
+        scenario.delete("u2")
+        scenario.directory.removed["u2"] = replace(scenario.directory.removed["u2"], since=None)
+    run_while(scenario, monkeypatch, lambda: notice(scenario, "u2"))
+    (hold,) = scenario.services.holds.standing("c1")
+    decide_hold(scenario.services, "c1", hold.digest, "reject", Actor(address="admin@example.com", directory_id="u0"))
+    for wait in (timedelta(minutes=20), timedelta(hours=25)):
+        scenario.fakes.clock.advance(wait)
+        scenario.run()
+        notice(scenario, "u2")
+        assert active(scenario, "u2") == [True]
+
+
+def test_a_plan_asks_about_nobody_whose_trigger_is_not_recorded(two_leavers, monkeypatch):
+    """A decision would be kept under the run's time, and whoever records the suspension later has another one."""
+    scenario = two_leavers
+    suspended = scenario.directory.live["u2"]
+
+    def seen_active() -> None:
+        scenario.restore("u2")
+        scenario.rename("u2", "Renamed")
+        notice(scenario, "u2")
+        scenario.directory.live["u2"] = suspended
+
+    run = run_while(scenario, monkeypatch, seen_active)
+    assert scenario.services.holds.standing("c1") == []
+    assert active(scenario, "u2") == [True]
+    assert "Changed while this run was reading, and left to the next one: 1" in run.notes
+    scenario.fakes.clock.advance(timedelta(minutes=20))
+    scenario.run()
+    (hold,) = scenario.services.holds.standing("c1")
+    entry = scenario.entry("u2")
+    assert entry is not None
+    assert [member.since for member in hold.members] == [timer.since for timer in entry.timers.values()]

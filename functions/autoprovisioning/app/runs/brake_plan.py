@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 from autoprovisioning.app.provisioning.volume_guard import fits
 from autoprovisioning.app.runs import dispatch
@@ -18,7 +20,7 @@ from autoprovisioning.app.runs.hold_plan import (
 )
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.entry import Action, Entry
+from autoprovisioning.domain.entry import Action, Entry, Trigger
 from autoprovisioning.domain.guard import GIVEN_AT_LEAST, Kind, Member, attempt, braked, member_of
 from autoprovisioning.domain.holds import Book, Standing
 from autoprovisioning.domain.plan import Plan, PlannedLook
@@ -84,11 +86,11 @@ def brake(
     counted, looks = _wanted(services, connection, plan, roster), plan.looks
     after = {**roster, **{user_id: noted for user_id, (_, noted) in plan.notes.items() if noted is not None}}
     known = settle_holds(services, connection, _members(counted), after, whole=whole)
+    keep = partial(_keep_timers, services, connection, plan, roster, overtaken)
     back, notes = Counter[Kind](), []
     for kind, wanted in counted.items():
         confirmed = _confirmed(connection) if first and kind is Kind.GIVING else None
-        held, hold = admit(services, connection, kind, wanted, known, whole=whole, confirmed=confirmed)
-        _keep_timers(services, connection, plan, roster, held, overtaken)
+        held, hold = admit(services, connection, kind, wanted, known, whole=whole, confirmed=confirmed, keep=keep)
         _take_out(plan, held)
         if kind is Kind.TAKING:
             plan.looks |= _asked_again(services, connection, looks, held, plan.active)
@@ -96,7 +98,10 @@ def brake(
         if hold is not None:
             notes.append(f"Held for approval: {hold.reason}")
         waiting = frozenset(hold.those(Standing.WAITING)) if hold is not None else frozenset[Member]()
-        kept = sum(each.member not in waiting for each in held)
+        overtook = sum(each.overtaken for each in held)
+        kept = sum(each.member not in waiting for each in held) - overtook
+        if overtook > 0:
+            notes.append(f"Changed while this run was reading, and left to the next one: {overtook}")
         if kept > 0:
             notes.append(f"Rejected, or waiting for another decision: {kept}")
     return back, notes
@@ -112,21 +117,42 @@ def _keep_timers(
     connection: Connection,
     plan: Plan,
     roster: Mapping[str, Entry],
-    held: Iterable[Wanted],
     overtaken: Collection[str],
-) -> None:
-    """Record the timers of held users, unless the plan's notes did, and that they no longer wait for anything else."""
-    kept: dict[str, tuple[int, Entry]] = {}
+    held: Sequence[Wanted],
+) -> list[Wanted]:
+    """Record the timers of held users, unless the plan's notes did, and that they no longer wait for anything else.
+
+    Returns what is held under the times that the roster has: where the directory does not say when a trigger began, a
+    look supposes another moment than the run, and a decision would be kept under a time that no entry has.
+    """
+    kept: dict[str, tuple[int | None, Entry]] = {}
+    begun: dict[Member, Trigger] = {}
     for member in {each.member for each in held}:
-        read, look = roster.get(member.resource), plan.looks.get(member.resource)
-        _, known = plan.notes.get(member.resource, (None, read))
-        if known is None or read is None or member.resource in overtaken:
+        user_id = member.resource
+        read, look = roster.get(user_id), plan.looks.get(user_id)
+        _, known = plan.notes.get(user_id, (None, read))
+        if known is None or read is None:
             continue
         due = look.due if look is not None and member.kind is Kind.TAKING else None
         planned = due.noted if due is not None else known
-        if known.pending or known.timers != planned.timers:
-            kept[member.resource] = (read.version + (member.resource in plan.notes), planned)
-    dispatch.keep_timers(services, connection, kept)
+        if due is not None and due.trigger is not None and due.trigger not in read.timers and member.dated:
+            begun[member] = due.trigger
+        if user_id not in overtaken and (known.pending or known.timers != planned.timers):
+            kept[user_id] = (read.version + (user_id in plan.notes), planned)
+        elif member in begun:
+            kept[user_id] = (None, planned)
+    entries = dispatch.keep_timers(services, connection, kept)
+    return [_as_recorded(each, begun.get(each.member), entries) for each in held]
+
+
+def _as_recorded(wanted: Wanted, trigger: Trigger | None, entries: Mapping[str, Entry]) -> Wanted:
+    """Name a deprovisioning by the time that the roster has; `trigger` is the one that began since the run read it."""
+    if trigger is None:
+        return wanted
+    entry = entries.get(wanted.member.resource)
+    if entry is None or trigger not in entry.timers:
+        return replace(wanted, overtaken=True)
+    return replace(wanted, member=member_of(Action(wanted.member.action), entry, trigger, {}))
 
 
 def _asked_again(

@@ -75,23 +75,29 @@ def write_refusals(services: Services, connection: Connection, run: Run, refusal
         services.roster.commit_in_parts(connection, chunk, edit)
 
 
-def keep_timers(services: Services, connection: Connection, held: Mapping[str, tuple[int, Entry]]) -> None:
+def keep_timers(
+    services: Services, connection: Connection, held: Mapping[str, tuple[int | None, Entry]]
+) -> dict[str, Entry]:
     """Record the timers of held users: a decision names when its trigger began, so that must not move.
 
     Held users also stop waiting for anything else, like a new token. `held` has the version that each entry was left
-    at, and the entry as planned; one that changed since is left alone.
+    at (None: nothing is to be written), and the entry as planned; one that changed since is left alone. Returns the
+    entries as they are then.
     """
+    kept: dict[str, Entry] = {}
     for chunk in _chunks(services.roster.as_stored(connection, held), NOTES_A_COMMIT):
 
-        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
-            changed: dict[str, Entry | None] = {}
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, dict[str, Entry]]:
+            changed: dict[str, Entry] = {}
             for user_id in part:
                 entry, (version, noted) = entries.get(user_id), held[user_id]
                 if entry is not None and entry.mark is None and entry.version == version:
-                    changed[user_id] = replace(entry, timers=noted.timers, pending=False, version=version + 1)
-            return Edit(entries=changed), None
+                    changed[user_id] = replace(entry, timers=noted.timers, pending=False, version=entry.version + 1)
+            return Edit(entries=changed), {**entries, **changed}
 
-        services.roster.commit_in_parts(connection, chunk, edit)
+        for part in services.roster.commit_in_parts(connection, chunk, edit):
+            kept |= part
+    return kept
 
 
 def batches(

@@ -34,11 +34,16 @@ LOCKED_BY_OTHERS = "of accounts that somebody else seems to have locked in Keepe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A change that a plan asks for; `unproven` says what lacks proof: such changes are held however few they are."""
+    """A change that a plan asks for; `unproven` says what lacks proof: such changes are held however few they are.
+
+    `overtaken`: the roster does not have the trigger that it names, since the entry changed while the run was listing.
+    It is held back, but nobody is asked about it: the next run judges the user anew.
+    """
 
     member: Member
     entry: Entry | None
     unproven: str = ""
+    overtaken: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,9 @@ def _names(wanted: Iterable[Wanted]) -> list[str]:
     return [attempt(each.member, each.entry) for each in wanted]
 
 
+Keep = Callable[[Sequence[Wanted]], list[Wanted]]
+
+
 def admit(
     services: Services,
     connection: Connection,
@@ -78,27 +86,30 @@ def admit(
     *,
     whole: bool = True,
     confirmed: int | None = None,
+    keep: Keep = list,
 ) -> tuple[list[Wanted], Hold | None]:
     """Pass what a run plans of one kind through the brake: return what is held, and the plan raised for it, if any.
 
     `holds` are the connection's. What is over the limit is held as a whole. A waiting plan ends if it is empty, fits,
     or differs from what is held now; but a plan that is not `whole` (listings broke off, for instance) ends none: the
     part of a waiting plan that it contains is no safer than the rest, and waits with it. A number `confirmed` in
-    advance is the limit.
+    advance is the limit. `keep` records what is held, and returns it as recorded, which is how the plan names it.
     """
     sifted = _sift(holds, wanted, services.clock(), whole=whole)
     if sifted.approved:
         _let_go(services, connection, kind, sifted.approved)
     fit = reserve_all(services, connection, kind, _names(sifted.fresh), confirmed)
-    held = sifted.unproven + ([] if fit else sifted.fresh)
+    recorded = keep(sifted.kept + sifted.unproven + ([] if fit else sifted.fresh))
+    held = recorded[len(sifted.kept) :]
     mine = [hold for hold in holds if hold.kind is kind]
     beside = () if whole else (member for hold in mine for member in hold.those(Standing.WAITING))
-    members = frozenset((*(each.member for each in held), *beside))
-    reasons = [] if fit else [_over_the_limit(services, connection, kind, members, confirmed)]
+    planned = frozenset((*(each.member for each in held), *beside))
+    members = planned - {each.member for each in held if each.overtaken}
+    reasons = [] if fit else [_over_the_limit(services, connection, kind, planned, confirmed)]
     if sifted.unproven:
         those = f"{len(sifted.unproven)} of them" if reasons else _counted(each.member for each in sifted.unproven)
         reasons.append(f"{those} {sifted.unproven[0].unproven}")
-    return sifted.kept + held, _stand(services, connection, mine, members, "; ".join(reasons))
+    return recorded, _stand(services, connection, mine, members, "; ".join(reasons))
 
 
 def _let_go(services: Services, connection: Connection, kind: Kind, approved: Sequence[Wanted]) -> None:
