@@ -378,6 +378,13 @@ MUTANTS = (
         REJECTED,
     ),
     Mutant(
+        "a held plan dates what has just begun as its run does",
+        "app/runs/brake_plan.py",
+        "return replace(wanted, member=member_of(Action(wanted.member.action), entry, trigger, {}))",
+        "return wanted",
+        SWITCHED,
+    ),
+    Mutant(
         "a waiting plan does not end where it differs",
         "app/runs/hold_plan.py",
         "services.holds.change(connection.id, hold.digest, lambda current: _released(current, now))",
