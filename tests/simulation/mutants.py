@@ -212,7 +212,16 @@ MUTANTS = (
         "app/runs/apply_batch.py",
         "        if self._open() is None:  # turned off",
         "        if not planned:  # turned off",
-        SWITCHED,
+        replace(
+            SWITCHED,
+            verbs=("off", "on", "rename", "provision", "run"),
+            kinds=("stall",),
+            rate=0.1,
+            together=True,
+            people=1,
+            whom=1,
+            steps=40,
+        ),
     ),
     Mutant(
         "anybody's account is adopted",
