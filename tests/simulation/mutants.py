@@ -2,6 +2,7 @@
 
 python -m tests.simulation.mutants [NAME ...]. A mutant is a patch of the source, applied to a copy of it: what is
 replaced must stand in its file exactly once, so that a mutant whose code has changed is told, and never passed over.
+A history that breaks a law with nothing taken out finds no mutant, but a fault; the search goes on behind it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -441,13 +442,13 @@ def patched(mutant: Mutant, folder: Path) -> Path:
     return folder / "functions"
 
 
-def search(name: str, most: int = MOST) -> None:
-    """Run histories in this process, which has the patched source, until one breaks a law."""
+def search(name: str, first: int = 1, most: int = MOST) -> None:
+    """Run histories in this process, whose source may be patched, until one breaks a law."""
     from tests.simulation.history import generate
     from tests.simulation.world import World
 
     mutant = next(each for each in MUTANTS if each.name == name)
-    for seed in range(1, most + 1):
+    for seed in range(first, most + 1):
         ending = World(generate(seed, mutant.leaning)).run()
         if ending.law:
             print(f"{seed}\t{ending.law}")
@@ -455,17 +456,55 @@ def search(name: str, most: int = MOST) -> None:
     print("0\tnot found")
 
 
-def tried(mutant: Mutant, most: int = MOST) -> tuple[Mutant, int, str]:
-    """Return in which history a mutant was found, 0 for none, and by which law."""
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What became of a mutant: the history that found it, 0 for none, and the law which that breaks.
+
+    `faults` are histories before that which break a law with nothing taken out, so that they prove nothing.
+    """
+
+    mutant: Mutant
+    seed: int
+    law: str
+    faults: Sequence[tuple[int, str]] = ()
+
+
+def tried(mutant: Mutant, most: int = MOST, whole: Path = ROOT / "functions") -> Trial:
+    """Search for a mutant, and run each history that breaks a law again with the `whole` source, which must keep it."""
+    faults: list[tuple[int, str]] = []
     with tempfile.TemporaryDirectory() as folder:
         source = patched(mutant, Path(folder))
-        command = [sys.executable, "-m", "tests.simulation.mutants", "--search", mutant.name, "--most", str(most)]
-        environment = {**os.environ, "PYTHONPATH": f"{source}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
+        while True:
+            seed, law = _broken(mutant, source, faults[-1][0] + 1 if faults else 1, most)
+            fault, without = _broken(mutant, whole, seed, seed) if seed else (0, "")
+            if not fault:
+                return Trial(mutant=mutant, seed=seed, law=law, faults=faults)
+            faults.append((fault, without))
+
+
+def _broken(mutant: Mutant, source: Path, first: int, most: int) -> tuple[int, str]:
+    """Return the first history that breaks a law with a source, 0 for none, and the law."""
+    span = ["--first", str(first), "--most", str(most)]
+    command = [sys.executable, "-m", "tests.simulation.mutants", "--search", mutant.name, *span]
+    environment = {**os.environ, "PYTHONPATH": f"{source}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=source, check=False)
     if done.returncode:
         raise SystemExit(f"{mutant.name}: {done.stderr}")
     seed, law = done.stdout.strip().split("\t")
-    return mutant, int(seed), law
+    return int(seed), law
+
+
+def report(trials: Iterable[Trial], most: int) -> int:
+    """Print what became of each mutant; returns how many were not found, or met a fault that is none of theirs."""
+    ran = found = bad = 0
+    for trial in trials:
+        ran, found, bad = ran + 1, found + bool(trial.seed), bad + (not trial.seed or bool(trial.faults))
+        for seed, law in trial.faults:
+            told = "THE PRODUCT OR THE LAW IS AT FAULT: with nothing taken out, this history breaks"
+            print(f"{seed:>6}  {trial.mutant.name}: {told}: {law}", flush=True)
+        print(f"{trial.seed or 'never':>6}  {trial.mutant.name}: {trial.law}", flush=True)
+    print(f"{found} of {ran} mutants found, each within {most} histories")
+    return bad
 
 
 def main() -> int:
@@ -473,20 +512,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--search")
+    parser.add_argument("--first", type=int, default=1, help="with --search: the first history")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--most", type=int, default=MOST, help="histories for each")
     chosen = parser.parse_args()
     if chosen.search:
-        search(chosen.search, chosen.most)
+        search(chosen.search, chosen.first, chosen.most)
         return 0
     wanted = [mutant for mutant in MUTANTS if not chosen.names or mutant.name in chosen.names]
-    missed = 0
     with ThreadPoolExecutor(chosen.jobs) as pool:
-        for mutant, seed, law in pool.map(partial(tried, most=chosen.most), wanted):
-            missed += not seed
-            print(f"{seed or 'never':>6}  {mutant.name}: {law}", flush=True)
-    print(f"{len(wanted) - missed} of {len(wanted)} mutants found, each within {chosen.most} histories")
-    return 1 if missed else 0
+        return 1 if report(pool.map(partial(tried, most=chosen.most), wanted), chosen.most) else 0
 
 
 if __name__ == "__main__":

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from autoprovisioning.app.provisioning import volume_guard as guarding
 from tests.simulation.history import LEFT_OUT, VERBS, Leaning, generate
-from tests.simulation.mutants import MUTANTS, PACKAGE, ROOT
+from tests.simulation.mutants import MUTANTS, PACKAGE, ROOT, patched, report, tried
 from tests.simulation.shrink import shrunk
 from tests.simulation.world import World
 
@@ -64,3 +66,29 @@ def test_what_is_left_out_is_a_kind_of_event():
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_mutant_fits_the_code(mutant):
     assert (ROOT / PACKAGE / mutant.file).read_text().count(mutant.old) == 1
+
+
+SILENT = next(mutant for mutant in MUTANTS if mutant.name == "changes write no audit")
+
+
+def test_a_mutant_is_found_by_a_history_that_breaks_no_law_without_it(capsys: pytest.CaptureFixture[str]):
+    trial = tried(SILENT, most=5)
+    assert (trial.seed, trial.law, trial.faults) == (1, "each change has its event", [])
+    assert report([trial], 5) == 0
+    assert capsys.readouterr().out.endswith("1 of 1 mutants found, each within 5 histories\n")
+
+
+def test_a_history_that_breaks_a_law_anyway_finds_no_mutant(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """The source taken for whole lacks the same safeguard: each history is told as a fault, and the search goes on."""
+    trial = tried(SILENT, most=2, whole=patched(SILENT, tmp_path))
+    assert (trial.seed, [seed for seed, _ in trial.faults]) == (0, [1, 2])
+    assert report([trial], 2) == 1
+    told = capsys.readouterr().out
+    assert told.count("with nothing taken out, this history breaks: each change has its event") == 2
+    assert "never  changes write no audit" in told
+
+
+def test_a_fault_counts_though_the_mutant_is_found_behind_it(capsys: pytest.CaptureFixture[str]):
+    trial = tried(SILENT, most=5)
+    assert report([replace(trial, seed=2, faults=[(1, "nobody is pending")])], 5) == 1
+    assert "1 of 1 mutants found" in capsys.readouterr().out
