@@ -75,7 +75,7 @@ class PlannedLook:
 
 @dataclass(slots=True, kw_only=True)
 class Plan:
-    """One connection's plan, made at `now`.
+    """One connection's plan; `now` is when what it rests on was read last.
 
     `writes` add or update and go out in batches; `looks` take access away or give it back, so each user is read again
     first; `notes` only change the roster; `refusals` are failures already.
@@ -129,6 +129,10 @@ class Planner:
         self._met: set[str] = set()
         self.search: Search | None = None  # for the owners of accounts that nobody provisions
         self.plan = Plan(now=now, active=sum(entry.status is Status.ACTIVE for entry in roster.values()))
+
+    def read_at(self, now: datetime) -> None:
+        """Take the time at which those who are judged from here on were read: nothing is dated before it was seen."""
+        self._now = self.plan.now = now
 
     def see(
         self,

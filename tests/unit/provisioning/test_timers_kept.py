@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Status, Trigger
 from autoprovisioning.domain.errors import Rejected
 from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.settings import VolumeLimit
 from tests.support.builders import DAY, active, begun, notice
-from tests.support.scenario import LATER
+from tests.support.scenario import GROUP, LATER
 from tests.support.settings import with_settings
 
 THEN_DELETED = Deprovisioning(
@@ -149,3 +153,49 @@ def test_who_waited_for_a_token_and_is_held_waits_for_the_hold_alone(scenario):
     scenario.run()
     assert scenario.services.holds.standing("c1")
     assert [scenario.entry(user_id).pending for user_id in ("u1", "u2")] == [False, False]
+
+
+# ---- while a run is reading
+
+
+def _leaves(scenario):
+    scenario.directory.memberships[GROUP.id].discard("u1")
+
+
+def _suspended_untold(scenario):
+    user = scenario.directory.live["u1"]
+    scenario.directory.live["u1"] = replace(user, presence=Presence.SUSPENDED, since=None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "listing", "happens", "trigger"),
+    [
+        (RunKind.FULL, "members", _leaves, Trigger.APP_OFF),
+        (RunKind.FULL, "users", _suspended_untold, Trigger.SUSPENDED),
+        (RunKind.DRIFT, "user", _suspended_untold, Trigger.SUSPENDED),
+    ],
+)
+def test_what_is_seen_while_a_run_reads_counts_from_when_it_was_seen(
+    scenario, monkeypatch, kind, listing, happens, trigger
+):
+    """And not from when the run began, when they had access by right."""
+    delays = Delays(suspend_after=1)
+    tomorrow = Deprovisioning(app_off=delays, suspended=delays, deleted=delays)
+    scenario.services.connections.change("c1", lambda connection: with_settings(connection, deprovisioning=tomorrow))
+    scenario.run()
+    (account,) = scenario.keeper.of("u1")
+    renamed = {**account.attributes, "displayName": "Mallory"}  # for which a drift run reads the user
+    scenario.keeper.accounts[account.scim_id] = replace(account, attributes=renamed)
+    read, seen_at = getattr(scenario.directory, listing), []
+
+    def slow(*asked):
+        if not seen_at:
+            scenario.fakes.clock.advance(timedelta(minutes=6))
+            seen_at.append(scenario.fakes.clock.now)
+            happens(scenario)
+        return read(*asked)
+
+    monkeypatch.setattr(scenario.directory, listing, slow)
+    scenario.plan(kind)
+    scenario.work_off()
+    assert begun(scenario.entry("u1")) == {trigger: seen_at[0]}

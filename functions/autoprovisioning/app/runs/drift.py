@@ -62,7 +62,9 @@ def judge_differing(services: Services, connections: Sequence[Connection], sides
             if alone is None:
                 return None
             seen.append((planner, alone))
+    now = services.clock()
     for planner, alone in seen:
+        planner.read_at(now)
         planner.see_alone(alone)
     for side, planner, differing, notes in found:
         planner.plan.notes |= notes

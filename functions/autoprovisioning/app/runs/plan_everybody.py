@@ -46,8 +46,13 @@ def judge_everybody(
     everywhere = Scope().located(survey.units)
     for user in everybody(services.directory, survey, fields, services.clock, deadline):
         survey.unplaced += bool(survey.units) and not everywhere.lists(user.org_unit_path)
+        now = services.clock()
+        for planner in planners.values():
+            planner.read_at(now)
         _judge(connections, planners, rosters, survey=survey, held=held, user=user)
+    now = services.clock()
     for connection in planned:
+        planners[connection.id].read_at(now)
         planners[connection.id].close(survey.deleted, survey.complete, survey.members_of(connection))
     return survey
 
