@@ -113,6 +113,7 @@ VERBS: Mapping[str, tuple[int, str]] = {
     "preview": (2, ""),
     "run": (3, ""),
     "delete_connection": (1, ""),
+    "mix_up": (0, ""),  # only where a leaning has it
 }
 
 
@@ -224,7 +225,7 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
     for verb in OF_TIMERS & verbs.keys() if days else ():
         verbs[verb] *= 4
     for verb in leaning.verbs:
-        verbs[verb] = verbs.get(verb, VERBS[verb][0]) * 8
+        verbs[verb] = max(1, verbs.get(verb, VERBS[verb][0])) * 8
     count = leaning.steps or chance.randint(3, 16)
     chosen = chance.choices(tuple(verbs), tuple(verbs.values()), k=count)
     minutes = days * 1440 or leaning.minutes

@@ -57,6 +57,10 @@ HELD = replace(LIMITED, verbs=("suspend", "leave", "restore", "join", "reject", 
 GIVING = Leaning(verbs=("hire",), rate=0.004, policy=0, steps=16, people=2, given=1, connections=1)
 WIPING = Leaning(verbs=("readdress", "swap"), rate=0.004, steps=16, people=5, limit=2, connections=1)
 REJECTED = replace(LIMITED, verbs=("suspend", "reject", "restore", "provision"), rate=0.004, whom=5, steps=48)
+MIXED_UP = Leaning(
+    verbs=("mix_up", "mix_up"), kinds=("message twice", "notification late"), rate=0.02, people=2, policy=0, steps=6,
+    minutes=40, connections=1, skewed=False, firestore=False,
+)  # fmt: skip
 DELAYED = Leaning(verbs=("suspend", "leave", "off", "on"), rate=0.004, policy=3, steps=18, connections=1)
 
 
@@ -406,7 +410,7 @@ MUTANTS = (
         "app/provisioning/claiming.py",
         "    if holder is not None and (holder.mark is not None or holder.scim_id == scim_id):\n        return False\n",
         "",
-        Leaning(verbs=("stranger", "hire", "readdress", "swap"), rate=0.03, steps=24),
+        MIXED_UP,
     ),
     Mutant(
         "an edit tells nothing",

@@ -39,11 +39,29 @@ class People:
             return
         if step.other // 10 % 3 == 0:
             self._world.node(step.other).seed(free[0], age=timedelta(days=1))
-        user = person(newcomers[0], free[0], NAMES[step.other % len(NAMES)])
+        self._begins(newcomers[0], free[0], step)
+        self._changed(newcomers[0], "add")
+
+    def mix_up(self, step: Step) -> None:
+        """Hire two people, make an account for one by hand, and swap their addresses while it is being adopted."""
+        newcomers = [user_id for user_id in USERS if user_id not in {*self._directory.live, *self._directory.removed}]
+        free = [address for address in _from(step.other, ADDRESSES) if not self._in_use(address)]
+        if len(newcomers) < 2 or len(free) < 2:
+            return
+        one, other = newcomers[:2]
+        for user_id, address in zip((one, other), free, strict=False):
+            self._begins(user_id, address, step)
+        self._world.node(step.other).seed(free[0])
+        self._changed(one, "add")
+        self._changed(other)  # whom Google tells of later, with the new address
+        seconds = timedelta(seconds=1 + step.other % 12)
+        self._world.scheduler.at(self._world.now + seconds, lambda: self._swap(one, other))
+
+    def _begins(self, user_id: str, address: str, step: Step) -> None:
+        user = person(user_id, address, NAMES[step.other % len(NAMES)])
         unit = self._world.unit(step.other)
-        self._directory.live[user.id] = replace(user, created=self._world.now, org_unit_path=unit)
-        self._directory.memberships[self._group(step)].add(user.id)
-        self._changed(user.id, "add")
+        self._directory.live[user_id] = replace(user, created=self._world.now, org_unit_path=unit)
+        self._directory.memberships[self._group(step)].add(user_id)
 
     def rename(self, step: Step) -> None:
         name = NAMES[step.other % len(NAMES)]
@@ -62,9 +80,12 @@ class People:
 
     def swap(self, step: Step) -> None:
         others = [user for user_id, user in sorted(self._directory.live.items()) if user_id not in (step.whom, "admin")]
-        mine = self._directory.live.get(step.whom)
-        if mine is not None and others:
-            other = others[step.other % len(others)]
+        if step.whom in self._directory.live and others:
+            self._swap(step.whom, others[step.other % len(others)].id)
+
+    def _swap(self, *both: str) -> None:
+        mine, other = (self._directory.live.get(user_id) for user_id in both)
+        if mine is not None and other is not None:
             self._directory.live[mine.id] = _at(mine, other.primary_email)
             self._directory.live[other.id] = _at(other, mine.primary_email)
             self._changed(mine.id, "update")
