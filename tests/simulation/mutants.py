@@ -43,6 +43,10 @@ SWITCHED = Leaning(
     verbs=("off", "on", "rename", "suspend", "provision", "run"), kinds=("stall", "notification lost"), rate=0.08,
     steps=24, minutes=60, people=2, whom=2, connections=1, skewed=False,
 )  # fmt: skip
+SWITCHED_AT_ONCE = Leaning(
+    verbs=("off", "on", "rename", "run") * 2, kinds=("notification lost",), rate=0.5, steps=40, minutes=60, people=5,
+    limit=1000, connections=1, skewed=False, together=True, firestore=False,
+)  # fmt: skip
 STORED = Leaning(
     verbs=("rename", "suspend", "restore", "provision", "run"),
     kinds=("ambiguous", "unavailable", "crash before", "crash after", "message twice"), rate=0.05, steps=20,
@@ -217,16 +221,7 @@ MUTANTS = (
         "app/runs/apply_batch.py",
         "        if self._open() is None:  # turned off",
         "        if not planned:  # turned off",
-        replace(
-            SWITCHED,
-            verbs=("off", "on", "rename", "provision", "run"),
-            kinds=("stall",),
-            rate=0.1,
-            together=True,
-            people=1,
-            whom=1,
-            steps=40,
-        ),
+        SWITCHED_AT_ONCE,
     ),
     Mutant(
         "anybody's account is adopted",
