@@ -95,8 +95,7 @@ def _excused(world: World, node: Node, effect: Effect) -> bool:
     near = (each for each in told if abs(each.at - effect.at) < timedelta(minutes=5) and each.name in CHANGES)
     if world.history.setting.skewed and any(near):
         return True  # who takes a live mark for one that ran out does the same, and tells it
-    lost = world.lost.get(connection_id)
-    if lost is not None and timedelta() < lost - effect.at < HOUR:
+    if effect.write.key in world.lost_marks:
         return True  # the mark that nobody had settled yet went with the roster
     again = (each for each in told if each.name is EventName.DELETED and effect.at < each.at < effect.at + HOUR)
     if effect.write.kind is WriteKind.DELETE and any(again):
@@ -113,10 +112,16 @@ def _without_write(world: World, connection_id: str, node: Node, event: Event) -
     whose doing it was.
     """
     if event.recovered and event.attempted in (Action.SUSPEND, Action.UNSUSPEND):
-        theirs = (effect.after for effect in node.effects if effect.after is not None)  # one may be gone by now
+        # One may be gone by now, or have been moved to this node since.
+        written = (effect for each in world.nodes.values() for effect in each.effects)
+        theirs = (effect.after for effect in written if effect.after is not None)
         return any(account.external_id == event.user_id and account.scim_id in node.hands for account in theirs)
-    if event.recovered and event.attempted is Action.CREATE:
-        return connection_id in world.lost or any(each.scim_id in node.foreign for each in node.of(event.user_id))
+    again = event.attempted is Action.UPDATE and event.before == {}  # of an account that had vanished
+    if event.recovered and (again or event.attempted is Action.CREATE):
+        own = {each.scim_id for each in node.of(event.user_id)}
+        found = any(scim_id in own or event.user_id in node.were[scim_id] for scim_id in node.foreign)
+        if found or (event.attempted is Action.CREATE and connection_id in world.lost):
+            return True
     if event.recovered and event.attempted is Action.UPDATE and event.before is None:
         return True  # what was not mapped when the account was written last may have been there all along
     return not event.changed

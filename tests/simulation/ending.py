@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 HOUR = timedelta(hours=1)
-LISTING = timedelta(minutes=25)  # a run's time is that of its beginning: what it lists later counts from then
+EARLY = timedelta(minutes=3)  # a look dates what it reads from when it began, by a clock that may be 2 minutes behind
 QUIET = timedelta(days=4)
 TAKEN_OVER = timedelta(hours=40)  # a report is kept for a day, and in the quiet days a drift run comes every 12 hours
 
@@ -261,7 +261,11 @@ def _timers(world: World, connection: Connection, standing: Standing, entry: Ent
         if trigger is Trigger.APP_OFF:  # of which the directory tells no time: a sweep or a run notices
             late = max(since, mended + HOUR) + world.truth.patience.unseen - since
         began = {since, world.watch.left_since(connection.id, entry.user_id) if trigger is Trigger.APP_OFF else None}
-        if any(-LISTING <= timer.since - each <= late for each in began if each is not None):
+        user = world.customer.live.get(entry.user_id)
+        if trigger is Trigger.SUSPENDED and user is not None and user.since is not None:
+            # Who is archived and then suspended has the later time in the directory: the first may not have been seen.
+            began.add(user.since if user.since - since <= world.truth.patience.unseen else None)
+        if any(-EARLY <= timer.since - each <= late for each in began if each is not None):
             continue
         if not world.truth.seemed_to_last(connection.id, entry.user_id, trigger, timer.since):
             where, told = f"{connection.id}/{entry.user_id}", f"{trigger.value} since {since}, not {timer.since}"

@@ -65,7 +65,7 @@ class Node:
 
     `normalises` makes the server store addresses in lower case and trim what it stores. `theirs` are the accounts that
     people locked in Keeper themselves; `hands` are those that people changed there at all, and when last. `foreign` are
-    those that people made, `were` the directory ids that accounts carried before people changed them.
+    those that people made, `were` the directory ids that accounts carried before people changed or deleted them.
     """
 
     name: str
@@ -112,7 +112,7 @@ class Node:
     def by_hand(self, scim_id: str, change: Callable[[Account], Account | None]) -> None:
         """Let somebody change an account in Keeper's Admin Console."""
         changed = change(self.accounts[scim_id])
-        if changed is not None and changed.external_id != self.accounts[scim_id].external_id:
+        if changed is None or changed.external_id != self.accounts[scim_id].external_id:
             self.were[scim_id].add(self.accounts[scim_id].external_id)
         self.hands[scim_id] = self.scheduler.now
         if changed is None:

@@ -93,6 +93,7 @@ class World:
         self.nodes: dict[str, Node] = {}
         self.homes: dict[str, str] = {}  # connection -> node
         self.lost: dict[str, datetime] = {}  # connections whose roster was lost, and when
+        self.lost_marks: set[str] = set()  # ids of the changes whose mark went with a roster
         self.hired: dict[str, datetime] = {}
         self.calls: Any = Fair() if setting.firestore else weather  # over Firestore the calls are those of its client
         self.channels: Any = Called("channels", self.ports.channels, self.calls)
@@ -325,6 +326,9 @@ class World:
         def lose() -> None:
             self.lost[connection_id] = self.now
             self.topics.drop_batches()
+            lost = next((each for each in self.ports.archive.connections() if each.id == connection_id), None)
+            entries = self.ports.archive.entries(lost).values() if lost is not None else ()
+            self.lost_marks |= {entry.mark.change_id for entry in entries if entry.mark is not None}
             self.ports.archive.lose_roster(connection_id)
             self.watch.brakes.lost(connection_id)
 
