@@ -61,6 +61,10 @@ HELD = replace(LIMITED, verbs=("suspend", "leave", "restore", "join", "reject", 
 GIVING = Leaning(verbs=("hire",), rate=0.004, policy=0, steps=16, people=2, given=1, connections=1)
 WIPING = Leaning(verbs=("readdress", "swap"), rate=0.004, steps=16, people=5, limit=2, connections=1)
 REJECTED = replace(LIMITED, verbs=("suspend", "reject", "restore", "provision"), rate=0.004, whom=5, steps=48)
+DATED = replace(
+    SWITCHED, verbs=("suspend", "reject", "provision", "run") * 2, kinds=("stall",), rate=0.15, together=True, limit=1,
+    people=3, whom=3, steps=40, policy=0,
+)  # fmt: skip
 MIXED_UP = Leaning(
     verbs=("mix_up", "mix_up"), kinds=("message twice", "notification late"), rate=0.02, people=2, policy=0, steps=6,
     minutes=40, connections=1, skewed=False, firestore=False,
@@ -391,7 +395,7 @@ MUTANTS = (
         "app/runs/brake_plan.py",
         "return replace(wanted, member=member_of(Action(wanted.member.action), entry, trigger, {}))",
         "return wanted",
-        SWITCHED,
+        DATED,
     ),
     Mutant(
         "a waiting plan does not end where it differs",
