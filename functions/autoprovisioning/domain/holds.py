@@ -174,9 +174,9 @@ def settled(
 ) -> Hold:
     """Strike what is done, no longer due, or has been approved or rejected for too long.
 
-    A rejection is kept for as long as its trigger lasts, due now or not (the user may be archived). `due` is what a
-    whole plan would do now; None where there is none: then what the entries show counts. Without `stands` nobody is
-    struck as no longer due.
+    A rejection is kept for as long as its trigger lasts, due now or not (the user may be archived), and for 30 days if
+    the roster has no account of the user. `due` is what a whole plan would do now; None where there is none: then what
+    the entries show counts. Without `stands` nobody is struck as no longer due.
     """
 
     def becomes(member: Member, verdict: Verdict) -> Standing | None:
@@ -188,13 +188,22 @@ def settled(
                 return Standing.NOT_DUE
             return Standing.EXPIRED if verdict.at is None or now - verdict.at >= WINDOW else None
         decided = verdict.standing in (Standing.REJECTED, Standing.WITHDRAWN)
-        rests = decided and entry is not None and member.kind is Kind.TAKING and _goes_on(member, entry)
+        rests = decided and member.kind is Kind.TAKING and _lasts(member, verdict, entry, now)
         if verdict.standing in STANDS and stands and due is not None and not rests and not _stands(member, entry, due):
             return Standing.NOT_DUE
-        old = verdict.standing is Standing.REJECTED and verdict.at is not None and now - verdict.at >= ASKED_AGAIN
-        return Standing.WITHDRAWN if old else None
+        return Standing.WITHDRAWN if verdict.standing is Standing.REJECTED and _old(verdict, now) else None
 
     return hold.moved(becomes, now)
+
+
+def _lasts(member: Member, verdict: Verdict, entry: Entry | None, now: datetime) -> bool:
+    if entry is not None and entry.scim_id:
+        return _goes_on(member, entry)
+    return not _old(verdict, now)  # the roster may have been lost: the account is then taken over later
+
+
+def _old(verdict: Verdict, now: datetime) -> bool:
+    return verdict.at is not None and now - verdict.at >= ASKED_AGAIN
 
 
 def _done(member: Member, verdict: Verdict, entry: Entry | None) -> bool:

@@ -9,18 +9,21 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.administration.held_plans import decide_hold
+from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.holds import HoldState
-from autoprovisioning.domain.runs import Run
+from autoprovisioning.domain.runs import Run, RunKind
 from autoprovisioning.domain.scope import Scope
 from autoprovisioning.domain.settings import VolumeLimit
 from tests.support.builders import active, notice
 from tests.support.in_memory import SALES
-from tests.support.scenario import Scenario
+from tests.support.scenario import LATER, Scenario
 from tests.support.settings import with_settings
+
+ADMIN = Actor(address="admin@example.com", directory_id="u0")
 
 
 def held_and_rejected() -> Scenario:
@@ -37,7 +40,7 @@ def held_and_rejected() -> Scenario:
         scenario.leave(f"x{number}")
     scenario.run()
     (hold,) = scenario.services.holds.standing("c1")
-    decide_hold(scenario.services, "c1", hold.digest, "reject", Actor(address="admin@example.com", directory_id="u0"))
+    decide_hold(scenario.services, "c1", hold.digest, "reject", ADMIN)
     return scenario
 
 
@@ -96,7 +99,7 @@ def test_a_rejection_does_not_shield_who_is_deleted_later():
         notice(scenario, f"x{number}")
     scenario.run()
     (hold,) = scenario.services.holds.standing("c1")
-    decide_hold(scenario.services, "c1", hold.digest, "reject", Actor(address="admin@example.com", directory_id="u0"))
+    decide_hold(scenario.services, "c1", hold.digest, "reject", ADMIN)
     shielded = sorted(member.resource for member in hold.members)[:2]
     scenario.fakes.clock.advance(timedelta(days=2))
     scenario.suspend(shielded[0])
@@ -122,7 +125,7 @@ def test_a_set_that_was_rejected_once_is_raised_anew_when_it_happens_again():
     scenario.run()
     (hold,) = [each for each in scenario.services.holds.standing("c1") if each.state is HoldState.WAITING]
     assert len(hold.members) == 8
-    decide_hold(scenario.services, "c1", hold.digest, "approve", Actor(address="admin@example.com", directory_id="u0"))
+    decide_hold(scenario.services, "c1", hold.digest, "approve", ADMIN)
     scenario.run()
     assert leavers(scenario) == [False] * 8
 
@@ -224,7 +227,7 @@ def test_a_rejection_stands_where_a_look_dated_the_trigger_while_the_run_that_he
         scenario.directory.removed["u2"] = replace(scenario.directory.removed["u2"], since=None)
     run_while(scenario, monkeypatch, lambda: notice(scenario, "u2"))
     (hold,) = scenario.services.holds.standing("c1")
-    decide_hold(scenario.services, "c1", hold.digest, "reject", Actor(address="admin@example.com", directory_id="u0"))
+    decide_hold(scenario.services, "c1", hold.digest, "reject", ADMIN)
     for wait in (timedelta(minutes=20), timedelta(hours=25)):
         scenario.fakes.clock.advance(wait)
         scenario.run()
@@ -253,3 +256,56 @@ def test_a_plan_asks_about_nobody_whose_trigger_is_not_recorded(two_leavers, mon
     entry = scenario.entry("u2")
     assert entry is not None
     assert [member.since for member in hold.members] == [timer.since for timer in entry.timers.values()]
+
+
+# ---- the roster is lost
+
+REJECTED_LONG_AGO = timedelta(days=31)
+
+
+def rejected_and_lost(verb: str = "reject") -> Scenario:
+    """Two leavers of ten whose plan somebody decided about, then a higher limit, and no roster any more."""
+    scenario = Scenario()
+    for number in range(2, 11):
+        scenario.hire(f"u{number}", f"p{number}@example.com")
+    scenario.services.connections.change("c1", lambda current: with_settings(current, limit=VolumeLimit(minimum=1)))
+    scenario.run()
+    for user_id in ("u1", "u2"):
+        scenario.suspend(user_id)
+    scenario.fakes.clock.advance(timedelta(minutes=20))
+    scenario.run()
+    (hold,) = scenario.services.holds.standing("c1")
+    for decision in ("reject", *(["withdraw"] if verb == "withdraw" else [])):
+        decide_hold(scenario.services, "c1", hold.digest, decision, ADMIN)
+    scenario.services.connections.change("c1", lambda current: with_settings(current, limit=VolumeLimit(minimum=9)))
+    scenario.fakes.store.shards.clear()
+    return scenario
+
+
+@pytest.mark.parametrize("verb", ["reject", "withdraw"])
+def test_a_decision_outlasts_the_roster(verb):
+    """The accounts are taken over: that says whose they are, not that their owners may lose access now."""
+    scenario = rejected_and_lost(verb)
+    for kind in (RunKind.FULL, RunKind.DRIFT):
+        scenario.fakes.clock.advance(LATER)
+        scenario.plan(kind)
+        scenario.work_off()
+    assert take_over(scenario.services, "c1", None, ADMIN) == 2
+    for wait in (timedelta(minutes=20), timedelta(hours=25)):
+        scenario.fakes.clock.advance(wait)
+        scenario.run()
+        for user_id in ("u1", "u2"):
+            notice(scenario, user_id)
+            assert active(scenario, user_id) == [True]
+
+
+@pytest.mark.parametrize(("verb", "months"), [("withdraw", 1), ("reject", 2)])
+def test_a_decision_about_accounts_that_the_roster_never_has_again_ends(verb, months):
+    """A rejection is to be made again after 30 days, and nobody does."""
+    scenario = rejected_and_lost(verb)
+    scenario.run()
+    assert scenario.services.holds.standing("c1")
+    for _ in range(months):
+        scenario.fakes.clock.advance(REJECTED_LONG_AGO)
+        scenario.run()
+    assert scenario.services.holds.standing("c1") == []
