@@ -86,7 +86,7 @@ def brake(
     counted, looks = _wanted(services, connection, plan, roster), plan.looks
     after = {**roster, **{user_id: noted for user_id, (_, noted) in plan.notes.items() if noted is not None}}
     known = settle_holds(services, connection, _members(counted), after, whole=whole)
-    keep = partial(_keep_timers, services, connection, plan, roster, overtaken)
+    keep = partial(_keep_timers, services, connection, plan, roster, overtaken=overtaken)
     back, notes = Counter[Kind](), []
     for kind, wanted in counted.items():
         confirmed = _confirmed(connection) if first and kind is Kind.GIVING else None
@@ -117,8 +117,9 @@ def _keep_timers(
     connection: Connection,
     plan: Plan,
     roster: Mapping[str, Entry],
-    overtaken: Collection[str],
     held: Sequence[Wanted],
+    *,
+    overtaken: Collection[str],
 ) -> list[Wanted]:
     """Record the timers of held users, unless the plan's notes did, and that they no longer wait for anything else.
 
