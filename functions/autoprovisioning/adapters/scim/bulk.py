@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     from autoprovisioning.adapters.scim.writing import Call, Writing
 
 FIRST_SIZE = 100
-AT_ONCE = 16  # Bulk requests under way at most, where the pace allows as many
+AT_ONCE = 32  # Bulk requests under way at most, where the pace allows as many
 FIRST_AT_ONCE = 2
 PARTS = 4  # that go side by side, unless they had fewer operations than
 FEWEST = 25
-LONGEST = 0.5  # seconds that a request's operations should take
+LONGEST = 0.25  # seconds that a request's operations should take
 SECONDS_AN_OPERATION = 0.25  # added to the timeout
 ENVELOPE = 200  # bytes around the operations
 LOSSES = 3  # bursts of lost answers in one call before the rest goes one by one
