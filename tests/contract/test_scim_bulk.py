@@ -101,6 +101,7 @@ def test_a_lost_answer_is_unresolved_while_keeper_cannot_be_asked(keeper, accoun
 
 def test_answers_lost_together_are_one_loss_and_resolved_by_one_listing(keeper, accounts):
     write(accounts, creates(400))  # from now on as many may be under way as there are chunks
+    keeper.settings(latency_ms=1000)  # of the first listing, too: the other losses come meanwhile
     gone = keeper.fault(match=POST_BULK, drop_after=True, times=4)
     lists = sent(keeper, "GET /Users")
     exactly(keeper, write(accounts, creates(400, 1000)), 400, others=400)
@@ -111,6 +112,7 @@ def test_answers_lost_together_are_one_loss_and_resolved_by_one_listing(keeper, 
 
 def test_a_burst_of_throttling_does_not_give_bulk_up(keeper, accounts):
     write(accounts, creates(400))
+    keeper.settings(latency_ms=1000)  # all four are under way when the first is refused
     keeper.fault(match=POST_BULK, status=429, retry_after=0, times=4)
     exactly(keeper, write(accounts, creates(400, 1000)), 400, others=400)
     assert sent(keeper, "POST /Users") == 0
