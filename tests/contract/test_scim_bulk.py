@@ -38,7 +38,7 @@ def test_bulk_is_not_slower_than_one_request_a_write_however_long_an_operation_t
             took.append(time.perf_counter() - began)
         return min(took)
 
-    assert seconds(bulk=True) < 1.1 * seconds(bulk=False)
+    assert seconds(bulk=True) < 1.25 * seconds(bulk=False)  # five times as long with two requests under way
 
 
 def test_a_chunk_whose_operations_take_long_is_made_smaller(keeper, accounts):
