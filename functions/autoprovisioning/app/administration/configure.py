@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -21,8 +20,6 @@ from autoprovisioning.domain.scope import ROOT, Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.domain.texts import has_controls
 from autoprovisioning.domain.words import SHOWN, described
-
-log = logging.getLogger(__name__)
 
 LONGEST_NAME = 100
 _NOTHING: Mapping[str, Value] = {}

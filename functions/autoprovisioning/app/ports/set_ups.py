@@ -1,4 +1,4 @@
-"""The set-ups of connections that are under way."""
+"""The set-ups of connections, and the switches of their tokens, that are under way."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class SetUps(Protocol):
     """The set-ups that were begun and whose end was not noted: what is left of an interrupted one can be cleaned up."""
 
     def begin(self, connection_id: str, now: datetime) -> None:
-        """Note that a token is about to be stored for a connection that does not exist yet."""
+        """Note that a token is about to be stored for a connection that may not exist: not yet, or soon no more."""
 
     def begun(self) -> Mapping[str, datetime]:
         """Return them by connection id, with the time they began."""
 
     def end(self, connection_id: str) -> None:
-        """Note that a set-up ended, with a connection or without any token."""
+        """Note that it ended: a connection names the token, or none is left."""

@@ -14,7 +14,7 @@ class Tokens(Protocol):
         """Return a token; raises ConfigurationRefused if the version is disabled, destroyed or missing."""
 
     def add(self, connection_id: str, token: str) -> str:
-        """Store a token (crc32c checked), read it back by number, and return that number."""
+        """Store a token (crc32c checked), and return the number of its version; it is not read back."""
 
     def disable(self, connection_id: str, version: str) -> None:
         """Disable a version; one that is destroyed already counts as done."""
