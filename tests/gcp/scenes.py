@@ -139,7 +139,7 @@ def contradicted_write() -> None:
         email="ada@example.com",
         scim_id="k1",
     )
-    list(carry_out(fakes.services, Keeper(fakes.services, ON), [change], START + MINUTE, lambda _: True))
+    list(carry_out(fakes.services, Keeper(fakes.services, ON), [change], START + MINUTE))
 
 
 def changed_in_keeper() -> None:

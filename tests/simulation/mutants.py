@@ -133,7 +133,7 @@ MUTANTS = (
     Mutant(
         "looks do not look again",
         "app/provisioning/converge.py",
-        "            return True  # whatever is left to do (a rename after a suspension) is seen by another look",
+        "            return True  # whatever is left to do (a rename after a suspension, or to create it again) is seen then",
         "            return False",
         AT_ONCE,
     ),
@@ -209,7 +209,7 @@ MUTANTS = (
     Mutant(
         "batches of a closed run are applied",
         "app/runs/apply_batch.py",
-        "if connection is None or run is None or run.state is not RunState.PLANNED or run.fence != self._batch.fence:",
+        "if connection is None or run is None or run.state is not RunState.PLANNED:",
         "if connection is None or run is None:",
         Leaning(kinds=("message late", "message twice"), rate=0.3, steps=20, verbs=("rename",), people=5),
     ),

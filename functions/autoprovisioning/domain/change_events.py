@@ -10,7 +10,6 @@ from .accounts import Value, changed_attributes
 from .adoption import Beside
 from .changes import Outcome, ended
 from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, TEXT_LIMIT, Action, Status
-from .errors import Unsafe
 from .events import NAME_OF, Actor, Event, EventName, Stamp
 from .events import changed as told
 from .runs import UNDER_ALIASES, UNSENT
@@ -120,12 +119,8 @@ COUNT_OF: Mapping[EventName, str] = {
 
 
 def count(events: Collection[Event], outcomes: Collection[Outcome] = ()) -> dict[str, int]:
-    """Count events and outcomes in the words of a run's summary.
-
-    Held are the changes that the guard refused when they were about to be sent.
-    """
+    """Count events and outcomes in the words of a run's summary."""
     counts = Counter(COUNT_OF[event.name] for event in events if event.name in COUNT_OF)
     counts[UNSENT] = sum(event.unsent for event in events)
     counts[UNDER_ALIASES] = sum(bool(outcome.change.beside and outcome.scim_id) for outcome in outcomes)
-    counts["held"] = sum(isinstance(outcome.error, Unsafe) for outcome in outcomes)
     return dict(+counts)

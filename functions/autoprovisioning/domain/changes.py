@@ -27,7 +27,7 @@ from .errors import (
     KeeperFailed,
     ProvisioningError,
     Unresolved,
-    Unsafe,
+    Vanished,
 )
 from .normalization import same
 from .scim_user import whole_families
@@ -274,8 +274,8 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     change, moved = outcome.change, replace(entry, mark=None, version=entry.version + 1)
     if outcome.error is None:
         return _succeeded(moved, outcome, now)
-    if isinstance(outcome.error, Unsafe):
-        # What vanished is created again within the limit only: the next run plans that, and holds it where need be.
+    if isinstance(outcome.error, Vanished):
+        # It is created again within the limit only: the next look decides that, or a run, and holds it where need be.
         return replace(moved, pending=False, drift=(ACCOUNT,))
     failure = failure_of(outcome, entry.failure, now)
     if failure is None or (failure.trying and not outcome.made):  # nothing was decided anew: the plan may be sent again

@@ -222,10 +222,10 @@ class ReauthorizationRequired(ProvisioningError):
     defers = True
 
 
-class Unsafe(ProvisioningError):
-    """A guard refused: held until an administrator approves."""
+class Vanished(ProvisioningError):
+    """The account of somebody entitled is not in Keeper any more: whether it is created again is decided anew."""
 
-    code = "held"
+    code = "vanished"
     defers = True
 
 

@@ -3,7 +3,6 @@
 error                     HTTP                              Pub/Sub push
 Transient                 503 + Retry-After                 503: redelivered, then dead-lettered
 Permanent                 422                               204: recorded as a failure of that user
-Unsafe                    409, held for approval            204
 ReauthorizationRequired   409, connection paused            204: the user stays pending
 BadInput                  400 (405, 413, 415, 428: below)   204: logged, since redelivery cannot help
 ConfigurationRefused      500, logged with an alert         500: nothing is lost while an operator fixes it
@@ -39,7 +38,6 @@ from autoprovisioning.domain.errors import (
     Stale,
     Transient,
     Unforeseen,
-    Unsafe,
     WrongState,
 )
 
@@ -117,7 +115,6 @@ STATUS: tuple[tuple[type[ProvisioningError], int], ...] = (
     (NotFound, 404),
     (Stale, 412),
     (WrongState, 409),
-    (Unsafe, 409),
     (ReauthorizationRequired, 409),
     (Transient, 503),
     (ConfigurationRefused, 500),

@@ -20,7 +20,7 @@ from autoprovisioning.domain.errors import (
     Throttled,
     Transient,
     Unresolved,
-    Unsafe,
+    Vanished,
 )
 from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.recovery import recover
@@ -167,8 +167,8 @@ def test_what_stays_unknown_keeps_its_mark_run_out_for_the_account_to_be_asked()
     assert event_for(unknown, BY_RUN, NOW) is None
 
 
-def test_a_vanished_account_that_the_guard_refused_is_left_to_a_plan():
-    after = recorded(change(Action.CREATE).entry, Outcome(change=change(Action.CREATE), error=Unsafe("too many")), NOW)
+def test_of_a_vanished_account_it_is_decided_anew_what_becomes():
+    after = recorded(change(Action.UPDATE).entry, Outcome(change=change(Action.UPDATE), error=Vanished("gone")), NOW)
     assert (after.drift, after.pending, after.failure, after.mark) == (("account",), False, None, None)
     assert after.version == 4
 

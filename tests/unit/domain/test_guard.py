@@ -8,9 +8,8 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.ports.roster import Edit
-from autoprovisioning.app.provisioning.volume_guard import may_go, may_recreate, remember_active, reserve_all
+from autoprovisioning.app.provisioning.volume_guard import may_go, remember_active, reserve_all
 from autoprovisioning.domain.accounts import fingerprint
-from autoprovisioning.domain.changes import Change
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Action, Entry, Status
 from autoprovisioning.domain.guard import (
@@ -22,6 +21,7 @@ from autoprovisioning.domain.guard import (
     Member,
     attempt,
     braked,
+    member_of,
     record,
     reserve,
     seen_active,
@@ -185,21 +185,16 @@ def test_no_reservations_are_made_without_a_write(fakes):
     assert fakes.store.guards == {}
 
 
-def vanished(user_id: str) -> Change:
-    return Change(
-        id="x",
-        entry=Entry(user_id=user_id, scim_id=f"k-{user_id}", status=Status.ACTIVE),
-        action=Action.UPDATE,
-        email="",
-    )
+def vanished(user_id: str) -> Member:
+    return member_of(Action.RECREATE, Entry(user_id=user_id, scim_id=f"k-{user_id}", status=Status.ACTIVE), None, {})
 
 
 def test_runs_notifications_and_recreations_share_one_count(fakes):
     planned = [Member(resource=f"u{number}", action="suspend", trigger="suspended", since=NOW) for number in range(8)]
     assert reserve_all(fakes.services, HOME, TAKING, [attempt(member, None) for member in planned])
     assert may_go(fakes.services, HOME, Member(resource="u50", action="delete", trigger="deleted", since=NOW), None)
-    assert may_recreate(fakes.services, HOME, vanished("u51"))
-    assert not may_recreate(fakes.services, HOME, vanished("u52"))
+    assert may_go(fakes.services, HOME, vanished("u51"), None)
+    assert not may_go(fakes.services, HOME, vanished("u52"), None)
     assert not may_go(
         fakes.services, HOME, Member(resource="u53", action="suspend", trigger="deleted", since=NOW), None
     )
@@ -208,5 +203,5 @@ def test_runs_notifications_and_recreations_share_one_count(fakes):
 
 def test_each_connection_has_a_guard_of_its_own(fakes):
     assert reserve_all(fakes.services, HOME, TAKING, [str(number) for number in range(10)])
-    assert not may_recreate(fakes.services, HOME, vanished("u1"))
-    assert may_recreate(fakes.services, Connection(id="c2"), vanished("u1"))
+    assert not may_go(fakes.services, HOME, vanished("u1"), None)
+    assert may_go(fakes.services, Connection(id="c2"), vanished("u1"), None)

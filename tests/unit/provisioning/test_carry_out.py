@@ -25,7 +25,7 @@ FIRST, LATER = "k1", "k2"
 def carried_out(scenario: Scenario, *changes: Change) -> list[Outcome]:
     keeper = Keeper(scenario.services, scenario.connection)
     deadline = scenario.fakes.clock.now + MINUTE
-    return list(carry_out(scenario.services, keeper, changes, deadline, lambda _: True))
+    return list(carry_out(scenario.services, keeper, changes, deadline))
 
 
 def suspension(scim_id: str) -> Change:

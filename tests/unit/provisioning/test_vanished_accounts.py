@@ -8,7 +8,7 @@ from autoprovisioning.domain.entry import ACCOUNT, Status
 from autoprovisioning.domain.errors import SeatsExhausted
 from autoprovisioning.domain.runs import RunKind
 from tests.support.builders import active, notice
-from tests.support.scenario import LATER, person
+from tests.support.scenario import GROUP, LATER, person
 
 
 def test_a_lock_does_not_outlive_its_account(scenario):
@@ -81,6 +81,17 @@ def test_nobody_gets_a_new_account_whose_scope_cannot_be_told_alone(scenario):
     scenario.fakes.clock.advance(LATER)
     scenario.run()
     assert (scenario.keeper.of("u1"), scenario.entry("u1").status) == ([], Status.SUSPENDED)
+
+
+def test_a_run_that_cannot_tell_the_scope_gives_nobody_a_new_account(scenario):
+    (account,) = scenario.keeper.of("u1")
+    del scenario.keeper.accounts[account.scim_id]
+    scenario.rename("u1", "Grace")
+    scenario.leave("u1")
+    scenario.directory.unreadable.add(GROUP.id)
+    scenario.plan()
+    scenario.work_off()
+    assert (scenario.keeper.of("u1"), scenario.entry("u1").drift) == ([], (ACCOUNT,))
 
 
 def test_who_is_back_in_scope_is_given_the_account_that_vanished_meanwhile(scenario):

@@ -99,7 +99,7 @@ def test_what_the_guard_keeps_back_when_it_is_sent_counts_as_held():
     run = renamed_everybody(scenario)
     deliver_one(scenario)
     ended = stored(scenario, run)
-    assert (ended.counts["updated"], ended.counts["held"], ended.unsettled) == (1, 2, 0)
+    assert (ended.counts["created"], ended.counts["held"], ended.unsettled) == (1, 2, 0)
 
 
 def test_progress_says_how_far_a_run_is_and_what_it_met_with():

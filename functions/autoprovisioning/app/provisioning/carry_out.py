@@ -7,7 +7,7 @@ known, and the caller commits it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -42,27 +42,23 @@ from autoprovisioning.domain.errors import (
     ProvisioningError,
     Throttled,
     Unresolved,
-    Unsafe,
+    Vanished,
 )
 
 log = logging.getLogger(__name__)
 
 CLAIMS_AT_ONCE = 16
-VANISHED = "The account vanished from Keeper. The next run creates it again, or holds it if too many vanished."
-
-AllowRecreate = Callable[[Change], bool]
+VANISHED = "The account vanished from Keeper. It is created again, or held if too many vanished."
 
 
-def carry_out(
-    services: Services, keeper: Keeper, changes: Sequence[Change], deadline: datetime, may_recreate: AllowRecreate
-) -> Iterator[Outcome]:
+def carry_out(services: Services, keeper: Keeper, changes: Sequence[Change], deadline: datetime) -> Iterator[Outcome]:
     """Carry the changes out and yield what became of each, in no particular order.
 
-    `may_recreate` asks the volume guard whether an account that vanished from Keeper may be created again.
+    What vanished from Keeper is not created again here: whether it may be is decided as for any other change.
     """
     settled: set[str] = set()
     try:
-        for outcome in _Work(services, keeper, deadline, may_recreate).run(changes):
+        for outcome in _Work(services, keeper, deadline).run(changes):
             if isinstance(outcome.error, Throttled):
                 keeper.throttle(outcome.error)
             settled.add(outcome.change.id)
@@ -79,11 +75,10 @@ def carry_out(
 
 
 class _Work:
-    def __init__(self, services: Services, keeper: Keeper, deadline: datetime, may_recreate: AllowRecreate) -> None:
+    def __init__(self, services: Services, keeper: Keeper, deadline: datetime) -> None:
         self._services = services
         self._keeper = keeper
         self._deadline = deadline
-        self._may_recreate = may_recreate
         deleted = partial(deleted_addresses, services.directory)
         self._grounds = AdoptionGrounds(services, keeper.connection, deleted, {})
 
@@ -177,7 +172,7 @@ class _Work:
             return error
 
     def _second_look(self, taken: Sequence[Change], gone: Sequence[Change]) -> Iterator[Outcome]:
-        """Settle a 409 on creation and a 404 on a known id: look again, then adopt, create or give up."""
+        """Settle a 409 on creation and a 404 on a known id: look again, then adopt or give up."""
         ready: list[Change] = []
         yield from self._look_up(taken, ready)
         for change in [change for change in ready if not change.scim_id]:
@@ -186,11 +181,10 @@ class _Work:
         found: list[Change] = []
         yield from self._look_up([replace(change, scim_id="") for change in gone], found)
         for change in found:
-            outcome = self._vanished(change)
-            if outcome is None:
-                ready.append(change if change.scim_id else replace(change, recreates=True))
+            if change.scim_id:
+                ready.append(change)
             else:
-                yield outcome
+                yield _vanished(change)
         yield from self._write(ready)
 
     def _kept_from(self, outcome: Outcome) -> Outcome:
@@ -225,19 +219,6 @@ class _Work:
                 )
         return None
 
-    def _vanished(self, change: Change) -> Outcome | None:
-        """Return the outcome of a change whose account is gone and was not found again; None: go on and write."""
-        if change.scim_id:
-            return None
-        if change.handed:
-            return Outcome(change=change)  # the other connection's roster has it
-        if change.action.deprovisions or not change.entitled:
-            return Outcome(change=change, scim_id=change.entry.scim_id, gone=True)
-        if not self._may_recreate(change):
-            return Outcome(change=change, error=Unsafe(VANISHED))
-        # A reactivation has no attributes at hand: the next look, seeing no account, creates it.
-        return None if change.attributes else Outcome(change=change)
-
     def _matched(self, change: Change, accounts: tuple[Account, ...]) -> Change:
         choice = choose(accounts, change.seeker(), self._grounds)
         account = choice.account
@@ -245,12 +226,10 @@ class _Work:
             return replace(change, beside=choice.beside)
         ours, wanted = account.external_id == change.user_id, change.attributes
         leaves: Status | None = None
-        if account.active:
-            opened = change.action is Action.UPDATE and change.entry.status is Status.SUSPENDED
-            leaves = Status.ACTIVE if opened else None
-        elif _stays_locked(change, account):
-            remembered = ours and remembers_lock(change.entry)
-            own = remembered or locked_by_us(account, change.user_id, self._grounds.locks)
+        if account.active and change.action is Action.UPDATE and change.entry.status is Status.SUSPENDED:
+            leaves = Status.ACTIVE
+        elif not account.active and _stays_locked(change, account):
+            own = (ours and remembers_lock(change.entry)) or locked_by_us(account, change.user_id, self._grounds.locks)
             leaves = Status.SUSPENDED if own else Status.LOCKED
         matched = replace(
             change,
@@ -277,9 +256,16 @@ def _stays_locked(change: Change, account: Account) -> bool:
     """Say whether an inactive account that was found stays so, and is not the one that we had suspended."""
     if change.action in (Action.UNSUSPEND, Action.UNLOCK):
         return account.external_id != change.user_id
-    if change.action is Action.CREATE:
-        return True
-    return change.action is Action.UPDATE and change.entry.status is Status.ACTIVE
+    return change.action is Action.CREATE or (change.action is Action.UPDATE and change.entry.status is Status.ACTIVE)
+
+
+def _vanished(change: Change) -> Outcome:
+    """Return the outcome of a change whose account is gone and was not found again."""
+    if change.handed:
+        return Outcome(change=change)  # the other connection's roster has it
+    if change.action.deprovisions or not change.entitled:
+        return Outcome(change=change, scim_id=change.entry.scim_id, gone=True)
+    return Outcome(change=change, error=Vanished(VANISHED))
 
 
 def _needs_lookup(change: Change) -> bool:

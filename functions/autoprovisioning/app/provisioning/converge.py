@@ -20,7 +20,7 @@ from autoprovisioning.app.provisioning.carry_out import carry_out
 from autoprovisioning.app.provisioning.marked_changes import MarkedChanges, Wanted, ask_again, holds
 from autoprovisioning.app.provisioning.read_user import Asked, Round, Seen, entry_of, nobody_waits
 from autoprovisioning.app.provisioning.target import Keeper, first_found
-from autoprovisioning.app.provisioning.volume_guard import may_go, may_recreate, standing_of
+from autoprovisioning.app.provisioning.volume_guard import may_go, standing_of
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Account, Lookup
@@ -39,7 +39,7 @@ from autoprovisioning.domain.errors import (
     ReauthorizationRequired,
     Throttled,
     Transient,
-    Unsafe,
+    Vanished,
 )
 from autoprovisioning.domain.events import Event, failed_change
 from autoprovisioning.domain.explanation import in_words
@@ -400,8 +400,10 @@ class _Convergence:
     def _hold(self, entry: Entry | None, attempt: Do) -> bool:
         """Send nothing: the next full run plans it again, and raises a plan; True: look again."""
         self._tell("Held by the volume guard, or by an administrator's decision: see Held plans.", failed=True)
-        fields = {"alert": "change_held", "connection": self._connection.id}
-        log.warning("Change held by the volume guard", extra={"json_fields": fields})
+        log.warning(
+            "Change held by the volume guard",
+            extra={"json_fields": {"alert": "change_held", "connection": self._connection.id}},
+        )
         waits = replace(attempt.noted, pending=False) if entry is not None else None
         return self._replace(entry, waits, counts={"held": 1})
 
@@ -418,18 +420,14 @@ class _Convergence:
             marked.unmark(changes)
             return True  # the next round serves the connection as it is now, or not at all
 
-        def recreate(vanished: Change) -> bool:
-            # Where the scope could not be told it is what was proven last: the next run tells.
-            return bool(observation.in_scope) and may_recreate(self._services, self._connection, vanished)
-
-        (outcome,) = carry_out(self._services, self._keeper, changes, self._deadline, recreate)
+        (outcome,) = carry_out(self._services, self._keeper, changes, self._deadline)
         if outcome.error is not None:
             outcome = replace(outcome, error=self._keeper.judged(outcome.error, self._deadline))
         marked.record([outcome])
         now = self._services.clock()
         self._tell(_told(outcome, event_for(outcome, self._asked.by, now)), failed=outcome.error is not None)
-        if outcome.error is None:
-            return True  # whatever is left to do (a rename after a suspension) is seen by another look
+        if outcome.error is None or (isinstance(outcome.error, Vanished) and observation.entitled):
+            return True  # whatever is left to do (a rename after a suspension, or to create it again) is seen then
         if isinstance(outcome.error, Transient | ReauthorizationRequired) and not ended(outcome, now):
             raise outcome.error
         return bool(marked.asked_again)
@@ -458,6 +456,6 @@ def _told(outcome: Outcome, event: Event | None) -> str:
     answered = f"Keeper answered in {outcome.seconds:.2f} s. " if outcome.seconds else ""
     if event is not None:
         return f"{answered}Recorded as: {event.name.value}."
-    if isinstance(outcome.error, Unsafe):
-        return f"{answered}The account vanished from Keeper: the next run creates it again, or holds it with others."
+    if isinstance(outcome.error, Vanished):
+        return f"{answered}The account vanished from Keeper: it is created again, or held with others."
     return f"{answered}Not settled yet: it will be retried."

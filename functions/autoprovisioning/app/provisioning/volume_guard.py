@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.changes import Change, PlannedChange
+from autoprovisioning.domain.changes import PlannedChange
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.decision import Do
 from autoprovisioning.domain.entry import Action, Entry, Status
@@ -185,12 +185,6 @@ def taken_back(services: Services, connection: Connection, changes: Sequence[Pla
         if not (change.action is Action.CREATE and change.scim_id)  # adoptions are not braked
     }
     return untrusted | {user_id for user_id, member in members.items() if _keeps_back(book.verdict(member))}
-
-
-def may_recreate(services: Services, connection: Connection, change: Change) -> bool:
-    """Reserve the creation of an account that vanished from Keeper."""
-    member = Member(resource=change.user_id, action=Action.RECREATE.value, trigger=change.entry.scim_id)
-    return may_go(services, connection, member, change.entry)
 
 
 def approved(services: Services, connection: Connection, user_id: str) -> bool:

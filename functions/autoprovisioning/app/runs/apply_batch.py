@@ -15,7 +15,7 @@ from autoprovisioning.app.provisioning.converge import converge
 from autoprovisioning.app.provisioning.marked_changes import MarkedChanges, Wanted
 from autoprovisioning.app.provisioning.read_user import Asked, RunOf
 from autoprovisioning.app.provisioning.target import Keeper, fails_for_everybody, may_be_outage
-from autoprovisioning.app.provisioning.volume_guard import may_recreate, taken_back
+from autoprovisioning.app.provisioning.volume_guard import taken_back
 from autoprovisioning.app.runs.close_run import EDITED, OUTAGE, add_notes, close_if_finished, close_unfinished
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
@@ -32,6 +32,7 @@ from autoprovisioning.domain.errors import (
     Transient,
     Unforeseen,
     Unresolved,
+    Vanished,
 )
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import UNSETTLED, Batch, Look, Run, RunState
@@ -51,6 +52,7 @@ SEATS = "The number of licensed Keeper seats was exceeded earlier in this run. B
 class _Left:
     """What a batch leaves for later."""
 
+    vanished: list[Look] = field(default_factory=list)  # no account was there: looked at again in this batch
     rest: list[PlannedChange] = field(default_factory=list)  # the deadline came first: published as another batch
     looks: list[Look] = field(default_factory=list)  # overtaken, or not yet clear what is wrong: look at the user again
     unsettled: set[str] = field(default_factory=set)  # those of them whose change was planned and is not settled
@@ -65,7 +67,7 @@ class _Recorder:
     def __init__(self, executor: Executor, flush: Callable[[Sequence[Outcome]], None]) -> None:
         self._executor = executor
         self._flush = flush
-        self._under_way: Callable[[], None] | None = None
+        self._under_way: Callable[[], None] = lambda: None
 
     def __enter__(self) -> _Recorder:
         return self
@@ -79,9 +81,8 @@ class _Recorder:
         self._under_way = self._executor.start(partial(self._flush, outcomes))
 
     def _wait(self) -> None:
-        under_way, self._under_way = self._under_way, None
-        if under_way is not None:
-            under_way()
+        under_way, self._under_way = self._under_way, lambda: None
+        under_way()
 
 
 def apply_batch(services: Services, batch: Batch, message_id: str, published: datetime, deadline: datetime) -> None:
@@ -141,9 +142,9 @@ class _Application:
         """Read the connection's and the run's state; None if this batch has nothing left to do."""
         connection = self._services.connections.get(self._batch.connection_id)
         run = self._services.runs.get(self._batch.connection_id, self._batch.run_id)
-        if connection is None or run is None or run.state is not RunState.PLANNED or run.fence != self._batch.fence:
+        if connection is None or run is None or run.state is not RunState.PLANNED:
             return None
-        if self._batch.number in run.done:
+        if run.fence != self._batch.fence or self._batch.number in run.done:
             return None
         if connection.state is State.PAUSED:
             self._flag_pending(connection)
@@ -191,13 +192,12 @@ class _Application:
             changes = [change for change in changes if change.action is not Action.CREATE]
             self._flush(marked, [Outcome(change=change, error=SeatsExhausted(SEATS)) for change in refused])
         keeper = Keeper(self._services, connection)
-        recreate = partial(may_recreate, self._services, connection)
         waiting: list[Outcome] = []
         doubtful: list[Outcome] = []
         answered = False
         since = self._services.clock()
         with _Recorder(self._services.executor, partial(self._flush, marked)) as recorder:
-            for outcome in carry_out(self._services, keeper, changes, self._deadline, recreate):
+            for outcome in carry_out(self._services, keeper, changes, self._deadline):
                 if may_be_outage(outcome.error):
                     doubtful.append(outcome)
                     continue
@@ -255,7 +255,9 @@ class _Application:
     def _postpone(self, outcome: Outcome) -> None:
         """Keep what was not done: for a continuation (the deadline came), a look (one user) or a redelivery (all)."""
         error = outcome.error
-        if error is None and outcome.change.leaves is Status.SUSPENDED:
+        if isinstance(error, Vanished):
+            self._left.vanished.append(self._look(outcome.change.user_id))
+        elif error is None and outcome.change.leaves is Status.SUSPENDED:
             self._left.looks.append(self._look(outcome.change.user_id))  # which gives them access
         elif isinstance(error, NotSent) and self._services.clock() >= self._deadline:
             self._left.rest += [change for change in self._batch.changes if change.user_id == outcome.change.user_id]
@@ -269,11 +271,11 @@ class _Application:
             self._left.postponed = self._left.postponed or error
 
     def _looks(self) -> list[Look]:
-        """Converge the users whose access changes; returns those left over at the deadline.
+        """Converge the users whose access changes or whose account vanished; returns those left over at the deadline.
 
         Whatever happens to one of them, the others are done: that one gets a look by a separate message.
         """
-        looks = list(self._batch.looks)
+        looks = [*self._batch.looks, *self._left.vanished]
         opened = self._open() if looks else None
         if opened is None:
             return []
@@ -322,8 +324,8 @@ class _Application:
         connection, run = opened
         continued: list[Batch] = []
         if self._left.rest or looks:
-            number, rest = f"{self._batch.number}+", tuple(self._left.rest)
-            continued.append(replace(self._batch, number=number, changes=rest, looks=tuple(looks)))
+            number = f"{self._batch.number}+"
+            continued.append(replace(self._batch, number=number, changes=tuple(self._left.rest), looks=tuple(looks)))
             self._services.queue.apply(continued)
         counts = {**self._services.meter.take(), UNSETTLED: len(self._left.unsettled), "held": self._left.held}
         progress = Progress(
@@ -363,6 +365,6 @@ def _already_done(entry: Entry | None, change: PlannedChange) -> bool:
 
 def _stands_open(entry: Entry | None) -> bool:
     """Say whether the decision that overtook this one is still unsettled, too."""
-    if entry is None:
-        return False
-    return entry.mark is not None or entry.pending or (entry.failure is not None and entry.failure.trying)
+    return entry is not None and (
+        entry.mark is not None or entry.pending or (entry.failure is not None and entry.failure.trying)
+    )
