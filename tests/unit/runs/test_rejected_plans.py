@@ -258,6 +258,26 @@ def test_a_plan_asks_about_nobody_whose_trigger_is_not_recorded(two_leavers, mon
     assert [member.since for member in hold.members] == [timer.since for timer in entry.timers.values()]
 
 
+def test_a_run_that_was_overtaken_ends_no_rejection_that_came_after_it_had_read(two_leavers, monkeypatch):
+    """It lists u2 as active, and is held up. Another run takes its place, and holds their suspension."""
+    scenario = two_leavers
+    scenario.restore("u2")
+    scenario.run()
+
+    def held_and_rejected() -> None:
+        scenario.suspend("u2")
+        scenario.run()
+        (hold,) = scenario.services.holds.standing("c1")
+        decide_hold(scenario.services, "c1", hold.digest, "reject", ADMIN)
+
+    run_while(scenario, monkeypatch, held_and_rejected)
+    for wait in (timedelta(minutes=20), timedelta(hours=25)):
+        scenario.fakes.clock.advance(wait)
+        scenario.run()
+        notice(scenario, "u2")
+        assert active(scenario, "u2") == [True]
+
+
 # ---- the roster is lost
 
 REJECTED_LONG_AGO = timedelta(days=31)

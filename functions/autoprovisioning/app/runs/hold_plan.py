@@ -195,19 +195,22 @@ def settle_holds(
     entries: Mapping[str, Entry] | None = None,
     *,
     whole: bool = True,
+    began: datetime | None = None,
 ) -> list[Hold]:
     """Remove members of held plans that are done, no longer due or too old, and record the plans that this ends.
 
     `due` is what a run plans, before any brake, and `entries` the roster at that time. Without them, when a run
-    closes, the entries that approvals name are read. Returns the plans as they are afterwards.
+    closes, the entries that approvals name are read. A run that `began` before a plan was raised read nothing of what
+    that is about: for it nobody of the plan is no longer due. Returns the plans as they are afterwards.
     """
     now, kept = services.clock(), []
     for hold in services.holds.standing(connection.id):
+        stands = whole and (began is None or hold.raised_at <= began)
         approved = [member.resource for member in hold.those(Standing.APPROVED)]
         known = entries if entries is not None else services.roster.entries(connection, approved) if approved else {}
 
-        def strike(current: Hold, known: Mapping[str, Entry] = known) -> Hold | None:
-            struck = settled(current, known, due, now, stands=whole)
+        def strike(current: Hold, known: Mapping[str, Entry] = known, stands: bool = stands) -> Hold | None:
+            struck = settled(current, known, due, now, stands=stands)
             return struck if struck is not current else None
 
         struck = hold

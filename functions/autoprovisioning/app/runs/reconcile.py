@@ -175,7 +175,16 @@ def _plan_and_dispatch(
     connection = _proven(services, side.connection) if side.meets_known() else side.connection
     creating = {user_id for user_id, planned in plan.looks.items() if planned.action is Action.RECREATE}
     everybody = whole and not survey.alone
-    held, told = brake(services, connection, plan, side.roster, whole=everybody, first=first, overtaken=overtaken)
+    held, told = brake(
+        services,
+        connection,
+        plan,
+        side.roster,
+        began=side.run.started,
+        whole=everybody,
+        first=first,
+        overtaken=overtaken,
+    )
     if everybody and creating and creating <= plan.looks.keys():
         _proven(services, connection)  # proven at the latest by the approval of everything to be created there
     looks = [planned.look for planned in plan.looks.values()]
