@@ -285,9 +285,16 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         return failing
     status = change.leaves or Status.ACTIVE  # whoever leaves before it is mended must not keep it
     locked_at = now if status is not Status.ACTIVE else None
-    if outcome.made != entry.scim_id:  # of the one before nothing holds: all of this one is still to be written
-        failing = replace(failing, fingerprint="", applied_by="", shown=None, deleted=False, drift=())
-    return replace(failing, scim_id=outcome.made, status=status, locked_at=locked_at)
+    return replace(_with_account(failing, outcome.made), status=status, locked_at=locked_at)
+
+
+def _with_account(entry: Entry, scim_id: str) -> Entry:
+    """Return the entry with an account; of the one before nothing holds, all of another one is still to be written."""
+    return (
+        entry
+        if scim_id == entry.scim_id
+        else replace(entry, scim_id=scim_id, fingerprint="", applied_by="", shown=None, deleted=False, drift=())
+    )
 
 
 _STATUS_AFTER = {
@@ -319,8 +326,7 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         )
     status = change.leaves or _STATUS_AFTER.get(change.action, entry.status)
     entry = replace(
-        entry,
-        scim_id=outcome.scim_id,
+        _with_account(entry, outcome.scim_id),
         status=status,
         deleted=change.action is Action.DELETE or (entry.deleted and status is Status.SUSPENDED),
         shown=_memory(entry, outcome),

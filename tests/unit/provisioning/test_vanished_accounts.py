@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from autoprovisioning.domain.entry import ACCOUNT, Status
 from autoprovisioning.domain.errors import SeatsExhausted
+from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.runs import RunKind
 from tests.support.builders import active, notice
 from tests.support.scenario import GROUP, LATER, person
@@ -69,6 +72,22 @@ def test_coming_back_does_not_lift_a_lock_that_somebody_else_put_on_a_new_accoun
     scenario.restore("u1")
     notice(scenario, "u1")
     assert (scenario.entry("u1").status, active(scenario, "u1")) == (Status.LOCKED, [False])
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_an_account_found_in_place_of_a_suspended_one_gets_all_attributes(scenario, returns):
+    """What was written to the one that vanished says nothing of it."""
+    if returns:
+        scenario.suspend("u1")
+        notice(scenario, "u1")
+    (account,) = scenario.keeper.of("u1")
+    del scenario.keeper.accounts[account.scim_id]
+    scenario.keeper.seed("ada@example.com", "u1")
+    (scenario.restore if returns else scenario.suspend)("u1")
+    notice(scenario, "u1")
+    user = scenario.directory.live["u1"]
+    (found,) = scenario.keeper.of("u1")
+    assert (found.active, found.attributes) == (returns, AttributeMapping().apply(user.profile))
 
 
 def test_nobody_gets_a_new_account_whose_scope_cannot_be_told_alone(scenario):
