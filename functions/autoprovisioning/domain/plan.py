@@ -234,8 +234,8 @@ class Planner:
     ) -> None:
         match decision:
             case Do() if decision.action.rereads:
-                if found is not None and decision.action.deprovisions:
-                    found = replace(found, timers=decision.noted.timers)  # they run on, whether or not it is done
+                if found is not None:
+                    found = replace(found, timers=decision.noted.timers)  # they run or end, whether or not it is done
                 self._note(seen.user_id, entry, found)
                 listed_only = seen.presence is Presence.ACTIVE and missed_twice(decision.noted, self._now)
                 self._look(seen.user_id, decision, evidence(), listed_only=listed_only)

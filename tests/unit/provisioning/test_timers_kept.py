@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.administration.held_plans import decide_hold
+from autoprovisioning.domain import guard
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import Presence
@@ -155,7 +156,29 @@ def test_who_waited_for_a_token_and_is_held_waits_for_the_hold_alone(scenario):
     assert [scenario.entry(user_id).pending for user_id in ("u1", "u2")] == [False, False]
 
 
-# ---- while a run is reading
+@pytest.mark.parametrize("held", ["unlocking", "reactivating"])
+def test_who_returns_has_no_timer_left_though_their_access_waits_for_an_approval(scenario, monkeypatch, held):
+    delays = Delays(suspend_after=7 if held == "unlocking" else 0, delete_after=30)
+    policy = Deprovisioning(app_off=delays)
+    scenario.services.connections.change("c1", lambda connection: with_settings(connection, deprovisioning=policy))
+    scenario.leave("u1")
+    scenario.run()
+    assert begun(scenario.entry("u1")).keys() == {Trigger.APP_OFF}
+    if held == "unlocking":
+        (account,) = scenario.keeper.of("u1")
+        scenario.keeper.accounts[account.scim_id] = replace(account, active=False)
+    scenario.fakes.clock.advance(2 * DAY)
+    scenario.plan(RunKind.DRIFT)
+    scenario.work_off()
+    monkeypatch.setattr(guard, "GIVEN_AT_LEAST", 0)
+    monkeypatch.setattr(guard, "GIVEN_SHARE", 0.0)
+    scenario.join("u1")
+    scenario.run()
+    assert scenario.services.holds.standing("c1")
+    assert (active(scenario, "u1"), begun(scenario.entry("u1"))) == ([False], {})
+
+
+# ---- while it is being read
 
 
 def _leaves(scenario):
