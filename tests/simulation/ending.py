@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 HOUR = timedelta(hours=1)
-EARLY = timedelta(minutes=3)  # a look dates what it reads from when it began, by a clock that may be 2 minutes behind
+EARLY = timedelta(minutes=1)  # by which the clock of whoever dates what they have read may be behind
 QUIET = timedelta(days=4)
 TAKEN_OVER = timedelta(hours=40)  # a report is kept for a day, and in the quiet days a drift run comes every 12 hours
 

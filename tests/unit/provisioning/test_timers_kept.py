@@ -222,3 +222,19 @@ def test_what_is_seen_while_a_run_reads_counts_from_when_it_was_seen(
     scenario.plan(kind)
     scenario.work_off()
     assert begun(scenario.entry("u1")) == {trigger: seen_at[0]}
+
+
+def test_what_a_look_reads_counts_from_when_it_was_read(scenario, monkeypatch):
+    """And not from when the look began, when the user was not suspended yet."""
+    policy = Deprovisioning(suspended=Delays(suspend_after=1))
+    scenario.services.connections.change("c1", lambda connection: with_settings(connection, deprovisioning=policy))
+    read = scenario.directory.user
+
+    def slow(user_id):
+        scenario.fakes.clock.advance(timedelta(seconds=40))
+        scenario.suspend(user_id)
+        return read(user_id)
+
+    monkeypatch.setattr(scenario.directory, "user", slow)
+    notice(scenario, "u1")
+    assert begun(scenario.entry("u1")) == {Trigger.SUSPENDED: scenario.directory.live["u1"].since}

@@ -165,7 +165,8 @@ class _Convergence:
         known = "no account is known" if status is Status.NONE else f"the account is {status.value}"
         self._tell(f"Read the roster: {known}.")
         observation = self._read(round_, entry)
-        return observation is not None and self._bring_into_step(round_, entry, observation, now)
+        # What was read is dated from now on, and never from before it was so.
+        return observation is not None and self._bring_into_step(round_, entry, observation, self._services.clock())
 
     def _bring_into_step(self, round_: Round, entry: Entry | None, observation: Observed, now: datetime) -> bool:
         """Decide from what both sides show, and act; True: look again."""
