@@ -221,7 +221,9 @@ def _timers(known: Entry, seen: Observed, rules: Rules, now: datetime) -> Mappin
     if seen.in_scope is False or (Trigger.APP_OFF in known.timers and seen.in_scope is not True):
         triggers[Trigger.APP_OFF] = None
     if seen.presence in (Presence.SUSPENDED, Presence.ARCHIVED):
-        triggers[Trigger.SUSPENDED] = seen.since
+        # Where archived counts as suspended, one may follow upon the other, with a time of its own: it goes on.
+        goes_on = rules.archived_as_suspended and Trigger.SUSPENDED in known.timers
+        triggers[Trigger.SUSPENDED] = None if goes_on else seen.since
     if seen.presence is Presence.DELETED:
         # Nobody returned: triggers that ran before the deletion go on, the earliest due wins.
         triggers.update(dict.fromkeys(known.timers))

@@ -16,6 +16,7 @@ from .errors import BadInput
 WITHIN_24_HOURS = 0
 LONGEST_DAYS = 3650
 NEVER = datetime.max.replace(tzinfo=UTC)  # later than any other time
+CLOCKS_APART = timedelta(minutes=5)  # at most: the directory's, and that of whoever saw a trigger first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +95,7 @@ class Clock:
         Whatever begins while a connection is on is seen within minutes, and has a timer that runs by this clock before
         the connection is turned off twice.
         """
-        if self.off_since is not None:
-            moment = min(moment, self.off_since)
+        moment = min(moment, self.off_since or moment)
         if self.last is None or moment >= self.last[1]:
             return moment - self.stood
         start, end = self.last
@@ -107,9 +107,7 @@ class Clock:
 
     def started(self, now: datetime) -> Clock:
         """Return the clock of a connection that is turned on."""
-        if self.off_since is None:
-            return self
-        return Clock(stood=self.stood + (now - self.off_since), last=(self.off_since, now))
+        return Clock(stood=self.stood + (now - self.off_since), last=(self.off_since, now)) if self.off_since else self
 
 
 def observe(
@@ -123,13 +121,15 @@ def observe(
     """Carry on the timers of triggers still seen, start those of new ones, drop the rest.
 
     `triggers` maps each trigger seen now to the directory's own time for it, where the directory says; the timers of
-    those `standing` stand still.
+    those `standing` stand still. What the directory dates later than its timer has been running has ended, unseen (the
+    connection was off, say), and begun again.
     """
 
     def timer(trigger: Trigger, told: datetime | None) -> Timer:
-        since = min(told or now, now)
-        stands = trigger in standing
-        known = timers.get(trigger) or Timer(since=since, running_since=None if stands else clock.at(since))
+        since, known = min(told or now, now), timers.get(trigger)
+        stands, runs = trigger in standing, clock.at(since)
+        if known is None or (told and not stands and known.running_since and runs - known.running_since > CLOCKS_APART):
+            known = Timer(since=since, running_since=None if stands else runs)
         return known.stopped(clock.at(now)) if stands else known.running(clock.at(now))
 
     return {trigger: timer(trigger, told) for trigger, told in triggers.items()}

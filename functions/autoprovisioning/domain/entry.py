@@ -65,8 +65,8 @@ ACCOUNT, ACCESS, EXTERNAL_ID = "account", "active", "externalId"
 class Timer:
     """How long a trigger has lasted.
 
-    `since` is when it began: the directory's own time where it tells, else when it was first seen. It stays as it is,
-    whatever is told later: what administrators decide about a trigger is kept under it. `accrued` is what had passed
+    `since` is when it began: the directory's own time where it tells, else when it was first seen. It stays for as long
+    as the trigger lasts: what administrators decide about a trigger is kept under it. `accrued` is what had passed
     when the timer last stood still; from `running_since` on it runs by the connection's clock, None while it does not.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,6 +53,24 @@ def test_a_timer_that_stood_still_goes_on_when_archived_is_chosen_to_count_as_su
     assert begun(known) == {Trigger.SUSPENDED: NOW}
     assert action_of(decided(known, ARCHIVED, 50.9, since=6, chosen=AS_SUSPENDED)) is None
     assert action_of(decided(known, ARCHIVED, 51, since=6, chosen=AS_SUSPENDED)) is Action.SUSPEND
+
+
+def test_a_suspension_that_ended_unseen_and_began_again_counts_from_when_the_directory_says():
+    known = decided(entry(), SUSPENDED, 0).noted
+    again = decided(known, SUSPENDED, 10, since=9).noted
+    assert begun(again) == {Trigger.SUSPENDED: NOW + 9 * DAY}
+    assert action_of(decided(again, SUSPENDED, 15.99, since=9)) is None
+    assert action_of(decided(again, SUSPENDED, 16, since=9)) is Action.SUSPEND
+
+
+@pytest.mark.parametrize("chosen", [None, AS_SUSPENDED])
+@pytest.mark.parametrize("presence", [SUSPENDED, ARCHIVED])
+def test_suspended_and_archived_one_after_the_other_count_from_the_first_time(presence, chosen):
+    known = decided(entry(), presence, 0, chosen=chosen).noted
+    for day, after in ((2, ARCHIVED), (4, SUSPENDED)):
+        for later in (0, 0.5, 1):
+            known = decided(known, after, day + later, since=day, chosen=chosen).noted
+            assert begun(known) == {Trigger.SUSPENDED: NOW}
 
 
 def test_off_for_a_day_and_archived_for_ten_is_not_due_early():
@@ -123,6 +142,8 @@ class World:
     counts: dict[Trigger, int] = field(default_factory=dict)  # minutes that each has run
     ran: list[datetime] = field(default_factory=list)  # all the minutes in which timers did
     never: set[Trigger] = field(default_factory=set)  # had not run when the user was deleted
+    on_at: list[datetime] = field(default_factory=list)  # all the minutes in which the connection was on
+    started: dict[Trigger, datetime] = field(default_factory=dict)  # those that ran when last looked at, and since when
 
     @property
     def idle(self) -> bool:
@@ -130,6 +151,8 @@ class World:
 
     def wait(self, minutes: int) -> None:
         for _ in range(minutes):
+            if self.on:
+                self.on_at.append(self.now)
             if self.on and not self.idle:
                 self.ran.append(self.now)
                 for trigger in self.counts.keys() - self.never:
@@ -178,12 +201,20 @@ class World:
 
     def _count(self, what: Observed) -> None:
         lasting: dict[Trigger, datetime] = {}
+        told: set[Trigger] = set()
         if what.in_scope is False:
             lasting[Trigger.APP_OFF] = self.now
         if what.presence in (SUSPENDED, ARCHIVED):
             lasting[Trigger.SUSPENDED] = what.since
+            told |= set() if self.idle or self.as_suspended else {Trigger.SUSPENDED}
         if what.presence is Presence.DELETED:
             lasting |= self.since | {Trigger.DELETED: what.since}
+            told.add(Trigger.DELETED)
+        for trigger in told & self.started.keys():
+            if sum(self.started[trigger] <= minute < lasting[trigger] for minute in self.on_at) > 5:
+                # It ended, unseen, and began again.
+                del self.since[trigger], self.counts[trigger], self.started[trigger]
+        began = {trigger: self.now if trigger in self.since else since for trigger, since in lasting.items()}
         newly = {
             trigger: 0 if self.idle else sum(minute >= since for minute in self.ran)
             for trigger, since in lasting.items()
@@ -192,6 +223,8 @@ class World:
         self.since = {trigger: self.since.get(trigger, since) for trigger, since in lasting.items()}
         if what.presence is not Presence.DELETED:
             self.never = {trigger for trigger, minutes in self.counts.items() if self.idle and not minutes}
+        runs = set() if self.idle else lasting.keys() - self.never
+        self.started = {trigger: self.started.get(trigger, began[trigger]) for trigger in runs}
 
 
 EVENTS = (
