@@ -36,7 +36,7 @@ def _edits(world: World, connection_id: str) -> None:
     """Each edit of an administrator, each decision about a held plan and each pause is exactly one event."""
     events = world.ports.archive.events(connection_id).values()
     wanted = +world.truth.told[connection_id]
-    wanted["held plan"] = len(world.watch.brakes.decisions.get(connection_id, ()))
+    wanted["held plan"] = world.watch.brakes.decisions[connection_id]
     wanted["Deleted the configuration"] = int(connection_id not in world.truth.connections)
     found = Counter(_about(event) for event in events)
     told = {what: (wanted[what], found[what]) for what in (*wanted, *_OWN) if wanted[what] != found[what]}

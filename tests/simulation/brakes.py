@@ -6,6 +6,7 @@ before, and by the decisions that administrators took, as they took them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -70,7 +71,8 @@ class Brakes:
         self._taken_at: dict[str, datetime] = {}  # user -> when their access was last taken, wherever
         self._approvals: dict[tuple[str, str], list[Approval]] = {}  # connection, digest of the plan
         self._refusals: dict[tuple[str, str], list[Refusal]] = {}
-        self.decisions: dict[str, set[tuple[str, datetime]]] = {}  # connection -> digest of the plan, and when
+        self.decisions = Counter[str]()  # by connection
+        self._made: dict[tuple[str, str, datetime], set[tuple[Member, Standing]]] = {}  # of a plan, at a time
 
     # ---- what is learnt on the way
 
@@ -95,7 +97,7 @@ class Brakes:
         """Take over what an administrator decided, if that is what changed a held plan."""
         now, key = self._scheduler.now, (connection_id, plan.digest)
         if plan.decided_at is not None:
-            self.decisions.setdefault(connection_id, set()).add((plan.digest, plan.decided_at))
+            self._count_decision(connection_id, plan, plan.decided_at)
         approvals, refusals = self._approvals.setdefault(key, []), self._refusals.setdefault(key, [])
         for member, verdict in plan.each():
             if not verdict.by:
@@ -110,6 +112,14 @@ class Brakes:
                 live.ended = now
             if all(each.member != member for each in refusals):
                 refusals.append(Refusal(member, now, plan.raised_at))
+
+    def _count_decision(self, connection_id: str, plan: HeldPlan, at: datetime) -> None:
+        """Count a decision that was not seen yet; another one may have been made at the very same moment."""
+        made = {(member, verdict.standing) for member, verdict in plan.each() if verdict.by and verdict.at == at}
+        known = self._made.get((connection_id, plan.digest, at))
+        if known is None or not made <= known:
+            self.decisions[connection_id] += 1
+            self._made[connection_id, plan.digest, at] = made | (known or set())
 
     # ---- the laws
 
