@@ -65,6 +65,7 @@ class Brakes:
         self._active: dict[str, set[str]] = {}  # connection -> users whose account is active by its roster
         self._numbers: dict[str, list[tuple[datetime, int]]] = {}  # connection -> how many those were, and since when
         self._known: set[tuple[str, str]] = set()  # connection, user: whose account the roster has had
+        self._lost: dict[str, datetime] = {}  # connection -> when its roster was lost last
         self._begun: dict[tuple[str, str, Action], datetime] = {}  # when what is not done yet was first attempted
         self._counted: dict[tuple[str, Kind], list[datetime]] = {}  # by budget
         self._leavers: dict[str, dict[str, datetime]] = {}  # connection -> who lost access, and when
@@ -92,6 +93,7 @@ class Brakes:
     def lost(self, connection_id: str) -> None:
         """Take over that a roster is gone: of an account that vanishes then nobody knows that there was one."""
         self._known = {each for each in self._known if each[0] != connection_id}
+        self._lost[connection_id] = self._scheduler.now
 
     def decided(self, connection_id: str, plan: HeldPlan) -> None:
         """Take over what an administrator decided, if that is what changed a held plan."""
@@ -257,6 +259,7 @@ class Brakes:
             each.member: each
             for each in (*self._waiting(connection), *self._rejected(connection, kind))
             if each.member.resource == user_id and each.member.action in what and each.at + SKEW < process.began
+            if not self._forgotten(connection.id, each)
         }
         if members and self._speak_of_it(connection, user_id, kind, what, members.values()):
             self._broken("what is held is not carried out", f"{told}: {list(members.values())}")
@@ -282,6 +285,17 @@ class Brakes:
         for (connection_id, _), refusals in self._refusals.items():
             if connection_id == connection.id and kind is Kind.TAKING:
                 yield from refusals
+
+    def _forgotten(self, connection_id: str, refusal: Refusal) -> bool:
+        """Say whether a roster that was lost since alone knew what something that is held is about.
+
+        That is an account that had vanished before, and a time of which the directory tells another one: of who was
+        archived in between, nothing says that it is the same suspension.
+        """
+        member, told = refusal.member, self._truth.told_since(refusal.member.resource)
+        if refusal.at >= self._lost.get(connection_id, refusal.at):
+            return False
+        return member.action == Action.RECREATE or (member.dated and told is not None and told != member.since)
 
     def _speak_of_it(
         self, connection: Connection, user_id: str, kind: Kind, what: Collection[str], refusals: Collection[Refusal]

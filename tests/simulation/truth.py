@@ -175,6 +175,11 @@ class Truth:
             return False
         return not scope.groups or any(user.id in self._directory.memberships[group.id] for group in scope.groups)
 
+    def told_since(self, user_id: str) -> datetime | None:
+        """Return since when a user is what they are, as the directory tells."""
+        user = self._directory.removed.get(user_id) or self._directory.live.get(user_id)
+        return user.since if user is not None else None
+
     def lately(self, connection_id: str, user_id: str, within: timedelta) -> Iterator[Standing]:
         """Yield how a user stood with a connection in the last so long, latest first."""
         since = self._scheduler.now - within
