@@ -257,6 +257,8 @@ def _timers(world: World, connection: Connection, standing: Standing, entry: Ent
         unseen = trigger is Trigger.APP_OFF and (entry.taken_over or world.directory.blind)
         if timer is None or standing.stood.get(trigger) or unseen:
             continue
+        if trigger is Trigger.APP_OFF and _lacked(world, timer.since, since):
+            continue
         late = timedelta(minutes=1)
         if trigger is Trigger.APP_OFF:  # of which the directory tells no time: a sweep or a run notices
             late = max(since, mended + HOUR) + world.truth.patience.unseen - since
@@ -270,6 +272,12 @@ def _timers(world: World, connection: Connection, standing: Standing, entry: Ent
         if not world.truth.seemed_to_last(connection.id, entry.user_id, trigger, timer.since):
             where, told = f"{connection.id}/{entry.user_id}", f"{trigger.value} since {since}, not {timer.since}"
             world.watch.broken("timers are kept to the minute", f"{where}: {told}")
+
+
+def _lacked(world: World, begun: datetime, left: datetime) -> bool:
+    """Say whether a listing of a scope group lacked somebody right before somebody left, and a timer began by it."""
+    lacking = (each.at for each in world.weather.struck if each.kind == "lacks" and "members" in each.call)
+    return any(at - EARLY <= begun <= left <= at + world.truth.patience.unseen for at in lacking)
 
 
 def _elsewhere(world: World, connection: Connection, user_id: str) -> Iterator[tuple[bool, bool]]:
