@@ -65,6 +65,12 @@ DATED = replace(
     SWITCHED, verbs=("suspend", "reject", "provision", "run") * 2, kinds=("stall",), rate=0.15, together=True, limit=1,
     people=3, whom=3, steps=40, policy=0,
 )  # fmt: skip
+HELD_UP = replace(DATED, rate=0.25, together=False)
+RETURNING = replace(SWITCHED, verbs=("off", "on", "rename", "provision"), kinds=("stall",), rate=0.2)
+REPLACED = Leaning(
+    verbs=("delete_by_hand", "invite", "swap", "provision"), kinds=("message twice", "notification late"), rate=0.05,
+    steps=24, connections=1, minutes=15, skewed=False, people=2, whom=2, together=True, policy=0,
+)  # fmt: skip
 MIXED_UP = Leaning(
     verbs=("mix_up", "mix_up"), kinds=("message twice", "notification late"), rate=0.02, people=2, policy=0, steps=6,
     minutes=40, connections=1, skewed=False, firestore=False,
@@ -272,8 +278,8 @@ MUTANTS = (
     Mutant(
         "the directory's own time is not heeded",
         "domain/deprovisioning.py",
-        "        since = min(told or now, now)\n",
-        "        since = now\n",
+        "since, known = min(told or now, now), timers.get(trigger)",
+        "since, known = now, timers.get(trigger)",
         Leaning(verbs=("suspend",), kinds=("notification lost", "message lost"), rate=0.3, policy=3, steps=12),
     ),
     Mutant(
@@ -396,6 +402,35 @@ MUTANTS = (
         "return replace(wanted, member=member_of(Action(wanted.member.action), entry, trigger, {}))",
         "return wanted",
         DATED,
+    ),
+    Mutant(
+        "a run that is held up ends what was decided since it read",
+        "app/runs/hold_plan.py",
+        "stands = whole and (began is None or hold.raised_at <= began)",
+        "stands = whole",
+        HELD_UP,
+    ),
+    Mutant(
+        "a suspension that began again, unseen, counts from the first time",
+        "domain/deprovisioning.py",
+        " or (told and not stands and known.running_since and runs - known.running_since > CLOCKS_APART):",
+        ":",
+        REJECTED,
+    ),
+    Mutant(
+        "a return is not noted where access waits for an approval",
+        "domain/plan.py",
+        "                if found is not None:\n                    found = replace(found, timers=",
+        "                if found is not None and decision.action.deprovisions:\n"
+        "                    found = replace(found, timers=",
+        RETURNING,
+    ),
+    Mutant(
+        "another account counts as written like the one before",
+        "domain/changes.py",
+        "        _with_account(entry, outcome.scim_id),\n",
+        "        replace(entry, scim_id=outcome.scim_id),\n",
+        REPLACED,
     ),
     Mutant(
         "a waiting plan does not end where it differs",
