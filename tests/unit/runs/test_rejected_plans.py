@@ -235,6 +235,28 @@ def test_a_rejection_stands_where_a_look_dated_the_trigger_while_the_run_that_he
         assert active(scenario, "u2") == [True]
 
 
+def test_a_rejection_stands_where_the_trigger_began_again_while_the_run_that_held_it_was_listing(
+    two_leavers, monkeypatch
+):
+    scenario = two_leavers
+    scenario.suspend("u2")
+    notice(scenario, "u2")
+    scenario.fakes.clock.advance(timedelta(minutes=20))
+
+    def again() -> None:
+        scenario.suspend("u2")  # nobody saw them back
+        notice(scenario, "u2")
+
+    run_while(scenario, monkeypatch, again)
+    (hold,) = scenario.services.holds.standing("c1")
+    decide_hold(scenario.services, "c1", hold.digest, "reject", ADMIN)
+    for wait in (timedelta(minutes=20), timedelta(hours=25)):
+        scenario.fakes.clock.advance(wait)
+        scenario.run()
+        notice(scenario, "u2")
+        assert active(scenario, "u2") == [True]
+
+
 def test_a_plan_asks_about_nobody_whose_trigger_is_not_recorded(two_leavers, monkeypatch):
     """A decision would be kept under the run's time, and whoever records the suspension later has another one."""
     scenario = two_leavers

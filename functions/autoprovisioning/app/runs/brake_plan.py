@@ -126,10 +126,11 @@ def _keep_timers(
     """Record the timers of held users, unless the plan's notes did, and that they no longer wait for anything else.
 
     Returns what is held under the times that the roster has: where the directory does not say when a trigger began, a
-    look supposes another moment than the run, and a decision would be kept under a time that no entry has.
+    look supposes another moment than the run, and it may have begun again since the run read it. A decision would be
+    kept under a time that no entry has.
     """
     kept: dict[str, tuple[int | None, Entry]] = {}
-    begun: dict[Member, Trigger] = {}
+    dated: dict[Member, Trigger] = {}
     for member in {each.member for each in held}:
         user_id = member.resource
         read, look = roster.get(user_id), plan.looks.get(user_id)
@@ -138,18 +139,18 @@ def _keep_timers(
             continue
         due = look.due if look is not None and member.kind is Kind.TAKING else None
         planned = due.noted if due is not None else known
-        if due is not None and due.trigger is not None and due.trigger not in read.timers and member.dated:
-            begun[member] = due.trigger
+        if due is not None and due.trigger is not None and member.dated:
+            dated[member] = due.trigger
         if user_id not in overtaken and (known.pending or known.timers != planned.timers):
             kept[user_id] = (read.version + (user_id in plan.notes), planned)
-        elif member in begun:
+        elif member in dated:
             kept[user_id] = (None, planned)
     entries = dispatch.keep_timers(services, connection, kept)
-    return [_as_recorded(each, begun.get(each.member), entries) for each in held]
+    return [_as_recorded(each, dated.get(each.member), entries) for each in held]
 
 
 def _as_recorded(wanted: Wanted, trigger: Trigger | None, entries: Mapping[str, Entry]) -> Wanted:
-    """Name a deprovisioning by the time that the roster has; `trigger` is the one that began since the run read it."""
+    """Name a deprovisioning by the time that the roster has for its `trigger`."""
     if trigger is None:
         return wanted
     entry = entries.get(wanted.member.resource)
