@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 HOUR = timedelta(hours=1)
 EARLY = timedelta(minutes=1)  # by which the clock of whoever dates what they have read may be behind
+HARDLY = timedelta(minutes=7)  # that a timer ran before its trigger began again: five, and a clock that is off
 QUIET = timedelta(days=4)
 TAKEN_OVER = timedelta(hours=40)  # a report is kept for a day, and in the quiet days a drift run comes every 12 hours
 
@@ -255,7 +256,7 @@ def _timers(world: World, connection: Connection, standing: Standing, entry: Ent
             continue  # of deleted users the directory does not say what else they were, nor since when
         timer = entry.timers.get(trigger)
         unseen = trigger is Trigger.APP_OFF and (entry.taken_over or world.directory.blind)
-        if timer is None or standing.stood.get(trigger) or unseen:
+        if timer is None or (standing.stood.get(trigger) and not _begins_anew(world, trigger, entry.user_id)) or unseen:
             continue
         if trigger is Trigger.APP_OFF and _lacked(world, timer.since, since):
             continue
@@ -269,9 +270,17 @@ def _timers(world: World, connection: Connection, standing: Standing, entry: Ent
             began.add(user.since if user.since - since <= world.truth.patience.unseen else None)
         if any(-EARLY <= timer.since - each <= late for each in began if each is not None):
             continue
+        if standing.stood.get(trigger) and world.truth.ran(connection.id, entry.user_id, timer.since, since) <= HARDLY:
+            continue
         if not world.truth.seemed_to_last(connection.id, entry.user_id, trigger, timer.since):
             where, told = f"{connection.id}/{entry.user_id}", f"{trigger.value} since {since}, not {timer.since}"
             world.watch.broken("timers are kept to the minute", f"{where}: {told}")
+
+
+def _begins_anew(world: World, trigger: Trigger, user_id: str) -> bool:
+    """Say whether the directory tells a trigger that began again from the one before, even if nobody saw it end."""
+    known = (live for live, _ in world.directory.history.get(user_id, ((), ()))[1] if live is not None)
+    return trigger is Trigger.SUSPENDED and all(live.presence is not Presence.ARCHIVED for live in known)
 
 
 def _lacked(world: World, begun: datetime, left: datetime) -> bool:

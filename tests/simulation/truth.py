@@ -201,6 +201,13 @@ class Truth:
                 ended = None
         return True in began
 
+    def ran(self, connection_id: str, user_id: str, start: datetime, end: datetime) -> timedelta:
+        """Return for how long timers ran between two moments."""
+        past = self.standings[connection_id, user_id]
+        spans = zip(past, [*(each.at for each in past[1:]), end], strict=True)
+        ran = (min(until, end) - max(each.at, start) for each, until in spans if not each.still)
+        return sum((each for each in ran if each > timedelta(0)), timedelta(0))
+
     def in_scope_throughout(self, connection_id: str, user_id: str, start: datetime, end: datetime) -> bool:
         """Say whether a scope held somebody all the time between two moments."""
         past = self.standings[connection_id, user_id]
