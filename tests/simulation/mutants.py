@@ -139,7 +139,8 @@ MUTANTS = (
     Mutant(
         "looks do not look again",
         "app/provisioning/converge.py",
-        "            return True  # whatever is left to do (a rename after a suspension, or to create it again) is seen then",
+        "            return True  # whatever is left to do (a rename after a suspension, or to create it again) is "
+        "seen then",
         "            return False",
         AT_ONCE,
     ),
