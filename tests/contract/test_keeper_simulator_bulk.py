@@ -70,3 +70,19 @@ def test_bulk_results_are_lost_on_demand(node: Endpoint) -> None:
     answer = node.bulk(post(1), post(2), post(3))
     assert [item["bulkId"] for item in answer.body["Operations"]] == ["b1"]
     assert len(node.side.accounts()) == 3
+
+
+def test_bulk_results_are_unnamed_and_in_another_order_on_demand(node: Endpoint) -> None:
+    node.side.settings(bulk=True)
+    node.side.fault(match={"path": "/Bulk"}, unnamed=True, reverse=True)
+    answer = node.bulk(post(1), post(2))
+    assert [set(item) for item in answer.body["Operations"]] == [{"method", "status", "location"}] * 2
+    assert answer.body["Operations"][0]["location"].endswith(node.side.of("d2")["id"])  # type: ignore[index]
+
+
+def test_bulk_carries_out_a_part_of_a_request_on_demand(node: Endpoint) -> None:
+    node.side.settings(bulk=True)
+    node.side.fault(match={"path": "/Bulk"}, only=1)
+    answer = node.bulk(post(1), post(2), post(3))
+    assert [item["bulkId"] for item in answer.body["Operations"]] == ["b1"]
+    assert len(node.side.accounts()) == 1

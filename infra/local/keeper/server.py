@@ -104,6 +104,8 @@ class KeeperServer:
         if early is None:
             early = self._refuse_early(headers, path)
         if early is None:
+            if fault is not None and "only" in fault.effect:
+                body = _cut(body, int(fault.effect["only"]))
             reply = await self._act(method, path[len(self.prefix) :], scope, body)
             if fault is not None:
                 await self._after(fault, reply)
@@ -171,6 +173,11 @@ class KeeperServer:
             result.update(effect.get("result", {}))
         if "lose_results" in effect:
             del results[max(0, len(results) - int(effect["lose_results"])) :]
+        if "unnamed" in effect:
+            for result in results:
+                result.pop("bulkId", None)
+        if effect.get("reverse"):
+            results.reverse()
         results += [
             {**result, "status": str(effect["second_result"])} for result in results if "second_result" in effect
         ]
@@ -421,6 +428,7 @@ class KeeperServer:
             "methods": dict(self.traffic.by_method),
             "paths": dict(self.traffic.by_path),
             "total": sum(self.traffic.by_method.values()),
+            "now": self.traffic.now,
             "most_at_once": self.traffic.most_at_once,
             "log": list(self.traffic.log),
         }
@@ -457,6 +465,12 @@ def _listing(page: list[dict[str, Any]], found: int, start: int) -> dict[str, An
         "itemsPerPage": len(page),
         "Resources": page,
     }
+
+
+def _cut(body: bytes, operations: int) -> bytes:
+    """Return a Bulk request with so many of its operations: the others are never carried out."""
+    request = _json(body)
+    return msgspec.json.encode({**request, "Operations": request["Operations"][:operations]})
 
 
 def _showing(account: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:

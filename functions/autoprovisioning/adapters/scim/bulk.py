@@ -12,14 +12,14 @@ import asyncio
 import math
 import re
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from autoprovisioning.adapters.scim.proof import as_written, last_part, proven_in_bulk, refused
+from autoprovisioning.adapters.scim.proof import as_written, last_part, names, proven_in_bulk, refused
 from autoprovisioning.adapters.scim.protocol import (
     BULK,
     BULK_REQUEST,
@@ -260,6 +260,7 @@ class BulkRound:
     async def _settle(self, chunk: Chunk, answer: Answer, body: Mapping[str, Any]) -> None:
         """Settle each operation by its own status."""
         results = match_results(chunk.writes, body.get("Operations"))
+        named = Counter(filter(None, map(last_part, results.values())))
         lost: list[Write] = []
         doubtful: dict[str, Answer] = {}
         for write in chunk.writes:
@@ -273,10 +274,14 @@ class BulkRound:
                 status=status, body=response if isinstance(response, dict) else {}, headers={}, seconds=answer.seconds
             )
             if operation.ok:
-                self._settle_done(write, result, operation, doubtful)
+                self._settle_done(write, result, operation, doubtful, alone=named[last_part(result)] <= 1)
+            elif maybe_done(operation) or not names(result, write):
+                self.call.doubtful.add(write.key)
+                if write.kind is WriteKind.CREATE:
+                    doubtful[write.key] = operation
+                else:
+                    self.by_one.append(write)
             elif passing(operation):
-                if maybe_done(operation):
-                    self.call.doubtful.add(write.key)
                 self.by_one.append(write)
             else:
                 error = refused(write, operation, self.writing.sender.clock())
@@ -287,24 +292,32 @@ class BulkRound:
         await fan_out(looked_at, self.writing.sender.pace.ceiling, lambda write: self._look(write, doubtful[write.key]))
 
     def _settle_done(
-        self, write: Write, result: Mapping[str, Any], operation: Answer, doubtful: dict[str, Answer]
+        self, write: Write, result: Mapping[str, Any], operation: Answer, doubtful: dict[str, Answer], *, alone: bool
     ) -> None:
+        """Settle a success if it proves anything; `alone`: no other result names the same account."""
         try:
             written = proven_in_bulk(write, result, operation)
         except ProvisioningError as error:
             written = Written(key=write.key, error=error)
-        if written is None:
+        if written is None or (written.error is None and written.shown is None and not alone):
             doubtful[write.key] = operation
         else:
             self.call.settle(write, written)
 
     async def _look(self, write: Write, operation: Answer) -> None:
-        """Settle a success that proves nothing by looking at the account."""
+        """Settle a success that proves nothing by looking at the account; a create that failed, if there is one."""
+        written: Written | None
         try:
-            written = await self.writing.look(write, operation, self.call)
+            if operation.ok:
+                written = await self.writing.look(write, operation, self.call)
+            else:
+                written = await self.writing.resolve(write, self.call)
         except ProvisioningError as error:
             written = Written(key=write.key, error=error)
-        self.call.settle(write, written)
+        if written is None:
+            self.by_one.append(write)
+        else:
+            self.call.settle(write, written)
 
     def _count_loss(self, chunk: Chunk) -> None:
         self.losses.count(chunk.sent, time.monotonic())
@@ -360,9 +373,10 @@ def _operation(write: Write, dialect: PatchDialect) -> dict[str, Any]:
 
 
 def match_results(chunk: Sequence[Write], operations: object) -> dict[str, dict[str, Any]]:
-    """Match results with writes: by bulkId, by the id in the location, or, in a full answer, by position.
+    """Match results with writes: by bulkId, by the id in the location, or, in a full answer without, by position.
 
-    A write that has two results has none: nobody can say which of them is its own.
+    A write that has two results has none: nobody can say which of them is its own. Nor does a result with a bulkId that
+    was not sent belong to anybody.
     """
     results = [item for item in operations if isinstance(item, dict)] if isinstance(operations, list) else []
     keys = {write.key for write in chunk}
@@ -370,10 +384,9 @@ def match_results(chunk: Sequence[Write], operations: object) -> dict[str, dict[
     matched: dict[str, dict[str, Any]] = {}
     twice: set[str] = set()
     for position, result in enumerate(results):
-        key = str(result.get("bulkId") or "")
-        if key not in keys:
-            key = by_id.get(last_part(result), "")
-        if not key and len(results) == len(chunk):
+        told = str(result.get("bulkId") or "")
+        key = told if told in keys else by_id.get(last_part(result), "")
+        if not key and not told and len(results) == len(chunk):
             key = chunk[position].key
         if key in matched:
             twice.add(key)

@@ -64,18 +64,30 @@ def proven(write: Write, answer: Answer) -> Written | None:
 
 
 def proven_in_bulk(write: Write, result: Mapping[str, Any], operation: Answer) -> Written | None:
-    """Return what the success of one operation proves; None as above, and if it is about another account."""
+    """Return what the success of one operation proves; None as above, and if it is about another account.
+
+    The place of a result in the answer is only a guess: one that does not name the write must show its account. And
+    without a response, only 201 is a creation (RFC 7644 3.3): anything else may mean an account that was there before.
+    """
     named, response = last_part(result), result.get("response")
     if operation.status == 202 or (write.scim_id and named not in ("", write.scim_id)):
         return None
     if response:
-        return _proven_by_response(write, named, replace(operation, status=200))  # nor is 204 one with a response
+        written = _proven_by_response(write, named, replace(operation, status=200))  # nor is 204 one with a response
+        return written if written is None or written.error is None or names(result, write) else None
     if write.kind is WriteKind.DELETE or (write.kind is WriteKind.PATCH and write.active is not None):
         return None  # access counts as given or taken only where it is shown
+    if not names(result, write):
+        return None
     if write.kind is WriteKind.PATCH:
         return Written(key=write.key, scim_id=write.scim_id, seconds=operation.seconds)
-    account = read_account({"id": named})
+    account = read_account({"id": named}) if operation.status == 201 else None
     return Written(key=write.key, scim_id=account.scim_id, seconds=operation.seconds) if account is not None else None
+
+
+def names(result: Mapping[str, Any], write: Write) -> bool:
+    """Say whether a result of Bulk names the write: by its bulkId, or the account's id in the location."""
+    return str(result.get("bulkId") or "") == write.key or (write.scim_id != "" and last_part(result) == write.scim_id)
 
 
 def _proven_by_response(write: Write, named: str, operation: Answer) -> Written | None:
@@ -198,7 +210,8 @@ def _names(targets: list[str]) -> str:
 
 def last_part(result: Mapping[str, Any]) -> str:
     """Return the id at the end of a result's location, percent-decoded as `user_path` encoded it; empty without one."""
-    part = unquote(str(result.get("location") or "").rstrip("/").rpartition("/")[2])
+    location = result.get("location")
+    part = unquote(location.rstrip("/").rpartition("/")[2]) if isinstance(location, str) else ""
     return "" if part.lower() == "users" else part
 
 

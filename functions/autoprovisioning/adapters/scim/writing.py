@@ -159,7 +159,7 @@ class Writing:
             if doubt:
                 call.doubtful.add(write.key)
             if doubt and write.kind is WriteKind.CREATE:
-                known = await self._resolve(write, call)
+                known = await self.resolve(write, call)
                 if known is not None:
                     return known
                 if lost >= SENDS:
@@ -185,7 +185,7 @@ class Writing:
             return await self.done(write, answer, call)
         error = refused(write, answer, self.sender.clock())
         if isinstance(error, AddressTaken | SeatsExhausted) and write.key in call.doubtful:
-            known = await self._resolve(write, call)
+            known = await self.resolve(write, call)
             if known is not None:
                 return known
         return Written(key=write.key, error=error, seconds=answer.seconds)
@@ -201,7 +201,7 @@ class Writing:
             Unresolved: Keeper cannot be asked now, or does not show the account.
         """
         if write.kind is WriteKind.CREATE:
-            known = await self._resolve(write, call, f"Keeper answered {answer.status}")
+            known = await self.resolve(write, call, f"Keeper answered {answer.status}")
             return known or Written(
                 key=write.key, error=Unresolved("Keeper did not return the id of the account it created")
             )
@@ -211,7 +211,7 @@ class Writing:
             raise _cannot_be_asked(f"Keeper answered {answer.status} without proof", error) from error
         return proven_by_account(write, answer.status, seen, self.sender.clock())
 
-    async def _resolve(self, write: Write, call: Call, told: str = "Keeper's answer was lost") -> Written | None:
+    async def resolve(self, write: Write, call: Call, told: str = "Keeper's answer was lost") -> Written | None:
         """Look for the account of a create in doubt; None: it does not exist.
 
         By externalId alone: an account that only carries the userName is somebody else's until it is adopted.
