@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from autoprovisioning.domain.accounts import Write, WriteKind
+from autoprovisioning.domain.errors import Permanent
 from infra.local.simulation import KeeperSide, wait_for
-from tests.contract.scim_servers import client, creates, soon
+from tests.contract.scim_servers import client, creates, patch, soon
 from tests.contract.scim_writes import POST_BULK, exactly, kinds, seed, sent, write
 
 ONE_BY_ONE = {"method": "POST|PATCH", "path": "/Users"}
@@ -106,6 +108,34 @@ def test_a_request_that_is_carried_out_after_its_timeout_makes_nobody_twice(keep
     keeper.control("POST", f"faults/{late}")
     quiet(keeper)
     exactly(keeper, written, 2)
+
+
+def test_a_write_that_cannot_be_rendered_keeps_nobody_else_from_theirs(keeper, accounts):
+    ids = seed(keeper, 1)
+    odd = patch("odd", "..", active=False)
+    cut = patch("cut", ids[0], attributes={"emails.type": "work"})
+    written = write(accounts, [*creates(150, 10), odd, cut, *creates(150, 200)])
+    assert type(written.pop("odd").error) is Permanent
+    assert written.pop("cut").error is not None
+    exactly(keeper, written, 300, others=1)
+    assert sent(keeper, "POST /Users") == 0
+
+
+def test_one_user_who_is_too_large_does_not_make_every_later_request_small(keeper, accounts):
+    big = [Write(key="big", kind=WriteKind.PATCH, scim_id=seed(keeper, 1)[0], attributes={"title": "x" * 5000})]
+    keeper.fault(match={"path": "/Bulk$", "body": '"big"'}, status=413, times=None)
+    assert kinds(write(accounts, [*creates(100, 10), *big])) == {"NoneType": 101}
+    before = sent(keeper, "POST /Bulk")
+    exactly(keeper, write(accounts, creates(400, 1000)), 400, others=101)
+    assert sent(keeper, "POST /Bulk") - before <= 40, "not one each"
+
+
+def test_too_early_is_no_refusal_of_bulk(keeper, accounts):
+    """RFC 8470 5.2: the same request may be sent again."""
+    keeper.fault(match=POST_BULK, status=425)
+    exactly(keeper, write(accounts, creates(60)), 60)
+    assert sent(keeper, "POST /Users") == 0
+    assert accounts.remarks() == ()
 
 
 @pytest.mark.parametrize("wait", ["-5", "86400", "Sun, 29 Nov 2026 00:00:00 GMT", "soon"])

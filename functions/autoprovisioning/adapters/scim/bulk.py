@@ -30,7 +30,6 @@ from autoprovisioning.adapters.scim.protocol import (
     error_of,
     maybe_done,
     passing,
-    throttled,
     user_path,
 )
 from autoprovisioning.adapters.scim.resources import create_body, patch_body
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from autoprovisioning.adapters.scim.writing import Call, Writing
 
 FIRST_SIZE = 100
+MOST = 1_000_000  # operations of a request, as long as none was too large
 AT_ONCE = 32  # Bulk requests under way at most, where the pace allows as many
 FIRST_AT_ONCE = 2
 PARTS = 4  # that go side by side, unless they had fewer operations than
@@ -59,7 +59,7 @@ class BulkSizes:
     """What this process has learnt about the server's Bulk."""
 
     size: int = FIRST_SIZE
-    most: int = 1_000_000  # half of what was too large
+    most: int = MOST  # half of what was too large
     at_once: int = FIRST_AT_ONCE
     operation: float = 0.0  # seconds that one took, the last time; 0 as long as nobody knows
     refused: bool = False
@@ -151,7 +151,8 @@ class BulkRound:
             chunk = self._chunk()
             if self.pending and self.workers < self.sizes.at_once:
                 self._begin(group)
-            await self._send(chunk)
+            if chunk.writes:
+                await self._send(chunk)
         self.workers -= 1
 
     async def _send(self, chunk: Chunk) -> None:
@@ -186,12 +187,16 @@ class BulkRound:
             self.pending = deque(write for write in self.pending if write.key not in keys)
 
     def _chunk(self) -> Chunk:
-        """Take as many writes as the limits allow, rendered."""
+        """Take as many writes as the limits allow, rendered; one that cannot be is that user's failure, by itself."""
         writes: list[Write] = []
         operations: list[bytes] = []
         weight, most = ENVELOPE, min(self.sizes.of(self.writes), self.offered.max_operations)
         while self.pending and len(writes) < most:
-            operation = msgspec.json.encode(_operation(self.pending[0], self.writing.dialect))
+            try:
+                operation = msgspec.json.encode(_operation(self.pending[0], self.writing.dialect))
+            except Exception:  # noqa: BLE001 - sent one by one it fails in the same way, and says why
+                self.by_one.append(self.pending.popleft())
+                continue
             if writes and weight + len(operation) + 1 > self.offered.max_payload:
                 break
             weight += len(operation) + 1
@@ -228,15 +233,16 @@ class BulkRound:
             self.sizes.shrink(len(chunk.writes), too_large=True)
             self.pending.extendleft(reversed(chunk.writes))
         elif answer.status == 413:
+            self.sizes.most = MOST  # it is this user who is too large, whatever was sent with them
             self.by_one += chunk.writes
-        elif throttled(answer) or answer.status == 503:
-            await self._busy(chunk, answer)
         elif answer.status == 401:
             self.call.refused = AuthorizationRefused("Keeper refuses the access token (HTTP 401)", status=401)
             self.by_one += chunk.writes
         elif maybe_done(answer):
             self.sizes.shrink(len(chunk.writes))
             await self._lost(chunk)
+        elif passing(answer):
+            await self._busy(chunk, answer)
         else:
             self.sizes.refused = True
             told = f"Keeper refuses Bulk (HTTP {answer.status}): changes are sent one by one."
