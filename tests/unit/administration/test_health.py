@@ -206,6 +206,12 @@ def test_a_concern_says_what_is_wrong_and_what_ends_it(told, connection, channel
     assert concerns[0].mend
 
 
+@pytest.mark.parametrize(("minutes", "mend"), [(29, "takes seconds"), (30, "should have ended by now")])
+def test_a_deletion_that_does_not_end_is_not_said_to_take_seconds(minutes, mend):
+    connection = replace(ON, state=State.DELETING, changed_at=START - minutes * MINUTE)
+    assert mend in look(Told(), connection, LIVE).concerns[0].mend
+
+
 @pytest.mark.parametrize(
     ("told", "connection"),
     [

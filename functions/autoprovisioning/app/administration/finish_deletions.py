@@ -12,7 +12,7 @@ from autoprovisioning.app.ports.channels import Channels
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.errors import ProvisioningError
+from autoprovisioning.domain.errors import ConfigurationRefused, ProvisioningError
 from autoprovisioning.domain.events import Actor, configured
 from autoprovisioning.domain.runs import RunState
 
@@ -28,6 +28,9 @@ def finish_deletions(services: Services, channels: Channels) -> None:
         if connection.state is State.DELETING:
             try:
                 _finish(services, channels, connection)
+            except ConfigurationRefused as error:
+                told = {"alert": error.code, "connection": connection.id}
+                log.error("A configuration cannot be deleted: %s", error, extra={"json_fields": told})
             except ProvisioningError as error:
                 log.warning("A configuration could not be deleted yet: %s", error)
             except Exception as error:  # noqa: BLE001 - it concerns one connection: the runs of the others go on
@@ -40,8 +43,7 @@ def _finish(services: Services, channels: Channels, connection: Connection) -> N
     if _in_flight_until(services, connection, now) > now:
         log.info("A configuration is deleted once the changes in flight for it have ended")
         return
-    for version in filter(None, in_use(connection) | set(services.tokens.stored(connection.id))):
-        services.tokens.destroy(connection.id, version)
+    _destroy_tokens(services, connection)
     _stop_channels(services, channels, connection)
     # Recorded first: after the purge there is nothing left to finish.
     deleted = replace(
@@ -50,6 +52,22 @@ def _finish(services: Services, channels: Channels, connection: Connection) -> N
     )
     services.audit.record(connection.id, [deleted])
     services.connections.purge(connection.id)
+
+
+def _destroy_tokens(services: Services, connection: Connection) -> None:
+    """Destroy every version of the access token; one that cannot be destroyed keeps none of the others.
+
+    Raises:
+        ProvisioningError: why the first of those could not be.
+    """
+    failed: ProvisioningError | None = None
+    for version in filter(None, in_use(connection) | set(services.tokens.stored(connection.id))):
+        try:
+            services.tokens.destroy(connection.id, version)
+        except ProvisioningError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
 
 
 def _stop_channels(services: Services, channels: Channels, gone: Connection) -> None:

@@ -19,6 +19,7 @@ from autoprovisioning.domain.words import BEING_DELETED, at_time, missing_unit
 RUNS_READ = 50  # half a day of full runs; fewer are read if one of the latest is done
 FEW_RUNS = 8
 RUN_LATE = timedelta(hours=1)  # full runs are scheduled every 15 minutes
+DELETED_WITHIN = timedelta(minutes=30)
 PENDING_LATE = timedelta(minutes=15)
 FIRST_CHANNEL = timedelta(minutes=15)  # after turning on: renew_watch comes every 10 minutes
 LONG_WAIT = timedelta(minutes=15)
@@ -123,7 +124,7 @@ def _full_runs(reports: HistoryReports, connection: Connection) -> list[Run]:
 
 
 def _judged(seen: Health, connection: Connection) -> tuple[Concern, ...]:
-    stopped = _stopped(connection)
+    stopped = _stopped(connection, seen.at)
     concerns = [stopped] if stopped is not None else []
     if connection.unproven is not None:
         what = "Reauthorized although no known account was found: all new accounts wait for an approval."
@@ -138,7 +139,7 @@ def _judged(seen: Health, connection: Connection) -> tuple[Concern, ...]:
     return tuple(concerns)
 
 
-def _stopped(connection: Connection) -> Concern | None:
+def _stopped(connection: Connection, now: datetime) -> Concern | None:
     match connection.state:
         case State.PAUSED:
             why = connection.paused_reason or "Keeper refuses the access token"
@@ -152,9 +153,11 @@ def _stopped(connection: Connection) -> Concern | None:
         case State.DRAFT:
             return Concern(what="The set-up is not finished.", mend="Continue it, then turn autoprovisioning on.")
         case State.DELETING:
+            late = connection.changed_at is not None and now - connection.changed_at >= DELETED_WITHIN
+            mend = "It should have ended by now. The log of the function reconcile says what it waits for."
             return Concern(
                 what=BEING_DELETED,
-                mend="That takes seconds; with changes in flight, up to half an hour.",
+                mend=mend if late else "That takes seconds; with changes in flight, up to half an hour.",
             )
     return None
 

@@ -359,6 +359,8 @@ class _Convergence:
 
         `anew`: this counts as a new decision even if nothing changed.
         """
+        if entry is None and noted is not None and not self._as_it_was():
+            return True  # a configuration that was deleted meanwhile keeps nobody in mind
         version = entry.version + 1 if entry is not None else 1
         fresh = replace(noted, version=version) if noted is not None else None
         becomes = fresh if anew or noted != entry else entry
