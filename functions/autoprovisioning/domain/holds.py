@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from .entry import Entry, Status
+from .entry import Action, Entry, Status, Trigger
 from .guard import FIRST, WINDOW, Kind, Member
 
 ASKED_AGAIN = timedelta(days=30)  # a rejection is no answer for ever
@@ -159,14 +159,29 @@ class Book:
     def verdict(self, member: Member) -> Verdict | None:
         """Return the verdict on a member, None if no plan holds it.
 
-        A member stored by schema 1 stands for every trigger that had begun by then.
+        Whoever is not to be suspended is not to be deleted either, for the same reason: Keeper locks on both. A member
+        stored by schema 1 stands for every trigger that had begun by then.
         """
         known = self._verdicts.get(member)
+        if known is None and member.action == Action.DELETE.value:
+            suspension = self._verdicts.get(replace(member, action=Action.SUSPEND.value))
+            if suspension is not None and suspension.standing is not Standing.APPROVED:
+                return suspension
         if known is None and member.resource in self._users:
             older = self._verdicts.get(Member(resource=member.resource, action=member.action))
             if older is not None and older.at is not None and (member.since is None or member.since <= older.at):
                 return older
         return known
+
+
+def decided_since(holds: Iterable[Hold]) -> dict[str, dict[Trigger, datetime]]:
+    """Return since when triggers last about which a decision is kept, where it names a time, by user."""
+    begun: dict[str, dict[Trigger, datetime]] = {}
+    for hold in sorted(holds, key=lambda hold: hold.raised_at):
+        for member in hold.those(Standing.REJECTED, Standing.WITHDRAWN):
+            if member.kind is Kind.TAKING and member.dated and member.since is not None:
+                begun.setdefault(member.resource, {})[Trigger(member.trigger)] = member.since
+    return begun
 
 
 def settled(

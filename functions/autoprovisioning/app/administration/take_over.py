@@ -16,9 +16,10 @@ from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.app.provisioning.claiming import claim
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import SERVING, Connection, State
-from autoprovisioning.domain.entry import Entry, Status
+from autoprovisioning.domain.entry import Entry, Status, Timer, Trigger
 from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
 from autoprovisioning.domain.events import Actor, Event, Stamp, not_taken_over, taken_over
+from autoprovisioning.domain.holds import decided_since
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.unprovisioned import Offer, Unprovisioned
 from autoprovisioning.domain.words import TAKEN_OVER_BY
@@ -99,7 +100,14 @@ def _put(
     actor: Actor,
 ) -> dict[str, Entry | None]:
     """Record the accounts; returns the previous entries of those that were recorded."""
-    now = services.clock()
+    now, decided = services.clock(), decided_since(services.holds.standing(connection.id))
+
+    def timers(row: Unprovisioned, known: Entry) -> Mapping[Trigger, Timer]:
+        """Return the timers as decisions name them: where the directory does not say since when, nobody else does."""
+        if known.timers or row.since is not None:
+            return known.timers
+        begun = decided.get(row.user_id, {})
+        return {name: Timer(since=at, running_since=connection.clock.at(at)) for name, at in begun.items()}
 
     def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, dict[str, Entry | None]]:
         taken: dict[str, Entry | None] = {}
@@ -116,6 +124,7 @@ def _put(
                 status=Status.ACTIVE,
                 pending=False,
                 failure=None,
+                timers=timers(row, known),
                 applied_by=ids[user_id],
                 taken_over=True,
             )
