@@ -185,13 +185,20 @@ def decided_since(holds: Iterable[Hold]) -> dict[str, dict[Trigger, datetime]]:
 
 
 def settled(
-    hold: Hold, entries: Mapping[str, Entry], due: Collection[Member] | None, now: datetime, *, stands: bool = True
+    hold: Hold,
+    entries: Mapping[str, Entry],
+    due: Collection[Member] | None,
+    now: datetime,
+    *,
+    stands: bool = True,
+    tells_of: Callable[[str], bool] = lambda _: True,
 ) -> Hold:
     """Strike what is done, no longer due, or has been approved or rejected for too long.
 
     A rejection is kept for as long as its trigger lasts, due now or not (the user may be archived), and for 30 days if
     the roster has no account of the user. `due` is what a whole plan would do now; None where there is none: then what
-    the entries show counts. Without `stands` nobody is struck as no longer due.
+    the entries show counts. Without `stands` nobody is struck as no longer due; nor, for 30 days, is a decision about
+    somebody of whom the run's listings do not tell (`tells_of`).
     """
 
     def becomes(member: Member, verdict: Verdict) -> Standing | None:
@@ -203,7 +210,8 @@ def settled(
                 return Standing.NOT_DUE
             return Standing.EXPIRED if verdict.at is None or now - verdict.at >= WINDOW else None
         decided = verdict.standing in (Standing.REJECTED, Standing.WITHDRAWN)
-        rests = decided and member.kind is Kind.TAKING and _lasts(member, verdict, entry, now)
+        untold = not tells_of(member.resource) and not _old(verdict, now)
+        rests = decided and (untold or (member.kind is Kind.TAKING and _lasts(member, verdict, entry, now)))
         if verdict.standing in STANDS and stands and due is not None and not rests and not _stands(member, entry, due):
             return Standing.NOT_DUE
         return Standing.WITHDRAWN if verdict.standing is Standing.REJECTED and _old(verdict, now) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ import pytest
 from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.domain.deprovisioning import Delays
-from autoprovisioning.domain.directory_user import Presence
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.settings import VolumeLimit
@@ -105,6 +106,58 @@ def test_a_rejection_outlasts_the_roster_where_the_directory_does_not_say_since_
     assert suspended(scenario) == 0
 
 
+def without(scenario: Scenario, monkeypatch: pytest.MonkeyPatch, *missing: str) -> None:
+    """Let the next listing lack these users, and be complete otherwise."""
+    users = scenario.directory.users
+
+    def listed(fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        for page in users(fields):
+            yield [user for user in page if user.id not in missing]
+
+    monkeypatch.setattr(scenario.directory, "users", listed)
+
+
+@pytest.mark.parametrize("choice", ["reject", "withdraw"])
+def test_one_listing_that_lacks_somebody_lets_nobody_in_who_was_to_be_kept_out(monkeypatch, choice):
+    scenario = company(40)
+    for number in range(100, 160):
+        scenario.hire(f"x{number}", f"x{number}@example.com")
+    run(scenario)
+    decide(scenario, "reject")
+    if choice == "withdraw":
+        decide(scenario, "withdraw")
+    without(scenario, monkeypatch, "x100", "x101")
+    run(scenario)
+    monkeypatch.undo()
+    run(scenario, 2 * DAY)
+    for number in (100, 101):
+        notice(scenario, f"x{number}")
+    assert [active(scenario, f"x{number}") for number in (100, 101)] == [[], []]
+
+
+def test_one_listing_that_lacks_somebody_gives_nobody_back_who_was_not_to_be(monkeypatch):
+    scenario = company(80, limit=1000)
+    scenario.services.connections.change(
+        "c1", lambda current: with_settings(current, limit=VolumeLimit(minimum=1000, share=1000.0))
+    )
+    for number in range(60):
+        scenario.suspend(f"x{number}")
+    run(scenario)
+    assert suspended(scenario) == 60
+    run(scenario, 2 * DAY)
+    for number in range(60):
+        scenario.restore(f"x{number}")
+    run(scenario)
+    decide(scenario, "reject")
+    without(scenario, monkeypatch, "x0", "x1")
+    run(scenario)
+    monkeypatch.undo()
+    run(scenario, 2 * DAY)
+    for number in (0, 1):
+        notice(scenario, f"x{number}")
+    assert suspended(scenario) == 60
+
+
 def test_a_newcomer_with_the_address_of_somebody_kept_out_is_judged_alone():
     scenario = company(40)
     for number in range(100, 160):
@@ -128,6 +181,20 @@ def test_who_was_kept_out_left_and_comes_back_is_judged_anew():
     scenario.join("x100")
     run(scenario, 2 * DAY)
     assert active(scenario, "x100") == [True]
+
+
+def test_a_decision_about_somebody_whom_no_listing_shows_any_more_ends():
+    scenario = company(40)
+    for number in range(100, 160):
+        scenario.hire(f"x{number}", f"x{number}@example.com")
+    run(scenario)
+    decide(scenario, "reject")
+    for number in range(100, 160):
+        del scenario.directory.live[f"x{number}"]  # deleted so long ago that nobody lists them as deleted either
+    run(scenario)
+    assert plans(scenario)[0].standings() == {"rejected": 60}
+    run(scenario, 31 * DAY)
+    assert plans(scenario) == []
 
 
 def test_an_approval_is_spent_by_the_first_leaving():

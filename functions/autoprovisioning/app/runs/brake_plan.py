@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -79,15 +79,18 @@ def brake(
     whole: bool,
     first: bool,
     overtaken: Collection[str],
+    tells_of: Callable[[str], bool],
 ) -> tuple[Counter[Kind], list[str]]:
     """Remove from the plan what is held; return how much that is, by kind, and the notes for the run's record.
 
     `began` is when the run did, before it read anything; `first` is a connection's first run. `overtaken` are the users
-    whose entry changed since `roster` was read, so that the plan's notes about them were not written.
+    whose entry changed since `roster` was read, so that the plan's notes about them were not written. `tells_of` says
+    of whom the directory's listings told anything.
     """
     counted, looks = _wanted(services, connection, plan, roster), plan.looks
     after = {**roster, **{user_id: noted for user_id, (_, noted) in plan.notes.items() if noted is not None}}
-    known = settle_holds(services, connection, _members(counted), after, whole=whole, began=began)
+    members = _members(counted)
+    known = settle_holds(services, connection, members, after, whole=whole, began=began, tells_of=tells_of)
     keep = partial(_keep_timers, services, connection, plan, roster, overtaken=overtaken)
     back, notes = Counter[Kind](), []
     for kind, wanted in counted.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -28,7 +28,7 @@ class Survey:
     organizational units, None if they could not be listed, or no connection has chosen any.
     `complete` turns False when the listing of users breaks off; `notes` say what was wrong, for the run's record.
     `deleted_addresses` are as the function of that name returns them; `deleted_listed` is False if that listing
-    broke off, which proves nobody deleted, and does not affect what the others prove.
+    broke off, which proves nobody deleted, and does not affect what the others prove. `seen` are the ids of all listed.
     """
 
     members: Mapping[str, frozenset[str] | None]
@@ -37,6 +37,7 @@ class Survey:
     deleted_listed: bool = True
     complete: bool = True
     listed: int = 0
+    seen: Set[str] = frozenset()
     overlaps: int = 0  # users in the scope of several connections: one of them has them
     untold: int = 0  # users who were listed without saying whether they are suspended
     notes: list[str] = field(default_factory=list)
@@ -73,6 +74,10 @@ class Survey:
         return self.complete and all(
             self.members.get(group.id) is not None for group in connection.settings.scope.groups
         )
+
+    def tells_of(self, user_id: str) -> bool:
+        """Say whether a listing shows the user, be it as a deleted one: absence is no proof of anything."""
+        return user_id in self.seen or user_id in self.deleted
 
     def members_of(self, connection: Connection) -> frozenset[str]:
         """Return the members of the connection's scope groups, as far as they could be read."""
@@ -153,4 +158,4 @@ def everybody(
         survey.complete = False
         survey.notes.append(f"The listing of users broke off: {error}")
         log.error("The listing of users broke off: this run deprovisions nobody", extra={"json_fields": ALERT})
-    survey.listed = len(seen)
+    survey.listed, survey.seen = len(seen), seen

@@ -184,6 +184,7 @@ def _plan_and_dispatch(
         whole=everybody,
         first=first,
         overtaken=overtaken,
+        tells_of=survey.tells_of,
     )
     if everybody and creating and creating <= plan.looks.keys():
         _proven(services, connection)  # proven at the latest by the approval of everything to be created there
