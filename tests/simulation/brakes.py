@@ -254,7 +254,11 @@ class Brakes:
     def _not_refused(
         self, process: Process, connection: Connection, user_id: str, kind: Kind, what: Collection[str], told: str
     ) -> None:
-        """See that nothing is sent that waits in a held plan, or was rejected or taken back, before this began."""
+        """See that nothing is sent that waits in a held plan, or was rejected or taken back, before this began.
+
+        Who is not to be suspended is not to be deleted either.
+        """
+        what = (*what, Action.SUSPEND) if Action.DELETE in what else what
         members = {
             each.member: each
             for each in (*self._waiting(connection), *self._rejected(connection, kind))

@@ -398,6 +398,13 @@ MUTANTS = (
         REJECTED,
     ),
     Mutant(
+        "a deletion does not heed that a suspension was rejected",
+        "domain/holds.py",
+        "if known is None and member.action == Action.DELETE.value:",
+        "if known is None and member.action == Action.UNLOCK.value:",
+        replace(REJECTED, verbs=("suspend", "reject"), policy=1, days=3),
+    ),
+    Mutant(
         "a held plan dates what has just begun as its run does",
         "app/runs/brake_plan.py",
         "return replace(wanted, member=member_of(Action(wanted.member.action), entry, trigger, {}))",
