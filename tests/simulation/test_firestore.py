@@ -20,13 +20,15 @@ from autoprovisioning.adapters.firestore import (
     FirestoreRoster,
     FirestoreRuns,
 )
+from autoprovisioning.adapters.firestore.connections import FORGOTTEN, PARTS
 from autoprovisioning.adapters.firestore.database import ATTEMPTS
 from autoprovisioning.app.ports.roster import Edit, Progress
-from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import Contention, Transient
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.settings import Settings
 from tests.simulation.firestore import Client
 from tests.simulation.firestore_service import Call, Network, Service
 from tests.support.builders import NOW
@@ -35,6 +37,10 @@ HOME = Connection(id="c1", roster_layout="1")
 AWAY = exceptions.ServiceUnavailable("away")
 LATE = exceptions.DeadlineExceeded("late")
 IN_THE_WAY = exceptions.Aborted("in the way")
+
+
+class Killed(BaseException):
+    """The process is gone."""
 
 
 class Weather(Network):
@@ -246,3 +252,40 @@ class TestLimits:
         with pytest.raises(exceptions.InvalidArgument, match="payload size"):
             batch.commit()
         assert list(stores.client.collection("things").stream()) == []
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["before", "after"])
+def test_a_purge_that_is_cut_short_at_any_call_is_ended_by_the_next(kept):
+    """Until its last write the connection is there, being deleted: who finishes deletions finds it."""
+
+    def filled() -> tuple[Weather, Stores]:
+        weather = Weather()
+        stores = Stores(Service(weather.clock), weather)
+        settings = Settings(name="Keeper", endpoint="https://keepersecurity.eu/api/rest/scim/v2/1")
+        stores.connections.create(replace(HOME, state=State.DELETING, settings=settings))
+        home = stores.client.collection("connections").document("c1")
+        for collection in FORGOTTEN:
+            home.collection(collection).document("d").set({"schema": 1})
+            for parts in filter(None, [PARTS.get(collection)]):
+                home.collection(collection).document("d").collection(parts).document("0").set({"schema": 1})
+        home.collection("events").document("e").set({"schema": 1})
+        weather.calls.clear()
+        return weather, stores
+
+    def left(stores: Stores) -> set[str]:
+        owned = [*FORGOTTEN, *(f"{owner}/d/{name}" for owner, name in PARTS.items())]
+        return {each for each in owned if stores.ids(each)}
+
+    weather, stores = filled()
+    stores.connections.purge("c1")
+    for number in range(len(weather.calls)):
+        weather, stores = filled()
+        failing = weather.failing_after if kept else weather.failing_before
+        failing.extend([*[None] * number, Killed()])
+        with pytest.raises(Killed):
+            stores.connections.purge("c1")
+        states = [each.state for each in stores.connections.all()]
+        assert states == [State.DELETING] or (kept and not left(stores))
+        stores.connections.purge("c1")
+        assert [(gone.id, gone.name) for gone in stores.connections.deleted()] == [("c1", "Keeper")]
+        assert (left(stores), stores.ids("events")) == (set(), {"e"})
