@@ -226,6 +226,25 @@ def test_write(liar: Liar, script: list[Lie], writes: list[Write], dialect: Patc
             shown(liar, sent[item.key])
 
 
+MANY = [
+    *(Write(key=f"c{n}", kind=WriteKind.CREATE, external_id=f"u{n}", attributes=person(n)) for n in range(100, 180)),
+    *WRITES[2:],
+]
+
+
+@settings(EXAMPLES, max_examples=COUNT // 4)
+@given(script=SCRIPT, seconds=st.sampled_from([0.1, 3]))
+def test_write_many_side_by_side(liar: Liar, script: list[Lie], seconds: float):
+    """Each write has one result, in time, whatever becomes of the requests beside its own."""
+    prepared(liar, script)
+    client = accounts(liar)
+    client._writing._sizes.at_once = 8
+    written = called(lambda: client.write(MANY, now() + timedelta(seconds=seconds)))
+    assert Counter(item.key for item in written) == Counter(write.key for write in MANY)
+    for item in written:
+        judged(item.error)
+
+
 def shown(liar: Liar, write: Write) -> None:
     """See that a suspension that counts as done was told by some answer, and that the last one to tell agrees.
 
