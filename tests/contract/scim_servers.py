@@ -21,7 +21,7 @@ EVERYDAY: dict[str, Any] = {
     "bulk": False, "bulk_responses": False, "normalization": {},
     "latency_ms": 0, "per_operation_ms": 0, "max_operations": 1000, "max_payload": 1_048_576,
     "page_cap": 1000, "ignore_filter": False, "repeat_first_page": False, "short_pages": False,
-    "string_active": False, "tell_created": True, "filter_status": None,
+    "string_active": False, "tell_created": True, "listed_after": 0, "filter_status": None,
     "lower_case_resources": False, "no_items_per_page": False, "rate": None, "burst": 20,
     "throttle_style": "429", "retry_after": 1, "seats": None, "reserved_domains": [], "taken_addresses": [],
 }  # fmt: skip

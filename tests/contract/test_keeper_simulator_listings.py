@@ -72,3 +72,13 @@ def test_it_ignores_filters_on_demand(node: Endpoint) -> None:
         node.created(number)
     node.side.settings(ignore_filter=True)
     assert listing(node, filter='userName eq "nobody@example.com"')[0] == ["d0", "d1", "d2"]
+
+
+def test_a_new_account_is_listed_later_on_demand(node: Endpoint) -> None:
+    """As by a search index that lags behind."""
+    node.side.settings(listed_after=3600)
+    scim_id = node.created(1)["id"]
+    assert (listing(node)[0], listing(node, filter='externalId eq "d1"')[0]) == ([], [])
+    assert node.ask("GET", f"/Users/{scim_id}").status == 200
+    node.side.settings(listed_after=0)
+    assert listing(node)[0] == ["d1"]

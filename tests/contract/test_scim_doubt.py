@@ -131,3 +131,19 @@ def test_a_create_under_way_stays_unresolved_although_it_cannot_be_found_yet(kee
     keeper.fault(match=POST_USER, status=504)
     keeper.fault(match=POST_USER, status=503, retry_after=60, times=None)
     assert kinds(write(accounts, creates(1))) == {"Unresolved": 1}
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_a_create_whose_own_account_is_not_listed_yet_stays_unresolved(keeper, accounts, bulk):
+    """The address is taken, perhaps by the account that the first attempt made: nobody can say yet that it is not."""
+    keeper.settings(bulk=bulk, listed_after=3600)
+    keeper.fault(match=POST_BULK if bulk else POST_USER, drop_after=True, times=3)
+    assert kinds(write(accounts, creates(3))) == {"Unresolved": 3}
+    keeper.settings(listed_after=0)
+    assert len(keeper.accounts()) == 3
+
+
+def test_an_address_that_is_somebody_elses_is_taken(keeper, accounts):
+    """Without a doubt about the write there is none about the answer."""
+    keeper.settings(taken_addresses=["person0@example.com"])
+    assert kinds(write(accounts, creates(1))) == {"AddressTaken": 1}

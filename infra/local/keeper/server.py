@@ -43,6 +43,7 @@ class Settings:
     repeat_first_page: bool = False
     short_pages: bool = False
     string_active: bool = False
+    listed_after: float = 0.0  # seconds: until then listings and filters do not show a new account
     tell_created: bool = True  # whether meta.created is shown; what Keeper does is not known
     lower_case_resources: bool = False
     no_items_per_page: bool = False
@@ -74,6 +75,7 @@ class KeeperServer:
         self.faults = Faults()
         self.traffic = Traffic()
         self._bucket = (float(settings.burst), time.monotonic())
+        self._made: dict[str, float] = {}  # when accounts were created, on the monotonic clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -221,7 +223,9 @@ class KeeperServer:
             case "GET", ["Users"]:
                 return Reply(status=200, body=self._list(query))
             case "POST", ["Users"]:
-                return self._shown(201, self.node.create(_json(body)))
+                created = self.node.create(_json(body))
+                self._made[created["id"]] = time.monotonic()
+                return self._shown(201, created)
             case _, ["Users", scim_id]:
                 return self._one(method, unquote(scim_id), body)
             case "GET", ["Groups"]:
@@ -263,6 +267,9 @@ class KeeperServer:
     def _list(self, query: str) -> dict[str, Any]:
         asked = parse_qs(query)
         found = self._filtered(asked.get("filter", [""])[0])
+        if self.settings.listed_after:
+            latest = time.monotonic() - self.settings.listed_after
+            found = [account for account in found if self._made.get(account["id"], latest) <= latest]
         start = max(1, _number(asked, "startIndex", 1))
         if self.settings.repeat_first_page:
             start = 1

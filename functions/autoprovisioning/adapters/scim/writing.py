@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 
 ROUNDS = 3  # a 409 on PATCH is tried again after the rest of the batch, twice: chains of e-mail changes
 TELL_NOTHING = (Transient, AuthorizationRefused, ConfigurationRefused)  # about an earlier attempt of the same write
+NOT_SHOWN_YET = "The address is taken, perhaps by the account that this creation made: Keeper may not list it yet"
 SENDS = 2  # of a create whose answers are lost: once, and once more when a lookup did not find it
 
 
@@ -188,6 +189,8 @@ class Writing:
             known = await self.resolve(write, call)
             if known is not None:
                 return known
+            if isinstance(error, AddressTaken) and write.kind is WriteKind.CREATE:
+                error = Unresolved(NOT_SHOWN_YET)
         return Written(key=write.key, error=error, seconds=answer.seconds)
 
     async def done(self, write: Write, answer: Answer, call: Call) -> Written:
