@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 LEVELS := unit simulation contract fuzz functional faults gcp browser
 TESTS = REQUIRE_EMULATORS=1 $(BIN)/python -m pytest -q -m "not slow"
 .PHONY: help setup run local connect sync test $(LEVELS) simulate mutants check fix screenshots bench lock audit sbom clean \
-	plan diff deploy rollback destroy logs doctor tofu
+	plan diff deploy rollback detach destroy logs doctor tofu
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -99,6 +99,9 @@ deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=... ACCESS=group:...
 
 rollback: $(STAMP) ## (settings as for deploy) [RELEASE=...] [UNLOCK=yes] [UNTESTED=yes]: let every function serve the release before, or that one
 	@$(GCP) rollback
+
+detach: $(STAMP) ## (settings as for deploy) [CONFIRM=yes] [UNLOCK=yes]: take functions of an earlier version out of Cloud Functions after a typed confirmation, for good
+	@$(GCP) detach
 
 destroy: $(STAMP) ## (settings as for deploy) [AUDIT=delete [BACKUPS=delete]] [ADOPT=yes] [UNLOCK=yes]: remove the deployment after a typed confirmation (delete: Firestore too, its backups too)
 	@$(GCP) destroy

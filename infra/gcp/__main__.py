@@ -1,4 +1,4 @@
-"""The commands of the Makefile: python -m infra.gcp plan | diff | deploy | rollback | destroy | logs | doctor | tofu.
+"""The commands of the Makefile for Google Cloud: python -m infra.gcp COMMAND, each a key of VERBS.
 
 Settings are read from the environment (docs/install.md, step 2), so that no shell can run what is in them.
 """
@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from infra.gcp import deploy, destroy, diff, doctor, logs, rollback, tofu, upload
+from infra.gcp import deploy, destroy, detach, diff, doctor, logs, rollback, tofu, upload
 from infra.gcp.commands import ROOT
 from infra.gcp.gcloud import Gcloud, GcloudFailed, Unready
 from infra.gcp.lock import Held
@@ -64,6 +64,13 @@ def _rollback(target: Target, given: Given) -> int:
     return 0
 
 
+def _detach(target: Target, given: Given) -> int:
+    confirmed, unlock = _told(given, "CONFIRM"), _told(given, "UNLOCK")
+    cloud = Gcloud(say=say, unused_is_missing=True)
+    detach.detach(target, cloud, say, input, confirmed=confirmed, unlock=unlock)
+    return 0
+
+
 def _destroy(target: Target, given: Given) -> int:
     audit = given.get("AUDIT") or "keep"
     if audit not in destroy.AUDIT:
@@ -112,6 +119,7 @@ VERBS = {
     "diff": _diff,
     "deploy": _deploy,
     "rollback": _rollback,
+    "detach": _detach,
     "destroy": _destroy,
     "logs": _logs,
     "doctor": _doctor,

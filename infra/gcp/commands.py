@@ -113,11 +113,10 @@ def traffic(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
 
 
 def workload(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
-    """Return the steps from what calls the functions on; what cannot be undone first, once all of them serve."""
+    """Return the steps from what calls the functions on, once all of them serve."""
     deployment = tuning.tuned(deployment, target.tuned)
     plan = _Plan(target, deployment)
     return [
-        *under("Cloud Functions", [services.detached(target, deployment)]),
         *under("Subscriptions", (step for item in deployment.subscriptions for step in plan.subscription(item))),
         *under("Subscriptions", [plan.dead_letters()]),
         *under("Schedule", map(plan.job, deployment.jobs)),

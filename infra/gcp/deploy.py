@@ -165,6 +165,9 @@ def deploy(
         watching.prepare(commands.ROOT, target)
         counts += run(commands.alerts(target), gcloud, say, held.see)
     say(f"\n{', '.join(f'{counts[done]} {done}' for done in Done if counts[done] or done is not Done.LEFT)}.")
+    told = preflight.reminder(target, gcloud)
+    if told:
+        say(f"\n{told}. {preflight.advice(target)}")
     _tell_what_is_left(target, gcloud, say)
     return target
 

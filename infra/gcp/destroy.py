@@ -52,6 +52,8 @@ class Removal:
     place: Callable[[Any], str] = lambda _: ""  # for PLACE
     by_hand: str = ""  # what to do if an administrator of the project may be refused; the rest then goes on
     holder: Removal | None = None  # if that is missing or not ours, this is not ours either
+    manager: Removal | None = None  # if that is there and not ours, this is not ours either
+    takes: Command = ()  # the look at what goes with it
 
 
 def removals(
@@ -69,6 +71,7 @@ def removals(
     topics, subscriptions = ("pubsub", "topics"), ("pubsub", "subscriptions")
     job = marks.of_job(target.account("scheduler"))
     identities = {item.name: _account(target, item, project) for item in deployment.accounts}
+    services = {item.name: _service(target, item.name, region) for item in deployment.functions}
     return [
         *(_one(f"Job {item.name}", ("scheduler", "jobs"), item.name, place, job) for item in deployment.jobs),
         *(
@@ -81,26 +84,8 @@ def removals(
             )
             for name in deployment.topics
         ),
-        *(
-            _one(
-                f"Function {item.name}",
-                ("functions",),
-                item.name,
-                region | {"gen2": True},
-                marks.of_function(target.account(item.name)),
-            )
-            for item in deployment.functions
-        ),
-        *(
-            _one(
-                f"Service {item.name}",
-                ("run", "services"),
-                item.name,
-                region,
-                marks.of_service(target.account(item.name)),
-            )
-            for item in deployment.functions
-        ),
+        *(service.manager for service in services.values() if service.manager),
+        *services.values(),
         _one(f"Repository {REPOSITORY}", ("artifacts", "repositories"), REPOSITORY, place, marks.by_label),
         _bucket(target),
         *(_one(f"Topic {name}", topics, name, project, marks.by_label) for name in deployment.topics),
@@ -133,6 +118,17 @@ def _one(
         called=lambda _: title,
         whose=whose,
     )
+
+
+def _service(target: Target, name: str, region: dict[str, Any]) -> Removal:
+    """Return the removal of a service, to be made after that of its manager, the function in Cloud Functions.
+
+    If that is there, its service goes with it: one that lost its service is broken, and stays.
+    """
+    account = target.account(name)
+    service = _one(f"Service {name}", ("run", "services"), name, region, marks.of_service(account))
+    former = _one(f"Function {name}", ("functions",), name, region | {"gen2": True}, marks.of_function(account))
+    return replace(service, manager=replace(former, takes=service.look))
 
 
 def _bucket(target: Target) -> Removal:
@@ -416,6 +412,10 @@ class _Scope:
         """Say whether a thing may be removed."""
         if removal.holder is not None:
             return any(self.ours(removal.holder, each) for each in self.there(removal.holder))
+        if removal.manager is not None and not all(
+            self.ours(removal.manager, each) for each in self.there(removal.manager)
+        ):
+            return False
         return removal.whose(item) in self._takes
 
 
@@ -447,6 +447,7 @@ def _remove(
                     _act(placed, cloud)
     finally:
         cloud.forget(removal.look)
+        cloud.forget(removal.takes)
 
 
 def _act(command: Command, cloud: Gcloud) -> None:

@@ -49,6 +49,9 @@ def diff(target: Target, cloud: Gcloud, say: Callable[[str], None]) -> int:
     say(f"\n{different} differ, {alike} are as wanted. Nothing was changed.")
     if renewed:
         say("New revisions get all traffic once they have passed the smoke test.")
+    told = preflight.reminder(target, cloud)
+    if told:
+        say(f"\n{told}. {preflight.advice(target)}")
     if strange:
         say(f"\nAs it stands, a deployment would be refused.\n{strange}")
     return 1 if different or strange else 0

@@ -17,7 +17,7 @@ from infra.gcp.deploy import Done, learn_billing, learn_channels, learn_image, l
 from infra.gcp.description import DATABASE, DEAD_LETTERS, DEPLOYMENT, Job
 from infra.gcp.gcloud import TRIED, Gcloud, GcloudFailed, NotInstalled, NotSignedIn, Unready
 from infra.gcp.live import Addresses, NotAllowed, Web, reachable
-from infra.gcp.preflight import as_it_is, misplaced, same_region, unnamed
+from infra.gcp.preflight import advice, as_it_is, misplaced, reminder, same_region, unnamed
 from infra.gcp.release import Served, served
 from infra.gcp.steps import AS_JSON, Command, Step, differences, gcloud
 from infra.gcp.target import Target
@@ -33,10 +33,11 @@ ACCESS_TOKEN: Command = ("gcloud", "auth", "print-access-token", AS_JSON)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was examined; `mend` is empty where it is well."""
+    """One thing that was examined; `mend` is empty where it is well, and may then be left with a `note` on it."""
 
     title: str
     mend: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +95,10 @@ def _tell(title: str, findings: Iterator[Finding], say: Callable[[str], None]) -
     bad = 0
     say(f"\n{title}")
     for finding in findings:
-        say(f"  {'FIX ' if finding.mend else 'ok  '}  {finding.title}")
-        if finding.mend:
-            bad += 1
-            say(f"        {finding.mend}")
+        say(f"  {'FIX ' if finding.mend else 'note' if finding.note else 'ok  '}  {finding.title}")
+        if finding.mend or finding.note:
+            say(f"        {finding.mend or finding.note}")
+        bad += bool(finding.mend)
     return bad
 
 
@@ -223,6 +224,9 @@ def _release(patient: Patient) -> Iterator[Finding]:
         yield Finding(
             title=f"Release {untested[0].release.shown} serves, though its smoke test has not passed", mend=mend
         )
+    still = reminder(patient.target, patient.cloud)
+    if still:
+        yield Finding(title=still, note=advice(patient.target))
 
 
 def _names(serving: Sequence[Served], release: str) -> str:

@@ -1,4 +1,4 @@
-"""One deployment, rollback or destruction at a time: a secret without a version, whose labels name the holder.
+"""One at a time changes a deployment: a lock, which is a secret without a version, whose labels name the holder.
 
 Secret Manager makes a name only once, and deletes only what has the given etag: if two take the lock, or take it over,
 at the same time, one is refused.
@@ -103,7 +103,7 @@ class Lock:
                 say(f"  unlock     {_holder(there)}: taken over")
                 self._act(give_back(self.target, there.get("etag", "")), say)
             named = {"holder": fit(self.by), "since": stamped(self.at), "id": self.id, "does": self.purpose}
-            say(f"  lock       {NAME}: nobody else deploys, rolls back or destroys meanwhile")
+            say(f"  lock       {NAME}: nobody else changes the deployment meanwhile")
             self._act(take(self.target, **named), say)
 
         self.cloud.patiently(attempt)

@@ -43,9 +43,8 @@ class Consent:
     """What the person who deploys agrees to beforehand."""
 
     adopt: bool = False  # ADOPT=yes
-    confirmed: bool = False  # CONFIRM=yes, of a project with other things in it, and of leaving Cloud Functions
-    answered: bool = False  # what follows was asked and answered before
-    leaving: frozenset[str] = frozenset()  # functions that may leave Cloud Functions
+    confirmed: bool = False  # CONFIRM=yes, of a project with other things in it
+    answered: bool = False  # that was asked and answered before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,13 +275,9 @@ def permit(target: Target, cloud: Gcloud, say: Say, ask: Ask, consent: Consent) 
         say("\nTaken over as an earlier version's, since ADOPT=yes was given:")
         for each in adoptable:
             say(f"  adopt      {each.what}")
-    formers = services.formers(target, DEPLOYMENT, seen.look(services.every_former(target)))
-    _see_that_all_are_listed(target, seen, formers)
     if not (consent.confirmed or consent.answered or before):
         _confirm(target, seen.elses(), ask)
-    if not consent.confirmed:
-        _confirm_leaving(target, (name for name in formers if name not in consent.leaving), ask)
-    return replace(consent, answered=True, leaving=frozenset(formers))
+    return replace(consent, answered=True)
 
 
 def _deployed_before(judged: dict[str, Whose]) -> bool:
@@ -322,40 +317,39 @@ def _confirm(target: Target, others: dict[str, int], ask: Ask) -> None:
     typed(question, target.project, ask)
 
 
-def _see_that_all_are_listed(target: Target, seen: Seen, formers: Iterable[str]) -> None:
-    """See that no function of ours is missing among those that Cloud Functions is said to manage.
+def managed(target: Target, cloud: Gcloud) -> dict[str, Whose]:
+    """Return which functions of our names, in this region, Cloud Functions manages, and whose they are.
 
-    A list leaves out a region that cannot be reached, with a warning only. What has the label is asked for by
-    itself, since nothing says that leaving Cloud Functions removes the label.
-
-    Raises:
-        SystemExit: one is missing; nothing was changed.
+    A list leaves out a region that cannot be reached, with a warning only: so what has the label is asked for by its
+    name, too. The label alone tells nothing, since nothing says that detaching a function removes it.
     """
-    left_out = [
-        function.name
-        for function in DEPLOYMENT.functions
-        if function.name not in formers
-        and services.is_labelled_former(seen.look(services.look(target, function.name)))
-        and seen.look(services.former(target, function.name)) is not None
-    ]
-    if left_out:
-        raise SystemExit(
-            f"Cloud Functions manages {', '.join(left_out)}, but gcloud functions list does not show them: their "
-            "region cannot be reached just now. Nothing was changed. Run the same command again later."
-        )
+    seen, home = Seen(target, cloud), f"projects/{target.project}/locations/{target.region}/functions/"
+    listed = {item["name"] for item in seen.look(every(target, "function")) or ()}
+    found = {}
+    for name in (function.name for function in DEPLOYMENT.functions):
+        service = seen.look(services.look(target, name))
+        if f"{home}{name}" in listed or services.is_labelled_former(service):
+            there, account = seen.look(services.former(target, name)), target.account(name)
+            if there is not None:
+                whose = marks.of_function(account)(there)
+                ours = whose is Whose.OURS and service is not None
+                found[name] = marks.of_service(account)(service) if ours else whose
+    return found
 
 
-def _confirm_leaving(target: Target, functions: Iterable[str], ask: Ask) -> None:
-    """Have it confirmed that functions leave Cloud Functions, which cannot be undone."""
-    told = ", ".join(functions)
-    if told:
-        question = (
-            f"Cloud Functions manages {told}. From this version on they are services of Cloud Run: they keep name, "
-            "address, roles and revisions, and go on serving as now until what is deployed has passed its smoke "
-            "test. They leave Cloud Functions once it serves; from then on there is no way back. Type "
-            f"{target.project!r} to go on (CONFIRM=yes skips this): "
-        )
-        typed(question, target.project, ask)
+def reminder(target: Target, cloud: Gcloud) -> str:
+    """Say which functions of ours Cloud Functions manages still; empty if it manages none."""
+    ours = [name for name, whose in managed(target, cloud).items() if whose is Whose.OURS]
+    return f"Cloud Functions still manages {', '.join(ours)}" if ours else ""
+
+
+def advice(target: Target) -> str:
+    """Return what to know, and to do, about functions that Cloud Functions still manages."""
+    return (
+        "Whatever deploys them there, such as an earlier version's make deploy, replaces what this version deployed: a "
+        "way back, and a risk. Once you need no way back, take them out of Cloud Functions for good: "
+        f"make detach {target.settings}"
+    )
 
 
 def typed(question: str, wanted: str, ask: Ask) -> None:

@@ -17,11 +17,6 @@ from infra.gcp.target import Target
 CANDIDATE = "candidate"
 
 
-def every_former(target: Target) -> Command:
-    """Return the command that lists what Cloud Functions manages, in every region."""
-    return (*gcloud("functions", "list", project=target.project), AS_JSON)
-
-
 def former(target: Target, name: str) -> Command:
     """Return the command that describes a function that Cloud Functions manages."""
     return (*gcloud("functions", "describe", name, region=target.region, project=target.project), AS_JSON)
@@ -33,32 +28,9 @@ def is_labelled_former(service: Any) -> bool:
     return bool(labels.get("goog-managed-by") == "cloudfunctions")
 
 
-def formers(target: Target, deployment: Deployment, listed: Any) -> list[str]:
-    """Return the functions of ours, in this region, that Cloud Functions manages: earlier versions deployed them so."""
-    names = {
-        f"projects/{target.project}/locations/{target.region}/functions/{item.name}": item.name
-        for item in deployment.functions
-    }
-    found = {names[item["name"]]: item for item in listed or () if item["name"] in names}
-    return sorted(
-        name for name, item in found.items() if marks.of_function(target.account(name))(item) is marks.Whose.OURS
-    )
-
-
-def detached(target: Target, deployment: Deployment) -> Step:
-    """Return the step that takes the functions out of Cloud Functions: addresses, revisions and traffic stay.
-
-    Until then both may manage them (cloud.google.com/functions/docs/managing), so it is the last that is done to them.
-    """
-    return Step(
-        title="No function is managed by Cloud Functions",
-        look=every_former(target),
-        make=(),
-        wanted={"unwanted": Exactly([])},
-        change=(gcloud("functions", "detach", FOUND, region=target.region, project=target.project, quiet=True),),
-        find=lambda listed: {"unwanted": formers(target, deployment, listed)},
-        names=lambda found: list(found["unwanted"]),
-    )
+def detach(target: Target, name: str) -> Command:
+    """Return the command that takes a function out of Cloud Functions: address, revisions and traffic stay."""
+    return _on(target, "functions", "detach", name, quiet=True)
 
 
 def look(target: Target, name: str) -> Command:
@@ -183,6 +155,11 @@ def sent_to(service: Any) -> str:
     shares = (service.get("spec") or {}).get("traffic") or ()
     found = {str(share.get("revisionName") or latest(service)) for share in shares if share.get("percent")}
     return found.pop() if len(found) == 1 else ""
+
+
+def serves_latest(service: Any) -> bool:
+    """Say whether all traffic was asked to go to the revision that was made last, and goes there."""
+    return latest(service) != "" and sent_to(service) == served_by(service) == latest(service)
 
 
 def is_pinned(service: Any) -> bool:

@@ -1,7 +1,8 @@
-"""Time for gcloud's parser, at which the workers of a run take turns, and a deployment that tests start from."""
+"""Time for gcloud's parser, at which the workers of a run take turns, and deployments that tests start from."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from infra.gcp import commands, upload
-from tests.gcp.stand_in import StandIn
+from infra.gcp.description import DEPLOYMENT, FORMER_GRANT
+from tests.gcp.stand_in import NUMBER, PROJECT, StandIn
+from tests.gcp.stand_in.cloud import REGION
+from tests.gcp.stand_in.run import managed_by_functions
 
 HERE = Path(__file__).parent
 SECONDS = 600
@@ -48,3 +52,36 @@ def whole() -> StandIn:
     cloud = StandIn()
     deployed(cloud)
     return cloud
+
+
+@pytest.fixture
+def former(whole: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """What a version before deployed with `gcloud functions deploy`, and another source to deploy."""
+    monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
+    cloud = copy.deepcopy(whole)
+    managed_by_functions(cloud)
+    del cloud.things["bucket"], cloud.policies[f"bucket:gs://keeper-source-{NUMBER}"]
+    (account,) = [item for item in DEPLOYMENT.accounts if item.name == "build"]
+    policy = cloud.policies[f"project:{PROJECT}"]["bindings"]
+    only = FORMER_GRANT.only
+    assert only
+    policy.append(
+        {
+            "role": FORMER_GRANT.role,
+            "members": [f"serviceAccount:{account.id}@{PROJECT}.iam.gserviceaccount.com"],
+            "condition": {
+                "title": only.title,
+                "expression": only.expression.format(number=NUMBER, region=REGION),
+            },
+        }
+    )
+    return cloud
+
+
+@pytest.fixture
+def upgraded(former: StandIn) -> StandIn:
+    """The same, once this version was deployed over it."""
+    from tests.gcp.test_deploy import deployed
+
+    deployed(former)
+    return former

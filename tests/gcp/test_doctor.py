@@ -16,12 +16,14 @@ import pytest
 from infra.gcp import commands
 from infra.gcp.delegation import BROADER, SCOPES
 from infra.gcp.description import DEPLOYMENT
+from infra.gcp.detach import detach
 from infra.gcp.doctor import FULL_RUN, examine
 from infra.gcp.gcloud import SIGN_IN, Gcloud, GcloudFailed
 from infra.gcp.live import Addresses
 from infra.gcp.rollback import rollback
 from infra.gcp.target import Target
 from tests.gcp.stand_in import FORMER, StandIn
+from tests.gcp.stand_in.run import managed_by_functions
 from tests.gcp.test_deploy import TARGET, deployed
 
 pytestmark = pytest.mark.timeout(600)  # gcloud's parser takes its time on a busy machine
@@ -137,9 +139,11 @@ def cloud() -> StandIn:
     return cloud
 
 
-def to_mend(cloud: StandIn, world: World, target: Target = TARGET, away: str = "") -> dict[str, str]:
+def to_mend(
+    cloud: StandIn, world: World, target: Target = TARGET, away: str = "", said: list[str] | None = None
+) -> dict[str, str]:
     """Return what the doctor wants mended, and how."""
-    said: list[str] = []
+    said = [] if said is None else said
     base = away or world.address
     addresses = Addresses(iam=base, token=f"{base}/token", directory=base, firestore=base, monitoring=base)
     before = len(cloud.changes())
@@ -264,6 +268,21 @@ def test_whether_keeper_takes_the_token_is_told_by_the_runs_that_tried_it(cloud,
         said = found.pop(f"Keeper: Keeper {title}" if "token" in title else f"Keeper: {title}", "")
         assert mend in said if mend else said == ""
     assert found == {}
+
+
+def test_functions_that_are_still_managed_by_cloud_functions_are_noted_until_they_are_detached(cloud, world):
+    """That is no fault: it is a way back."""
+    managed_by_functions(cloud)
+    deployed(cloud)
+    note = f"  note  Cloud Functions still manages {', '.join(function.name for function in DEPLOYMENT.functions)}"
+    said: list[str] = []
+    assert to_mend(cloud, world, said=said) == {}
+    assert said[said.index(note) + 1].endswith(f" for good: make detach {TARGET.settings}")
+    assert said[-1] == "\nAll is well."
+    detach(TARGET, Gcloud(cloud), said.append, lambda question: "", confirmed=True)
+    said.clear()
+    assert to_mend(cloud, world, said=said) == {}
+    assert not any("Cloud Functions" in text for text in said)
 
 
 def test_the_job_that_makes_a_run_now_is_there():

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from infra.gcp import __main__ as command_line
-from infra.gcp import commands, deploy, destroy, diff, lock, rollback, target
+from infra.gcp import commands, deploy, destroy, detach, diff, lock, rollback, target
 from infra.gcp.access import IAP_ACCESSOR
 from infra.gcp.delegation import SCOPES
 from infra.gcp.description import DEPLOYMENT, KEYS, REPOSITORY
@@ -23,6 +25,7 @@ from infra.gcp.target import Target
 from tests.gcp import gcloud_parser as parser
 from tests.gcp.gcloud_parser import complaints
 from tests.gcp.stand_in import StandIn
+from tests.gcp.stand_in.run import managed_by_functions
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "install.md").read_text()
@@ -69,7 +72,7 @@ def test_every_target_of_make_exists_and_takes_the_settings_that_it_is_given():
     targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
     known = set(GIVEN)
     used = re.findall(r"\bmake ((?:[a-z]+|[A-Z]+=\S*)(?: [A-Z]+=\S+)*)", "\n".join((*typed(), *blocks("console"))))
-    assert {"plan", "diff", "deploy", "rollback", "destroy", "logs", "doctor", "setup"} <= {
+    assert {"plan", "diff", "deploy", "rollback", "detach", "destroy", "logs", "doctor", "setup"} <= {
         text.split()[0] for text in used
     }
     for text in used:
@@ -156,19 +159,22 @@ def printed() -> dict[str, str]:
     removed = [c for removal in destroy.removals(known, audit=False) for c in (removal.look, *removal.commands)]
     complaints([*(c for step in commands.all_steps(known) for c in step.commands), *removed])  # one call for nearly all
     said: dict[str, list[str]] = {
-        name: [] for name in ("make plan", "make diff", "make deploy", "make rollback", "make destroy")
+        name: [] for name in ("make plan", "make diff", "make deploy", "make rollback", "make detach", "make destroy")
     }
 
-    def gcloud() -> Gcloud:
-        return Gcloud(cloud, sleep=lambda seconds: None)
+    def gcloud(of: StandIn = cloud) -> Gcloud:
+        return Gcloud(of, sleep=lambda seconds: None)
 
-    def ask(question: str) -> str:
-        said["make destroy"].append(question)
-        return TARGET.project
+    def asked(command: str) -> Callable[[str], str]:
+        return lambda question: said[command].append(question) or TARGET.project
 
     deploy.plan(TARGET, said["make plan"].append)
     for _ in range(2):
         deploy.deploy(TARGET, gcloud(), said["make deploy"].append, visit=cloud.visit)
+    former = copy.deepcopy(cloud)
+    managed_by_functions(former)
+    deploy.deploy(TARGET, gcloud(former), lambda text: None, visit=former.visit)
+    detach.detach(TARGET, gcloud(former), said["make detach"].append, asked("make detach"))
     cloud.may_budget = False
     deploy.deploy(replace(TARGET, budget="50EUR"), gcloud(), said["make deploy"].append, visit=cloud.visit)
     diff.diff(replace(TARGET, access="group:others@example.com"), gcloud(), said["make diff"].append)
@@ -176,7 +182,7 @@ def printed() -> dict[str, str]:
         patch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
         deploy.deploy(TARGET, gcloud(), lambda text: None, visit=cloud.visit)
         rollback.rollback(TARGET, gcloud(), said["make rollback"].append)
-    destroy.destroy(TARGET, gcloud(), said["make destroy"].append, ask, destroy.Wanted())
+    destroy.destroy(TARGET, gcloud(), said["make destroy"].append, asked("make destroy"), destroy.Wanted())
     return {name: "\n".join(lines) for name, lines in said.items()}
 
 

@@ -142,7 +142,7 @@ def test_another_region_is_refused_before_anything_changes(cloud, act, marked):
     assert len(cloud.changes()) == before
 
 
-@pytest.mark.parametrize("verb", ["rollback", "diff", "deploy"])
+@pytest.mark.parametrize("verb", ["rollback", "detach", "diff", "deploy"])
 def test_another_region_is_refused_by_the_command_itself(cloud, verb, monkeypatch):
     monkeypatch.setattr(gcloud, "run_gcloud", cloud)
     monkeypatch.setattr(command_line, "Gcloud", lambda **options: Gcloud(cloud, **options))

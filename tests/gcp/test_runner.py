@@ -170,7 +170,7 @@ def test_a_gcloud_that_takes_a_command_no_more_is_told_which_one_does(fake, refu
     assert f"gcloud components update --version={runner.TRIED}" in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("verb", ["deploy", "doctor", "rollback", "destroy"])
+@pytest.mark.parametrize("verb", ["deploy", "doctor", "rollback", "detach", "destroy"])
 def test_nobody_signed_in_is_one_sentence_that_names_the_mend(fake, verb):
     err = (
         "ERROR: (gcloud.x) You do not currently have an active account selected.\nPlease run:\n\n  $ gcloud auth login"

@@ -1,4 +1,4 @@
-"""From a version that deployed to Cloud Functions: what it deployed serves until the new release does."""
+"""An upgrade from a version that deployed to Cloud Functions, which goes on managing the functions; destroying them."""
 
 from __future__ import annotations
 
@@ -7,84 +7,71 @@ from typing import Any
 
 import pytest
 
-from infra.gcp import commands, destroy, services
-from infra.gcp.description import DEPLOYMENT, FORMER_GRANT
+from infra.gcp import commands, destroy
+from infra.gcp.description import DEPLOYMENT
+from infra.gcp.diff import diff
 from infra.gcp.gcloud import Gcloud, GcloudFailed
-from infra.gcp.preflight import Consent
 from infra.gcp.rollback import rollback
 from infra.gcp.steps import shown
-from tests.gcp.stand_in import NUMBER, PROJECT, StandIn
-from tests.gcp.stand_in.run import BASE_IMAGES, managed_by_functions
-from tests.gcp.test_deploy import NAMES, TARGET, changes_of, deployed
-from tests.gcp.test_revisions import KNOWN, SECOND, numbers, serving
+from tests.gcp.stand_in import PROJECT, StandIn
+from tests.gcp.stand_in.run import BASE_IMAGES
+from tests.gcp.test_deploy import NAMES, TARGET, changes_of, deployed, nobody
+from tests.gcp.test_revisions import numbers, serving
+
+STILL = f"\nCloud Functions still manages {', '.join(function.name for function in DEPLOYMENT.functions)}. "
+THIRD = "fedcba9876543210"
 
 
-@pytest.fixture
-def cloud(whole: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    """A whole deployment, and another source to deploy."""
-    monkeypatch.setattr(commands, "source_digest", lambda: SECOND)
-    return copy.deepcopy(whole)
+def rolled_back(cloud: StandIn) -> None:
+    rollback(TARGET, Gcloud(cloud, sleep=lambda seconds: None), lambda text: None)
 
 
-@pytest.fixture
-def former(cloud: StandIn) -> StandIn:
-    """What a version before deployed with `gcloud functions deploy`."""
-    managed_by_functions(cloud)
-    del cloud.things["bucket"], cloud.policies[f"bucket:gs://keeper-source-{NUMBER}"]
-    (account,) = [item for item in DEPLOYMENT.accounts if item.name == "build"]
-    policy = cloud.policies[f"project:{PROJECT}"]["bindings"]
-    only = FORMER_GRANT.only
-    assert only
-    policy.append(
-        {
-            "role": FORMER_GRANT.role,
-            "members": [f"serviceAccount:{account.id}@{PROJECT}.iam.gserviceaccount.com"],
-            "condition": {
-                "title": only.title,
-                "expression": only.expression.format(number=NUMBER, region=TARGET.region),
-            },
-        }
-    )
-    return cloud
+# ---- an upgrade
 
 
-def upgraded(cloud: StandIn, **allowed: Any) -> list[str]:
-    return deployed(cloud, **{"consent": Consent(confirmed=True)} | allowed)
-
-
-def test_leaving_cloud_functions_is_confirmed_and_nothing_changes_before(former):
-    before, things = len(former.changes()), copy.deepcopy(former.things)
-    asked: list[str] = []
-    with pytest.raises(SystemExit, match="Nothing was changed"):
-        deployed(former, ask=lambda question: asked.append(question) or "no")
-    assert (len(former.changes()), former.things) == (before, things)
-    assert asked[0].startswith("Cloud Functions manages apply-changes, console, ")
-    deployed(former, ask=lambda question: PROJECT)
-    assert former.things["function"] == {}
+def test_an_upgrade_asks_nothing_and_leaves_the_functions_to_cloud_functions(former):
+    """Nothing that it does cannot be undone."""
+    functions = copy.deepcopy(former.things["function"])
+    said = deployed(former, ask=nobody)
+    assert former.things["function"] == functions
+    assert any(text.startswith(STILL) and f"for good: make detach {TARGET.settings}" in text for text in said)
 
 
 def test_an_upgrade_keeps_addresses_and_revisions_and_may_be_rolled_back(former):
     addresses = {name: item["status"]["url"] for name, item in former.things["service"].items()}
-    first = serving(former)
+    first, functions = serving(former), copy.deepcopy(former.things["function"])
     before = len(former.changes())
-    upgraded(former)
+    deployed(former)
     changed = [shown(command) for command in former.changes()[before:]]
-    detached = [place for place, text in enumerate(changed) if text.startswith("gcloud functions detach ")]
-    assert len(detached) == 7
-    assert min(detached) > max(place for place, text in enumerate(changed) if "--to-latest" in text)
     assert [text for text in changed if "pubsub" in text or "scheduler" in text or " iap " in text] == []
     assert {name: item["status"]["url"] for name, item in former.things["service"].items()} == addresses
     assert BASE_IMAGES not in str([item["spec"]["template"] for item in former.things["service"].values()])
     assert "gcf-v2-sources" not in str(former.policies)
     assert set(numbers(former).values()) == {2}
-    assert changes_of(former) == []
-    rollback(TARGET, Gcloud(former), lambda text: None)
-    assert serving(former) == first
+    rolled_back(former)
+    assert (serving(former), former.things["function"]) == (first, functions)
+    deployed(former, again=True)
+    assert (set(numbers(former).values()), former.things["function"]) == ({2}, functions)
+
+
+def test_what_is_still_managed_is_deployed_over_again_and_again(upgraded, monkeypatch):
+    functions = copy.deepcopy(upgraded.things["function"])
+    assert changes_of(upgraded) == []
+    monkeypatch.setattr(commands, "source_digest", lambda: THIRD)
+    assert len(changes_of(upgraded)) == 1 + 7 + 7
+    assert changes_of(upgraded) == []
+    assert (set(numbers(upgraded).values()), upgraded.things["function"]) == ({3}, functions)
+
+
+def test_a_difference_to_cloud_functions_is_none_but_is_told(upgraded):
+    said: list[str] = []
+    assert diff(TARGET, Gcloud(upgraded), said.append) == 0
+    assert said[-1].startswith(STILL)
 
 
 @pytest.mark.parametrize("ends", ["a build", "a revision", "the smoke test"])
-def test_until_what_is_deployed_serves_there_is_a_way_back_into_cloud_functions(former, ends):
-    first, functions = serving(former), dict(former.things["function"])
+def test_an_upgrade_that_fails_leaves_everything_as_it_was(former, ends):
+    first, functions = serving(former), copy.deepcopy(former.things["function"])
     if ends == "a build":
         former.failures = [("builds submit", "build failed; check build logs for details", 1)]
     elif ends == "a revision":
@@ -92,62 +79,19 @@ def test_until_what_is_deployed_serves_there_is_a_way_back_into_cloud_functions(
     else:
         former.sick = {"reconcile"}
     with pytest.raises((SystemExit, GcloudFailed)):
-        upgraded(former)
+        deployed(former)
     assert (serving(former), former.things["function"]) == (first, functions)
 
 
-def test_functions_that_were_not_told_before_the_question_leave_only_after_another(former):
-    """While its API is not enabled, Cloud Functions tells nothing; a deployment enables it."""
-    former.enabled.discard("cloudfunctions.googleapis.com")
-    functions, asked = dict(former.things["function"]), []
-    with pytest.raises(SystemExit, match="That does not match"):
-        deployed(former, ask=lambda question: asked.append(question) or "no")
-    assert asked[0].startswith("Cloud Functions manages apply-changes, console, ")
-    assert former.things["function"] == functions
-    deployed(former, ask=lambda question: asked.append(question) or PROJECT)
-    assert (former.things["function"], len(asked)) == ({}, 2)
-
-
-def test_functions_of_somebody_else_are_left_to_them(former):
-    function = former.things["function"]["console"]
-    function["serviceConfig"]["serviceAccountEmail"] = "somebody@example.com"
-    assert services.formers(KNOWN, DEPLOYMENT, [function]) == []
-    elsewhere = function | {"name": function["name"].replace("europe-west1", "europe-west2")}
-    assert services.formers(KNOWN, DEPLOYMENT, [elsewhere]) == []
-
-
-def test_functions_in_a_region_that_a_list_leaves_out_are_not_deployed_over(former):
-    former.unreachable = {"europe-west1"}
-    before, things = len(former.changes()), copy.deepcopy(former.things)
-    with pytest.raises(
-        SystemExit, match=r"Cloud Functions manages .*console.* does not show them.*Nothing was changed"
-    ):
-        upgraded(former)
-    assert (former.changes()[before:], former.things) == ([], things)
-    former.unreachable = set()
-    upgraded(former)
-    assert former.things["function"] == {}
-
-
-def test_a_label_that_stays_after_leaving_cloud_functions_hinders_nothing(former):
-    upgraded(former)
-    for service in former.things["service"].values():
-        service["metadata"]["labels"]["goog-managed-by"] = "cloudfunctions"
-    assert changes_of(former) == []
-
-
-UPGRADE = (
-    1 + 2 + 1 + 7 + 7 + 7 + 1 + 1
-)  # the lock, the bucket, the build, leaving, revisions, traffic, a grant, the lock
+UPGRADE = 1 + 2 + 1 + 7 + 7 + 1 + 1  # the lock, the bucket, the build, revisions, traffic, a grant, the lock
 
 
 @pytest.mark.parametrize("index", range(UPGRADE))
 def test_an_upgrade_ends_well_whichever_answer_was_lost(former, index):
     former.lost = {former.acted + index}
     before = former.acted
-    upgraded(former)
+    deployed(former)
     assert former.acted - before == UPGRADE, "nothing was done twice"
-    assert former.things["function"] == {}
     assert set(numbers(former).values()) == {2}
     assert len(former.things["revision"]) == 14
     assert changes_of(former) == []
@@ -157,16 +101,77 @@ def test_an_upgrade_ends_well_whichever_answer_was_lost(former, index):
 def test_an_upgrade_goes_on_wherever_it_was_broken_off_and_something_serves_always(former, after):
     former.interrupt_after = former.acted + after
     with pytest.raises(KeyboardInterrupt):
-        upgraded(former)
+        deployed(former)
     former.interrupt_after = None
     assert set(numbers(former)) == NAMES
-    upgraded(former, unlock=True)
+    deployed(former, unlock=True)
     assert set(numbers(former).values()) == {2}
     assert changes_of(former) == []
 
 
-def test_functions_that_were_never_detached_are_destroyed_too(former):
+# ---- destroying what is still managed
+
+
+@pytest.fixture(params=["before the upgrade", "after it"])
+def still_managed(former: StandIn, request: pytest.FixtureRequest) -> StandIn:
+    if request.param == "after it":
+        deployed(former)
+    return former
+
+
+def destroyed(cloud: StandIn, **allowed: Any) -> list[str]:
     said: list[str] = []
-    destroy.destroy(TARGET, Gcloud(former), said.append, lambda question: PROJECT, destroy.Wanted())
-    assert former.things["function"] == former.things["service"] == {}
-    assert "  delete     Function console" in said
+    gcloud = Gcloud(cloud, sleep=lambda seconds: None)
+    destroy.destroy(TARGET, gcloud, said.append, lambda question: PROJECT, destroy.Wanted(), **allowed)
+    return said
+
+
+def gone(cloud: StandIn) -> bool:
+    return not (cloud.things["function"] or cloud.things["service"] or cloud.things["account"])
+
+
+def test_functions_that_were_never_detached_are_destroyed_with_their_services(still_managed):
+    before = len(still_managed.changes())
+    said = destroyed(still_managed)
+    assert gone(still_managed)
+    assert {"  delete     Function console", "  Service console"} <= set(said)
+    changed = [shown(command) for command in still_managed.changes()[before:]]
+    assert sum(text.startswith("gcloud functions delete ") for text in changed) == 7
+    assert not any(text.startswith("gcloud run services delete ") for text in changed), "they went with the functions"
+
+
+# The lock, jobs, subscriptions, functions, and one thing more.
+DESTRUCTION = 1 + len(DEPLOYMENT.jobs) + len(DEPLOYMENT.topics) + 7 + 1
+
+
+@pytest.mark.parametrize("index", range(DESTRUCTION))
+def test_a_destruction_ends_well_whichever_answer_was_lost(former, index):
+    former.lost = {former.acted + index}
+    destroyed(former)
+    assert gone(former)
+
+
+@pytest.mark.parametrize("after", range(DESTRUCTION))
+def test_a_destruction_goes_on_wherever_it_was_broken_off(former, after):
+    former.interrupt_after = former.acted + after
+    with pytest.raises(KeyboardInterrupt):
+        destroyed(former)
+    former.interrupt_after = None
+    destroyed(former, unlock=True)
+    assert gone(former)
+
+
+def test_a_function_that_has_lost_its_service_is_destroyed(former):
+    del former.things["service"]["console"]
+    destroyed(former)
+    assert gone(former)
+
+
+def test_the_service_of_somebody_elses_function_is_not_destroyed_below_it(former):
+    """It runs as our account if somebody deployed over it by hand."""
+    former.things["function"]["console"]["serviceConfig"]["serviceAccountEmail"] = "somebody@example.com"
+    said = "\n".join(destroyed(former))
+    stay = said.partition("These stay")[2].partition("Done.")[0]
+    assert "  Function console\n" in stay
+    assert "  Service console\n" in stay
+    assert (list(former.things["function"]), list(former.things["service"])) == (["console"], ["console"])

@@ -143,6 +143,8 @@ def test_the_page_is_walked_from_a_fresh_clone_to_the_deletion(machine):
     assert labels["version"] == "v1-0-0"
     status, said = machine.make("rollback")
     assert (status, "There is no release before the one that is deployed: nothing was changed." in said) == (0, True)
+    status, said = machine.make("detach")
+    assert (status, "There is nothing to do: Cloud Functions manages no function of" in said) == (0, True)
 
     assert machine.make("destroy", typed="no\n")[0] == 2
     assert machine.cloud.things["service"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-from infra.gcp import budget, commands, destroy, doctor, lock, mounts, preflight, release, rollback, smoke
+from infra.gcp import budget, commands, destroy, doctor, lock, mounts, preflight, release, rollback, services, smoke
 from infra.gcp.description import DEPLOYMENT, KEYS
 from infra.gcp.smoke import Question, Reply
 from infra.gcp.steps import FOUND, Command, filled
@@ -49,6 +49,7 @@ def foreseen() -> list[Command]:
         *(part for item in destroy.removals(TARGET, audit=True, backups=True) for part in (item.look, *item.commands)),
         *(rollback.serve(TARGET, name, f"{name}-00001-abc") for name in functions),
         *(release.revisions_of(TARGET, name) for name in functions),
+        *(services.detach(TARGET, name) for name in functions),
         *(mounts.version_of(TARGET, key, version) for key in KEYS for version in "12"),
         release.ACCOUNT,
         lock.look(TARGET),

@@ -9,7 +9,7 @@ from typing import Any
 from infra.gcp.description import ACCESSOR
 from infra.gcp.smoke import PROBLEM, SIGN_IN, Question, Reply
 from tests.gcp.gcloud_parser import TARGET
-from tests.gcp.stand_in.cloud import NUMBER, PROJECT, REGION, Cloud, Handler, Refused, delete, describe, labels, listed
+from tests.gcp.stand_in.cloud import NUMBER, PROJECT, REGION, Cloud, Handler, Refused, describe, labels, listed
 from tests.gcp.stand_in.policies import bind, known_member, policy, unbind
 
 IAP, UNASKED = "run.googleapis.com/iap-enabled", "run.googleapis.com/invoker-iam-disabled"
@@ -245,13 +245,20 @@ def _functions(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
 
 def _detach(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     """Hand a function over to Cloud Run alone: its service serves on as it did."""
-    del cloud.thing("service", names[0])["metadata"]["labels"]["goog-managed-by"]
-    return cloud.delete("function", names[0])
+    cloud.delete("function", names[0])
+    cloud.thing("service", names[0])["metadata"]["labels"].pop("goog-managed-by", None)
 
 
 def _delete_function(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
-    cloud.delete("service", names[0])
-    return cloud.delete("function", names[0])
+    """Delete a function with its service, if that is there."""
+    cloud.delete("function", names[0])
+    cloud.things["service"].pop(names[0], None)
+
+
+def _delete_service(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    """Delete a service; Cloud Run lets anybody do that below a function, which is broken then."""
+    assert names[0] not in cloud.things.get("function", {}), f"the function {names[0]} would lose its service"
+    return cloud.delete("service", names[0])
 
 
 def managed_by_functions(cloud: Cloud) -> None:
@@ -315,7 +322,7 @@ HANDLERS: dict[str, Handler] = {
     "run deploy": _deploy,
     "run services list": listed("service"),
     "run services describe": _described,
-    "run services delete": delete("service"),
+    "run services delete": _delete_service,
     "run services update": _protect,
     "run services update-traffic": _traffic,
     "run services get-iam-policy": policy("service"),
