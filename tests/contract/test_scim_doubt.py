@@ -10,7 +10,7 @@ from autoprovisioning.domain.accounts import Write, WriteKind
 from autoprovisioning.domain.errors import Unresolved
 from infra.local.simulation import KeeperSide
 from tests.contract.scim_servers import client, creates, patch
-from tests.contract.scim_writes import POST_BULK, POST_USER, exactly, kinds, seed, write
+from tests.contract.scim_writes import LISTING, POST_BULK, POST_USER, exactly, kinds, seed, write
 
 CHANGES = {"method": "PATCH|DELETE", "path": "/Users/"}
 DONE_UNHEARD = [{"drop_after": True}, *({"status_after": status} for status in (408, 500, 502, 504))]
@@ -141,6 +141,26 @@ def test_a_create_whose_own_account_is_not_listed_yet_stays_unresolved(keeper, a
     assert kinds(write(accounts, creates(3))) == {"Unresolved": 3}
     keeper.settings(listed_after=0)
     assert len(keeper.accounts()) == 3
+
+
+def test_a_create_whose_own_account_took_the_last_seat_and_is_not_listed_yet_stays_unresolved(keeper, accounts):
+    """No other creation is sent all the same."""
+    keeper.settings(bulk=True, listed_after=3600)
+    keeper.fault(match=POST_BULK, only=2, drop_after=True)
+    keeper.fault(match=POST_USER, status=428, times=None)
+    written = write(accounts, creates(40))
+    assert kinds(written).keys() <= {"Unresolved", "NoneType", "SeatsExhausted"}
+    assert {type(written[key].error).__name__ for key in ("c0", "c1")} == {"Unresolved"}
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 412, 428, 501])
+def test_a_create_in_doubt_is_looked_for_however_its_second_attempt_is_refused(keeper, accounts, status):
+    """The listing came a moment too early. Some servers answer 400 where an address is taken."""
+    keeper.settings(bulk=True)
+    keeper.fault(match=POST_BULK, drop_after=True)
+    keeper.fault(match=LISTING, status=200, body={"totalResults": 0, "Resources": []})
+    keeper.fault(match=POST_USER, status=status, times=None)
+    exactly(keeper, write(accounts, creates(5)), 5)
 
 
 def test_an_address_that_is_somebody_elses_is_taken(keeper, accounts):

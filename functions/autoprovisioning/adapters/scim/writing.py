@@ -1,8 +1,8 @@
 """Write many accounts: in Bulk where offered, else one request each, concurrently.
 
 A write whose answer was lost, or may hide that it was carried out, is in doubt until Keeper says something definite
-about it: it never comes back as "not done". A create in doubt is looked for before it is sent again: the externalId we
-sent tells whether it arrived.
+about it: it never comes back as "not done". A create in doubt is looked for before it is sent again, and once it is
+refused then: the externalId we sent tells whether it arrived.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 ROUNDS = 3  # a 409 on PATCH is tried again after the rest of the batch, twice: chains of e-mail changes
 TELL_NOTHING = (Transient, AuthorizationRefused, ConfigurationRefused)  # about an earlier attempt of the same write
-NOT_SHOWN_YET = "The address is taken, perhaps by the account that this creation made: Keeper may not list it yet"
+NOT_SHOWN_YET = "Keeper refuses the second attempt, perhaps since the first one made the account, not listed yet"
 SENDS = 2  # of a create whose answers are lost: once, and once more when a lookup did not find it
 
 
@@ -185,12 +185,14 @@ class Writing:
             self.sender.pace.succeeded()
             return await self.done(write, answer, call)
         error = refused(write, answer, self.sender.clock())
-        if isinstance(error, AddressTaken | SeatsExhausted) and write.key in call.doubtful:
+        in_doubt = write.kind is WriteKind.CREATE and write.key in call.doubtful
+        if in_doubt and not isinstance(error, TELL_NOTHING):
             known = await self.resolve(write, call)
             if known is not None:
                 return known
-            if isinstance(error, AddressTaken) and write.kind is WriteKind.CREATE:
-                error = Unresolved(NOT_SHOWN_YET)
+            if isinstance(error, AddressTaken | SeatsExhausted):
+                call.seats = call.seats or isinstance(error, SeatsExhausted)
+                error = Unresolved(f"{NOT_SHOWN_YET} (HTTP {answer.status})")
         return Written(key=write.key, error=error, seconds=answer.seconds)
 
     async def done(self, write: Write, answer: Answer, call: Call) -> Written:
