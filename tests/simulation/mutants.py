@@ -66,6 +66,7 @@ DATED = replace(
     people=3, whom=3, steps=40, policy=0,
 )  # fmt: skip
 HELD_UP = replace(DATED, rate=0.25, together=False)
+BEGUN_AGAIN = replace(HELD_UP, verbs=("suspend", "restore", "reject", "provision", "run") * 2)
 RETURNING = replace(SWITCHED, verbs=("off", "on", "rename", "provision"), kinds=("stall",), rate=0.2)
 REPLACED = Leaning(
     verbs=("delete_by_hand", "invite", "swap", "provision"), kinds=("message twice", "notification late"), rate=0.05,
@@ -409,7 +410,7 @@ MUTANTS = (
         "app/runs/brake_plan.py",
         "return replace(wanted, member=member_of(Action(wanted.member.action), entry, trigger, {}))",
         "return wanted",
-        DATED,
+        BEGUN_AGAIN,
     ),
     Mutant(
         "a run that is held up ends what was decided since it read",
