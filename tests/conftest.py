@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import tempfile
 import uuid
 from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from infra.local import cloud as local_cloud
-from infra.local.cloud import LocalCloud
+from infra.local.cloud import PROJECT, LocalCloud
 from infra.local.emulators import EmulatorMissing, java, sdk_root
-from infra.local.processes import Supervisor
+from infra.local.processes import Supervisor, answers
 from infra.local.simulation import wait_for
 from tests.support.system import System
 
@@ -33,6 +36,7 @@ LONGEST = (
 WAITING = ("simulation", "browser", "faults", "functional")
 COMPUTING = ("gcp", "fuzz", "contract", "unit")
 DEMANDED = bool(os.environ.get("CI") or os.environ.get("REQUIRE_EMULATORS"))
+SHARED = pytest.StashKey[dict[str, Any]]()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -61,6 +65,26 @@ def _places(files: Collection[Path]) -> dict[Path, float]:
     return found
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Start Google's emulators once for all jobs, which each have a project there, and tell a job where they are."""
+    if SHARED not in node.config.stash:
+        node.config.stash[SHARED] = _shared(node.config)
+    shared = node.config.stash[SHARED]
+    node.workerinput["emulators"] = shared and {**shared, "project": f"{PROJECT}-{node.gateway.id}"}
+
+
+def _shared(config: pytest.Config) -> dict[str, Any]:
+    """Start the emulators for as long as the session lasts; nothing where that is not possible: jobs tell why."""
+    with contextlib.ExitStack() as lasting, contextlib.suppress(EmulatorMissing):
+        folder = Path(lasting.enter_context(tempfile.TemporaryDirectory()))
+        cloud = LocalCloud(supervisor=lasting.enter_context(Supervisor(folder)))
+        cloud.start_emulators()
+        config.add_cleanup(lasting.pop_all().close)
+        return {"ports": cloud.ports, "logs": str(folder)}
+    return {}
+
+
 def _need_emulators() -> None:
     try:
         java()
@@ -79,12 +103,26 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def backing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+def emulators(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Ports and the folder of logs of the emulators that this job shares with others; nothing where it is alone."""
+    shared: dict[str, Any] = getattr(request.config, "workerinput", {}).get("emulators", {})
+    return shared
+
+
+@pytest.fixture(scope="session")
+def backing(emulators: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """The Firestore, Pub/Sub and Secret Manager emulators."""
     _need_emulators()
     with Supervisor(tmp_path_factory.mktemp("backing")) as supervisor:
-        cloud = LocalCloud(supervisor=supervisor)
-        cloud.start_backing()
+        if not emulators:
+            cloud = LocalCloud(supervisor=supervisor)
+            cloud.start_backing()
+        else:
+            cloud = LocalCloud(supervisor=supervisor, project=emulators["project"], ports=dict(emulators["ports"]))
+            for name, port in emulators["ports"].items():
+                wait_for(lambda port=port: answers(f"http://127.0.0.1:{port}/"), name, 60)
+            cloud.start_secrets()
+            supervisor.wait_ready()
         yield cloud
 
 
@@ -95,9 +133,12 @@ def project_id() -> str:
 
 
 @pytest.fixture(scope="session")
-def whole_system(backing: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> System:
+def whole_system(backing: LocalCloud, emulators: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> System:
     """The whole local cloud with its simulators, with time limits of seconds, in a project of its own."""
-    return System.started(tmp_path_factory.mktemp("system"), backing)
+    logs = {child.log.parent for child in backing.supervisor.children()}
+    if emulators:
+        logs.add(Path(emulators["logs"]))
+    return System.started(tmp_path_factory.mktemp("system"), backing, logs)
 
 
 @pytest.fixture

@@ -64,15 +64,23 @@ class LocalCloud:
         return f"http://127.0.0.1:{self.ports[function]}"
 
     def start_backing(self) -> None:
-        """Start the emulators and make the topics."""
-        root = sdk_root(os.environ.get("GOOGLE_CLOUD_SDK_ROOT", ""))
-        firestore, pubsub, port = self._port("firestore"), self._port("pubsub"), self._port("secrets")
-        commands = firestore_command(firestore, root), pubsub_command(pubsub, root)  # what is missing shows first
-        start = self.supervisor.start
-        start("firestore", commands[0], ready=f"http://127.0.0.1:{firestore}/")
-        start("pubsub", commands[1], ready=f"http://127.0.0.1:{pubsub}/")
-        start("secrets", python("-m", "infra.local.secrets_emulator", "--port", str(port)), cwd=ROOT)
+        """Start all emulators; returns once they answer."""
+        self.start_emulators()
+        self.start_secrets()
         self.supervisor.wait_ready()
+
+    def start_emulators(self) -> None:
+        """Start Google's emulators, of Firestore and Pub/Sub, without waiting for them."""
+        root = sdk_root(os.environ.get("GOOGLE_CLOUD_SDK_ROOT", ""))
+        firestore, pubsub = self._port("firestore"), self._port("pubsub")
+        commands = firestore_command(firestore, root), pubsub_command(pubsub, root)  # what is missing shows first
+        self.supervisor.start("firestore", commands[0], ready=f"http://127.0.0.1:{firestore}/")
+        self.supervisor.start("pubsub", commands[1], ready=f"http://127.0.0.1:{pubsub}/")
+
+    def start_secrets(self) -> None:
+        """Start the emulator of Secret Manager without waiting for it."""
+        argv = python("-m", "infra.local.secrets_emulator", "--port", str(self._port("secrets")))
+        self.supervisor.start("secrets", argv, cwd=ROOT)
 
     def start_functions(self, directory: str, extra: dict[str, str] | None = None) -> None:
         """Start every function, and subscribe them; `directory` is the Directory API's address."""

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -74,21 +74,22 @@ def customer(people: int = 12) -> dict[str, Any]:
 class System:
     """A World with the verbs that tests need; `reset` makes it as new."""
 
-    def __init__(self, world: World, supervisor: Supervisor) -> None:
+    def __init__(self, world: World, supervisor: Supervisor, logs: Collection[Path]) -> None:
         self.world = world
         self.supervisor = supervisor
+        self._logs = logs  # folders of the logs of everything that runs
         self.directory = world.directory
         self.keeper = world.keeper
         self.settled: tuple[Any, ...] | None = None  # the snapshot that tests which change nothing share
 
     @staticmethod
-    def started(folder: Path, backing: LocalCloud) -> System:
+    def started(folder: Path, backing: LocalCloud, logs: Collection[Path]) -> System:
         """Start everything beside the emulators, whose supervisor stops it in the end."""
         world = World(supervisor=backing.supervisor, folder=folder)
         world.start(customer(), ADMIN, SHORT, scheduler=False, backing=backing)
         os.environ.update(world.cloud.environment)
         sys.path.insert(0, str(ROOT / "functions"))
-        return System(world, backing.supervisor)
+        return System(world, backing.supervisor, logs)
 
     def calm(self) -> None:
         """Lift every fault and wake every function."""
@@ -318,8 +319,7 @@ class System:
 
     def logs(self) -> dict[str, str]:
         """Return the logs of everything that runs, by file name."""
-        folder = self.supervisor.children()[0].log.parent
-        return {path.name: path.read_text(errors="replace") for path in folder.glob("*.log")}
+        return {path.name: path.read_text(errors="replace") for folder in self._logs for path in folder.glob("*.log")}
 
     def through_proxy(
         self,

@@ -94,13 +94,16 @@ class Tap:
 class Forwarder:
     """A TCP forwarder on loopback. While `withhold` is set what the server answers is kept from the client.
 
-    With `withhold_after` it sets itself as soon as more POST requests than that have come through.
+    With `withhold_after` it sets itself as soon as more POST requests than that have come through. While `runs` is
+    cleared nothing goes through either way, as if the server were stopped: it all goes on later.
     """
 
     def __init__(self, target_port: int, port: int = 0) -> None:
         self.withhold = False
         self.withhold_after: int | None = None
         self.withheld = threading.Event()  # an answer was kept back
+        self.runs = threading.Event()
+        self.runs.set()
         self.requests = 0  # HTTP requests that came through, by what they begin with
         self._target = target_port
         self._listener = socket.create_server(("127.0.0.1", port))
@@ -136,6 +139,7 @@ class Forwarder:
 
     def _relay(self, client: socket.socket, server: socket.socket) -> bool:
         ready, _, _ = select.select([client, server], [], [])
+        self.runs.wait()
         for source in ready:
             data = source.recv(65536)
             if not data:
@@ -163,4 +167,5 @@ class Forwarder:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self.runs.set()
         self.drop()
