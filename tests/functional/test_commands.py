@@ -18,6 +18,7 @@ from infra.local.processes import Supervisor, port_is_free, python
 from infra.local.simulation import DirectorySide, KeeperSide, http, wait_for
 from tests.contract.scim_servers import keeper, scim2_server
 from tests.support.system import GROUP, GROUP_ID, SHORT, customer, person
+from tests.support.warm_python import WarmPython
 
 KEYS = [
     "created", "updated", "suspended", "unsuspended", "deleted", "adopted", "failed", "held", "unchanged",
@@ -29,10 +30,11 @@ DOCUMENTS = f"http://127.0.0.1:{FIXED_PORTS['firestore']}/v1/projects/demo-keepe
 class Machine:
     """A fresh machine: a folder of its own for state, a directory, a Keeper node, and the commands."""
 
-    def __init__(self, folder: Path, directory: DirectorySide, node: KeeperSide) -> None:
+    def __init__(self, folder: Path, directory: DirectorySide, node: KeeperSide, python: WarmPython) -> None:
         self.folder = folder
         self.directory = directory
         self.node = node
+        self._python = python
         self.token_file = folder / "keeper-token"
         self.token_file.write_text(node.token + "\n")
         self.environment = {
@@ -46,9 +48,7 @@ class Machine:
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command as the Makefile does."""
-        return subprocess.run(
-            python("-m", *arguments), cwd=ROOT, env={**self.environment, **environment}, capture_output=True, text=True
-        )
+        return self._python.run(*arguments, environment={**self.environment, **environment})
 
     def arguments(self, endpoint: str = "", token: Path | None = None, groups: str = GROUP) -> list[str]:
         """Return what the Makefile passes to connect."""
@@ -90,10 +90,11 @@ def machine(tmp_path_factory):
     assert not taken, f"`make local` needs these ports: {taken}. Is a local cloud running?"
     folder = tmp_path_factory.mktemp("machine")
     (folder / "customer.json").write_text(json.dumps(customer()))
-    with Supervisor(folder / "logs") as supervisor, keeper(folder) as node:
+    warm = WarmPython(ROOT, {"PATH": os.environ["PATH"], "PYTHONPATH": "functions"})
+    with Supervisor(folder / "logs") as supervisor, keeper(folder) as node, warm:
         argv = python("-m", "infra.local.directory", "--fixture", str(folder / "customer.json"))
         simulator = supervisor.start("directory", argv, cwd=ROOT).wait_ready()
-        machine = Machine(folder, DirectorySide(simulator.address), node)
+        machine = Machine(folder, DirectorySide(simulator.address), node, warm)
         output = folder / "local.out"
         with output.open("w") as stdout:
             local = subprocess.Popen(
@@ -256,42 +257,22 @@ BAD_CONNECTS = {
 }
 
 
-# Runs `make connect`'s command once for each list of arguments, paying for its imports once.
-ONE_AFTER_ANOTHER = """
-import contextlib, io, json, sys
-from infra.local.connect import main
-for arguments in json.load(sys.stdin):
-    sys.argv[1:], out, told, status = arguments, io.StringIO(), "", 0
-    try:
-        with contextlib.redirect_stdout(out):
-            main()
-    except SystemExit as ended:
-        told, status = str(ended.code), 1
-    print(json.dumps([status, out.getvalue(), told]))
-"""
-
-
 @pytest.fixture(scope="module")
 def refusals(machine):
     """What every bad `make connect` answers on a machine that is connected, and the connection before and after."""
     machine.fresh()
     assert machine.connect().returncode == 0
     before = machine.connection()
-    asked = [machine.arguments(**told(machine)) for told, _ in BAD_CONNECTS.values()]
-    done = subprocess.run(
-        python("-c", ONE_AFTER_ANOTHER), cwd=ROOT, env=machine.environment, input=json.dumps(asked),
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    return dict(zip(BAD_CONNECTS, answers, strict=True)), before, machine.connection()
+    refused = {what: machine.connect(**told(machine)) for what, (told, _) in BAD_CONNECTS.items()}
+    return refused, before, machine.connection()
 
 
 @pytest.mark.parametrize("what", BAD_CONNECTS)
 def test_connect_refuses_what_cannot_work(machine, refusals, what):
-    status, printed, told = refusals[0][what]
-    assert (status, printed) == (1, "")
-    assert BAD_CONNECTS[what][1] in told
-    assert machine.node.token not in told
+    refused = refusals[0][what]
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert BAD_CONNECTS[what][1] in refused.stderr
+    assert machine.node.token not in refused.stderr
 
 
 def test_a_refused_connect_leaves_the_connection_as_it_was(refusals):
