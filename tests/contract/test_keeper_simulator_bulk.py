@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from scim2_models import BulkResponse, Error, User
-
-from tests.contract.keeper_endpoint import PATCH_OP, Endpoint, person, post, refused
+from tests.contract.keeper_endpoint import PATCH_OP, Endpoint, person, post, refused, scim2_models
 
 
 def test_bulk_answers_every_operation_by_itself(node: Endpoint) -> None:
@@ -18,11 +16,11 @@ def test_bulk_answers_every_operation_by_itself(node: Endpoint) -> None:
         {"method": "PUT", "path": "/Users/1", "data": person(7)},
         {"method": "DELETE", "path": f"/Users/{scim_id}"},
     )
-    results = BulkResponse[User].model_validate(answer.body).operations or []
+    results = scim2_models.BulkResponse[scim2_models.User].model_validate(answer.body).operations or []
     assert [str(item.status) for item in results] == ["201", "409", "200", "404", "204"]
     assert [item.bulk_id for item in results] == ["b1", "b0", None, None, None]
     assert str(results[0].location).endswith(node.side.of("d1")["id"])  # type: ignore[index]
-    assert Error.model_validate(answer.body["Operations"][1]["response"]).scim_type == "uniqueness"
+    assert scim2_models.Error.model_validate(answer.body["Operations"][1]["response"]).scim_type == "uniqueness"
     assert node.ask("GET", f"/Users/{scim_id}").body["title"] == "New"
 
 

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scim2_models import BulkOperation, BulkRequest, Context, EnterpriseUser, PatchOp, User
 
 from autoprovisioning.adapters.scim.bulk import BulkRound, BulkSizes
 from autoprovisioning.adapters.scim.resources import create_body, patch_body, read_account
 from autoprovisioning.domain.accounts import Capabilities, Value, Write, WriteKind
 from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.scim_user import ATTRIBUTES, ENTERPRISE, Kind, kind_of
+from tests.support.lazily import Lazily
 
-FullUser = User[EnterpriseUser]
+scim2_models = Lazily("scim2_models")
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
 names = st.from_regex(r"[a-z]{1,8}@[a-z]{1,8}\.com", fullmatch=True)
 urls = st.from_regex(r"https://example\.com/[a-z]{1,8}", fullmatch=True)
@@ -43,6 +43,10 @@ def attribute_sets(draw: st.DrawFn, removals: bool = False) -> dict[str, Value]:
     return attributes
 
 
+def full_user() -> Any:
+    return scim2_models.User[scim2_models.EnterpriseUser]
+
+
 def creation(attributes: dict[str, Value]) -> Write:
     return Write(key="k", kind=WriteKind.CREATE, external_id="d1", attributes=attributes)
 
@@ -61,7 +65,7 @@ def operations(attributes: dict[str, Value], **more: Any) -> dict[str, Any]:
 @settings(max_examples=150, deadline=None)
 def test_every_created_resource_validates_and_reads_back(attributes):
     body = json.loads(json.dumps(create_body(creation(attributes))))
-    user = FullUser.model_validate(body, scim_ctx=Context.RESOURCE_CREATION_REQUEST)
+    user = full_user().model_validate(body, scim_ctx=scim2_models.Context.RESOURCE_CREATION_REQUEST)
     assert user.active is True
     assert user.external_id == "d1"
     account = read_account({**body, "id": "17"})
@@ -74,7 +78,8 @@ def test_every_created_resource_validates_and_reads_back(attributes):
 def test_every_standard_patch_validates(attributes, active, external_id):
     write = change(attributes, active=active, external_id=external_id)
     body = json.loads(json.dumps(patch_body(write, PatchDialect.STANDARD)))
-    patch = PatchOp[FullUser].model_validate(body, scim_ctx=Context.RESOURCE_PATCH_REQUEST)
+    context = scim2_models.Context.RESOURCE_PATCH_REQUEST
+    patch = scim2_models.PatchOp[full_user()].model_validate(body, scim_ctx=context)
     assert patch.operations
     paths = [item["path"] for item in body["Operations"]]
     assert len(paths) == len(set(paths)), "one operation for each attribute"
@@ -84,7 +89,7 @@ def test_every_standard_patch_validates(attributes, active, external_id):
 @settings(max_examples=100, deadline=None)
 def test_every_patch_in_keepers_dialect_is_one_object_without_a_path_and_active_as_a_text(attributes, active):
     body = json.loads(json.dumps(patch_body(change(attributes, active=active), PatchDialect.KEEPER)))
-    assert PatchOp[FullUser].model_validate(body).operations
+    assert scim2_models.PatchOp[full_user()].model_validate(body).operations
     operation, *locks = body["Operations"]
     assert operation["op"] == "replace"
     assert "path" not in operation
@@ -101,13 +106,13 @@ def test_every_bulk_request_validates(sets):
     ]
     writes += [change(sets[0]), Write(key="x", kind=WriteKind.DELETE, scim_id="18")]
     body = rendered(writes, Capabilities(bulk=True, max_operations=1000, max_payload=1_000_000))
-    request = BulkRequest[FullUser].model_validate(json.loads(body), scim_ctx=Context.DEFAULT)
+    request = scim2_models.BulkRequest[full_user()].model_validate(
+        json.loads(body), scim_ctx=scim2_models.Context.DEFAULT
+    )
+    method = scim2_models.BulkOperation.Method
     assert request.operations is not None
-    assert [item.method for item in request.operations[-2:]] == [
-        BulkOperation.Method.patch,
-        BulkOperation.Method.delete,
-    ]
-    assert all(item.bulk_id for item in request.operations if item.method is BulkOperation.Method.post)
+    assert [item.method for item in request.operations[-2:]] == [method.patch, method.delete]
+    assert all(item.bulk_id for item in request.operations if item.method is method.post)
 
 
 def rendered(writes: list[Write], offered: Capabilities) -> bytes:
