@@ -156,10 +156,10 @@ def settled(whole_system: System) -> Iterator[System]:
         whole_system.reset()
         whole_system.provisioned()
         wait_for(lambda: whole_system.look("u1") == 204, "quiet")
-        whole_system.settled = whole_system.snapshot()
+        whole_system.settled = whole_system.written()
     before = whole_system.settled
     yield whole_system
     whole_system.calm()
     whole_system.settled = None
-    assert whole_system.snapshot() == before
+    assert whole_system.written() == before
     whole_system.settled = before

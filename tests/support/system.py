@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -80,7 +81,7 @@ class System:
         self._logs = logs  # folders of the logs of everything that runs
         self.directory = world.directory
         self.keeper = world.keeper
-        self.settled: tuple[Any, ...] | None = None  # the snapshot that tests which change nothing share
+        self.settled: tuple[Any, ...] | None = None  # what tests share that change nothing, as `written` tells it
 
     @staticmethod
     def started(folder: Path, backing: LocalCloud, logs: Collection[Path]) -> System:
@@ -182,6 +183,22 @@ class System:
             services.roster.load(connection),
             self.events(),
             services.runs.open(CONNECTION),
+            self.keeper.accounts(),
+            self.directory.control("GET", "channels")["channels"],
+        )
+
+    def written(self) -> tuple[Any, ...]:
+        """Return what tells that something was written: each document and when it was, the accounts and the channels.
+
+        Not of what is written though nothing changes: what is counted, who has the turn, and what was asked.
+        """
+        port, project = self.world.cloud.ports["firestore"], self.world.cloud.project
+        url = f"http://127.0.0.1:{port}/v1/projects/{project}/databases/(default)/documents:runQuery"
+        names_alone = {"fields": [{"fieldPath": "__name__"}]}
+        found = http("POST", url, {"structuredQuery": {"from": [{"allDescendants": True}], "select": names_alone}})
+        documents = {each["document"]["name"]: each["document"]["updateTime"] for each in found if "document" in each}
+        return (
+            {name: at for name, at in documents.items() if not re.search(r"/(usage|leases|channels|requests)/", name)},
             self.keeper.accounts(),
             self.directory.control("GET", "channels")["channels"],
         )
