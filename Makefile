@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PYTHONPATH := functions
-# A third of what all levels take is waiting: four jobs keep two cores busy.
-JOBS ?= 4
+# Half of what all levels take is waiting: five jobs keep two cores busy.
+JOBS ?= 5
 
 # What a user gives reaches programs in their environment, or as "$$NAME", which the shell fills in: a shell runs what
 # stands on its line. Without `value` make itself would run what is in a $(shell ...).
@@ -48,7 +48,7 @@ connect: $(STAMP) ## ENDPOINT=... TOKEN_FILE=... [SCOPE_GROUPS=a@x,b@x] [ADOPT=a
 sync: $(STAMP) ## a full run now, one JSON line on stdout (FULL=1: and a drift run, which lists Keeper)
 	@$(BIN)/python -m infra.local.sync $(if $(FULL),--full)
 
-test: $(STAMP) ## every level, several files at a time, real emulators and a browser included (JOBS=4)
+test: $(STAMP) ## every level, several files at a time, real emulators and a browser included (JOBS=5)
 	@$(TESTS) -n "$$JOBS" --dist loadfile --no-loadscope-reorder
 
 unit: ## the core and the use cases over ports in memory
