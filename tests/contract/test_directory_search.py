@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory, anonymous
-from autoprovisioning.domain.errors import BadInput, ConfigurationRefused
+from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, Incomplete
 from infra.local.simulation import DirectorySide, http
 from tests.contract.directory_reader import answering
 from tests.contract.directory_servers import as_new, simulator, validate
@@ -182,3 +182,21 @@ def test_a_search_that_is_refused_is_no_fault_of_the_set_up(listener, status):
     for search in (refused.search_users, refused.search_groups):
         with pytest.raises(BadInput, match="Invalid Input: query"):
             search("ada")
+
+
+def test_the_groups_above_a_group_are_found_by_its_id_or_address(directory, side):
+    customer = side.control("GET", "state")
+    emea = next(group for group in customer["groups"] if group["email"] == "sales-emea@example.com")
+    above = {
+        group_id for group_id, members in customer["members"].items() if emea["id"] in {item["id"] for item in members}
+    }
+    assert above
+    for key in (emea["id"], emea["email"]):
+        assert {group.id for group in directory.groups_of(key)} == above
+
+
+@pytest.mark.parametrize("status", [404, 400, 503])
+def test_groups_above_that_cannot_be_listed_are_incomplete(directory, side, status):
+    side.fault(match={"method": "groups.list"}, status=status, reason="invalid", times=None)
+    with pytest.raises(Incomplete):
+        directory.groups_of("sales-emea@example.com")

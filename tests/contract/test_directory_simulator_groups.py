@@ -30,6 +30,19 @@ def test_the_groups_of_a_user_are_those_that_list_them(api: Any, customer: dict[
     assert [group["id"] for group in found] == [group_id]
 
 
+def test_the_groups_of_a_group_are_those_that_have_it_as_a_member(api: Any, customer: dict[str, Any]) -> None:
+    ids = {group["email"]: group["id"] for group in customer["groups"]}
+    for key in ("sales-emea@example.com", ids["sales-emea@example.com"]):
+        found = asked(api.groups().list(userKey=key))["groups"]
+        above = {
+            group
+            for group, members in customer["members"].items()
+            if ids["sales-emea@example.com"] in {member["id"] for member in members}
+        }
+        assert {group["id"] for group in found} == above
+    assert error(api.groups().list(userKey="nobody@example.com"))[:2] == (404, "notFound")
+
+
 def test_members_are_listed_directly_or_derived_through_nested_groups(api: Any, customer: dict[str, Any]) -> None:
     for group in customer["groups"]:
         direct = [item for page in pages(api.members(), "members", groupKey=group["id"]) for item in page]

@@ -107,6 +107,14 @@ class SimDirectory:
         self._before("probe", PLAIN)
         return self.truth.probe()
 
+    def by_address(self, address: str) -> DirectoryUser | None:
+        self._before("by_address", PLAIN)
+        return self.truth.by_address(address)
+
+    def groups_of(self, key: str) -> Sequence[Group]:
+        self._before("groups_of", PLAIN)
+        return self.truth.groups_of(key)
+
     def search_users(self, text: str) -> Sequence[DirectoryUser]:
         return []
 

@@ -85,6 +85,7 @@ class FakeDirectory:
         self.removed: dict[str, DirectoryUser] = {}
         self.groups: dict[str, Group] = {}
         self.memberships: dict[str, set[str]] = defaultdict(set)
+        self.nested: dict[str, set[str]] = defaultdict(set)  # the groups that are members of a group
         self.channels: dict[str, Channel] = {}
         self.broken_after: int | None = None
         self.unreadable: set[str] = set()
@@ -95,6 +96,12 @@ class FakeDirectory:
 
     def user(self, user_id: str) -> DirectoryUser | None:
         return self.live.get(user_id) if user_id not in self.hidden else None
+
+    def by_address(self, address: str) -> DirectoryUser | None:
+        def has(user: DirectoryUser) -> bool:
+            return address.casefold() in (each.casefold() for each in (user.primary_email, *user.aliases))
+
+        return next((user for user in self.live.values() if has(user) and user.id not in self.hidden), None)
 
     def users(self, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
         for number, page in enumerate(self._paged(list(self.live.values()))):
@@ -117,6 +124,10 @@ class FakeDirectory:
 
     def group(self, key: str) -> Group | None:
         return next((group for group in self.groups.values() if key in (group.id, group.email)), None)
+
+    def groups_of(self, key: str) -> Sequence[Group]:
+        named = {group.id for group in self.groups.values() if key in (group.id, group.email)}
+        return [self.groups[above] for above, below in self.nested.items() if named & below]
 
     def org_units(self) -> Sequence[OrgUnit]:
         if self.units_fail is not None:
@@ -150,7 +161,10 @@ class FakeDirectory:
         self.channels.pop(channel.id, None)
 
     def _inside(self, group_id: str) -> set[str]:
-        return self.memberships[group_id] & set(self.live)
+        below = [group_id]
+        for each in below:
+            below += sorted(self.nested[each] - set(below))
+        return set[str]().union(*(self.memberships[each] for each in below)) & set(self.live)
 
     def _paged(self, items: list[T]) -> Iterator[list[T]]:
         for start in range(0, max(1, len(items)), self._page):

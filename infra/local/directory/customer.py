@@ -276,13 +276,12 @@ class Customer:
         self.members[group_id][member["id"]] = member
         return member
 
-    def remove_member(self, key: str, member_key: str) -> None:
-        """Take a member out of a group."""
+    def remove_member(self, key: str, member_key: str) -> dict[str, Any]:
+        """Take a member out of a group; returns who it was."""
         members = self.members[self.group(key)["id"]]
         for member_id, member in list(members.items()):
             if member_key.casefold() in (member_id.casefold(), member.get("email", "").casefold()):
-                del members[member_id]
-                return
+                return members.pop(member_id)
         raise not_found("memberKey")
 
     def members_of(self, key: str, *, derived: bool) -> list[dict[str, Any]]:
@@ -302,10 +301,13 @@ class Customer:
                     found.setdefault(member["id"], member)
         return list(found.values())
 
-    def groups_of(self, user_key: str) -> list[dict[str, Any]]:
-        """List the groups that have a user as a direct member."""
-        user_id = self.user(user_key)["id"]
-        return [self.groups[group_id] for group_id, members in self.members.items() if user_id in members]
+    def groups_of(self, key: str) -> list[dict[str, Any]]:
+        """List the groups that have a user or a group as a direct member."""
+        try:
+            member_id = self.user(key)["id"]
+        except Refused:
+            member_id = self.group(key)["id"]
+        return [self.groups[group_id] for group_id, members in self.members.items() if member_id in members]
 
     def _check_free(self, address: str, user_id: str | None) -> None:
         holder = self._addresses.get(address.casefold())

@@ -42,7 +42,8 @@ KNOWN_FIELDS = (
 FOUND_AT_MOST = 20
 LONGEST_PATH = 2_000  # a hundred chosen units fit into a connection's document (1 MiB)
 UNITS_AT_MOST = 100_000  # of one answer: orgunits.list has no pages
-SIFTED_A_PAGE = 200  # the most that groups.list gives
+GROUPS_A_PAGE = 200  # the most that groups.list gives
+SIFTED_A_PAGE = GROUPS_A_PAGE
 SIFTED_PAGES = 4  # of a search whose query could not carry everything that was typed
 # Search operators of the Directory API's guides "Search for users" and "Search for groups"; clauses are joined by AND.
 SEARCHED_IN_GROUPS = ("name", "email")
@@ -154,6 +155,17 @@ class GoogleDirectory:
             return None
         found = (group_of(item) for item in _dicts(listed.get("groups")) if has_address(item, key))
         return next(found, None)
+
+    def groups_of(self, key: str) -> Sequence[Group]:
+        """List the groups that have a member (groups.list with a userKey, which a group's id or address may be).
+
+        Source: the guide "Manage groups", Retrieve all groups for a member.
+        """
+        params = {"userKey": key, "fields": "kind,nextPageToken,groups(id,email,name)"}
+        pages = self._pages(
+            "groups.list", f"{BASE}/groups", "groups", params=params, size=GROUPS_A_PAGE, seconds=LOOKING_FOR_ONE
+        )
+        return [group for page in pages for item in page if (group := group_of(item)) is not None]
 
     def search_users(self, text: str) -> Sequence[DirectoryUser]:
         """Find users whose name or address begins with the text (users.list), or whose id it is (users.get).

@@ -19,6 +19,9 @@ class DirectoryUsers(Protocol):
         A user whom the directory does not show, or not intelligibly, has presence UNKNOWN.
         """
 
+    def by_address(self, address: str) -> DirectoryUser | None:
+        """Find a user by primary address or alias; None is a 404, one without an id is not shown."""
+
     def users(self, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
         """List every user of the customer, a page at a time; `fields` are the profile fields the mappings read.
 
@@ -37,6 +40,9 @@ class DirectoryScopes(Protocol):
 
     def group(self, key: str) -> Group | None:
         """Find a group by id or e-mail address; None is a 404."""
+
+    def groups_of(self, key: str) -> Sequence[Group]:
+        """List the groups that have a group, by id or address, as a direct member; raises Incomplete."""
 
     def members(self, group_id: str) -> Iterator[Sequence[str]]:
         """List the ids of a group's derived user members, a page at a time; raises Incomplete."""
