@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from autoprovisioning.app.ports.channels import Channels
     from autoprovisioning.app.ports.connections import Connections
     from autoprovisioning.app.ports.directory import Directory
+    from autoprovisioning.app.ports.queue import Queue
     from autoprovisioning.app.ports.reports import Reports
     from autoprovisioning.app.services import Services, Timings
     from autoprovisioning.domain.connections import Connection
@@ -219,6 +220,7 @@ def process_services() -> Services:
         FirestoreAudit,
         FirestoreClaims,
         FirestoreConnections,
+        FirestoreDueRuns,
         FirestoreGuard,
         FirestoreHolds,
         FirestoreLeases,
@@ -230,7 +232,6 @@ def process_services() -> Services:
         FirestoreSweeps,
         FirestoreUnprovisioned,
     )
-    from autoprovisioning.adapters.pubsub import PubSubQueue
     from autoprovisioning.adapters.secrets import SecretManagerTokens, build_client
     from autoprovisioning.adapters.threads import Threads
     from autoprovisioning.app.services import Services
@@ -254,12 +255,11 @@ def process_services() -> Services:
         sweeps=FirestoreSweeps(database),
         audit=FirestoreAudit(database),
         leases=FirestoreLeases(database),
+        due_runs=FirestoreDueRuns(database),
         adoptions=FirestoreAdoptions(database),
         unprovisioned=FirestoreUnprovisioned(database),
         tokens=SecretManagerTokens(secrets, chosen.project, chosen.outside_timeout),
-        queue=PubSubQueue(
-            chosen.project, chosen.topic_looks, chosen.topic_batches, chosen.topic_runs, chosen.outside_timeout
-        ),
+        queue=_queue(),
         accounts_for=accounts_builder(),
         meter=meter(),
         executor=Threads(),
@@ -294,6 +294,16 @@ def accounts_builder(longest: timedelta = timedelta.max) -> Callable[[Connection
 
     clients = Once(client, kept=CLIENTS_KEPT)
     return lambda connection, token: clients(connection.settings.endpoint, token, connection.settings.patch_dialect)
+
+
+@Once
+def _queue() -> Queue:
+    from autoprovisioning.adapters.pubsub import PubSubQueue
+
+    chosen = settings()
+    return PubSubQueue(
+        chosen.project, chosen.topic_looks, chosen.topic_batches, chosen.topic_runs, chosen.outside_timeout
+    )
 
 
 @Once

@@ -35,6 +35,7 @@ KINDS = (
     messages.LOOK,
     messages.BATCH,
     messages.RUN_REQUEST,
+    document_kinds.DUE_RUNS,
 )
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 NONE = "none"  # no release was there before

@@ -3,8 +3,8 @@
     PYTHONPATH=functions python -m tests.contract.recording 3
 
 writes `tests/contract/recorded/3.json`. A recording is never changed: `test_recorded.py` holds every later version to
-it. Whoever adds a field or a schema fills it in here and adds a recording with the next number. Requests and
-the lines of previews are not recorded, since they expire within a day.
+it. Whoever adds a field or a schema fills it in here and adds a recording with the next number. Requests,
+the lines of previews and the list of runs that are due later are not recorded, since they expire within a day.
 """
 
 from __future__ import annotations

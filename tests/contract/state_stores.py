@@ -26,6 +26,7 @@ from autoprovisioning.app.ports.audit import Audit
 from autoprovisioning.app.ports.channels import Channels
 from autoprovisioning.app.ports.claims import Claims
 from autoprovisioning.app.ports.connections import Connections
+from autoprovisioning.app.ports.due_runs import DueRuns
 from autoprovisioning.app.ports.guard import Guard
 from autoprovisioning.app.ports.holds import Holds
 from autoprovisioning.app.ports.leases import Leases
@@ -73,6 +74,7 @@ class State:
     guard: Guard
     claims: Claims
     sweeps: Sweeps
+    due_runs: DueRuns
     audit: Audit
     leases: Leases
     adoptions: Adoptions

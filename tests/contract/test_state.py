@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.connections import Connection, RetiredToken, State
 from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
+from autoprovisioning.domain.due_runs import due, due_now
 from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, Timer, Trigger
 from autoprovisioning.domain.errors import Stale, Transient
 from autoprovisioning.domain.events import Event, EventName
@@ -24,7 +26,7 @@ from autoprovisioning.domain.scope import ROOT, Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings, VolumeLimit
 from tests.contract.state_stores import HOME, HOUR, event, hold, write
 from tests.contract.state_stores import State as Stores
-from tests.support.builders import DAY, NOW
+from tests.support.builders import DAY, MINUTE, NOW
 from tests.support.settings import with_settings
 
 
@@ -369,6 +371,24 @@ class TestConnections:
         for names in (frozenset({"a", "b"}), frozenset({"c"}), frozenset[str]()):
             state.sweeps.put("c1", names)
             assert state.sweeps.get("c1") == names
+
+    def test_runs_that_are_due_are_kept_until_they_are_made(self, state):
+        assert set(state.due_runs.all()) == set()
+        later = due(RunKind.SWEEP, NOW, MINUTE, 5 * MINUTE) | due(RunKind.FULL, NOW, MINUTE)
+        for _ in range(2):
+            state.due_runs.add(later, NOW)
+        assert set(state.due_runs.all()) == later
+        now = NOW + 2 * MINUTE
+        state.due_runs.add(due_now(RunKind.SWEEP, now), now)
+        assert set(state.due_runs.all()) == later - due(RunKind.SWEEP, NOW, MINUTE) | due_now(RunKind.SWEEP, now)
+        state.due_runs.strike(RunKind.SWEEP, now)
+        assert set(state.due_runs.all()) == later - due(RunKind.SWEEP, NOW, MINUTE)
+
+    def test_of_many_who_ask_for_due_runs_nobody_is_forgotten(self, state):
+        waits = [minutes * MINUTE for minutes in range(1, 13)]
+        with ThreadPoolExecutor(4) as several:
+            list(several.map(lambda wait: state.due_runs.add(due(RunKind.SWEEP, NOW, wait), NOW), waits))
+        assert set(state.due_runs.all()) == due(RunKind.SWEEP, NOW, *waits)
 
     def test_an_id_in_use_is_refused(self, state):
         state.connections.create(HOME)

@@ -15,6 +15,7 @@ from autoprovisioning.app.ports.audit import Audit
 from autoprovisioning.app.ports.channels import Channels
 from autoprovisioning.app.ports.claims import Claims
 from autoprovisioning.app.ports.connections import Connections
+from autoprovisioning.app.ports.due_runs import DueRuns
 from autoprovisioning.app.ports.guard import Guard
 from autoprovisioning.app.ports.holds import Holds
 from autoprovisioning.app.ports.leases import Leases
@@ -51,6 +52,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "guard": ("change",),
     "claims": ("claim",),
     "sweeps": ("get", "put"),
+    "due_runs": ("all", "add", "strike"),
     "audit": ("record", "applied"),
     "leases": ("take", "release"),
     "adoptions": ("confirm", "confirmed"),
@@ -75,6 +77,7 @@ class StatePorts:
     guard: Guard
     claims: Claims
     sweeps: Sweeps
+    due_runs: DueRuns
     audit: Audit
     leases: Leases
     adoptions: Adoptions

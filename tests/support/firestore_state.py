@@ -20,6 +20,7 @@ def state_ports(database: firestore.Database) -> dict[str, Any]:
         "guard": firestore.FirestoreGuard(database),
         "claims": firestore.FirestoreClaims(database),
         "sweeps": firestore.FirestoreSweeps(database),
+        "due_runs": firestore.FirestoreDueRuns(database),
         "audit": firestore.FirestoreAudit(database),
         "leases": firestore.FirestoreLeases(database),
         "adoptions": firestore.FirestoreAdoptions(database),

@@ -19,12 +19,13 @@ from autoprovisioning.app.ports.connections import Telling
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.accounts import Attributes
 from autoprovisioning.domain.connections import Connection, Deleted
+from autoprovisioning.domain.due_runs import DueRun, DueRunSet, added, struck
 from autoprovisioning.domain.entry import Entry, Failure
 from autoprovisioning.domain.errors import Contention, Stale, Transient
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState
 from autoprovisioning.domain.holds import Hold, HoldState
-from autoprovisioning.domain.runs import Run, RunState
+from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.unprovisioned import Report
 from tests.support.in_memory_requests import FakePreviewLines, FakeRequests, StoredRequests
 
@@ -56,6 +57,7 @@ class Store:
     guards: dict[str, GuardState] = field(default_factory=dict)
     holds: dict[str, dict[str, Hold]] = field(default_factory=lambda: defaultdict(dict))
     swept: dict[str, frozenset[str]] = field(default_factory=dict)
+    due_runs: DueRunSet = frozenset()
     deleted: list[Deleted] = field(default_factory=list)
     claims: dict[tuple[str, str], Claim] = field(default_factory=dict)
     adoptions: dict[str, dict[Pair, tuple[str, datetime]]] = field(default_factory=lambda: defaultdict(dict))
@@ -408,6 +410,24 @@ class FakeSweeps:
         self._store.swept[connection_id] = names
 
 
+class FakeDueRuns:
+    """The DueRuns port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def all(self) -> Collection[DueRun]:
+        return self._store.due_runs
+
+    def add(self, runs: Collection[DueRun], now: datetime) -> None:
+        with self._store.lock:
+            self._store.due_runs = added(self._store.due_runs, runs, now)
+
+    def strike(self, kind: RunKind, begun: datetime) -> None:
+        with self._store.lock:
+            self._store.due_runs = struck(self._store.due_runs, kind, begun)
+
+
 class FakeAudit:
     """The Audit port."""
 
@@ -514,6 +534,7 @@ def state_ports(store: Store) -> dict[str, Any]:
         "guard": FakeGuard(store),
         "claims": FakeClaims(store),
         "sweeps": FakeSweeps(store),
+        "due_runs": FakeDueRuns(store),
         "audit": FakeAudit(store),
         "leases": FakeLeases(store),
         "adoptions": FakeAdoptions(store),

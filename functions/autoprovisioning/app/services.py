@@ -11,6 +11,7 @@ from autoprovisioning.app.ports.audit import Audit
 from autoprovisioning.app.ports.claims import Claims
 from autoprovisioning.app.ports.connections import Connections
 from autoprovisioning.app.ports.directory import Directory
+from autoprovisioning.app.ports.due_runs import DueRuns
 from autoprovisioning.app.ports.execution import Clock, Executor, Meter, NewId
 from autoprovisioning.app.ports.guard import Guard
 from autoprovisioning.app.ports.holds import Holds
@@ -58,6 +59,7 @@ class Services:
     sweeps: Sweeps
     audit: Audit
     leases: Leases
+    due_runs: DueRuns
     adoptions: Adoptions
     unprovisioned: UnprovisionedAccounts
     tokens: Tokens

@@ -15,7 +15,7 @@ from autoprovisioning.app.administration.preview import compute_preview
 from autoprovisioning.app.administration.tokens import destroy_retired, destroy_unused
 from autoprovisioning.app.administration.vital_signs import log_vital_signs
 from autoprovisioning.app.runs.reconcile import reconcile as reconcile_everybody
-from autoprovisioning.app.runs.sweep import sweep
+from autoprovisioning.app.runs.sweep import sweep, sweep_if_due
 from autoprovisioning.app.services import Services
 from autoprovisioning.bootstrap import channels, process_services, reports
 from autoprovisioning.domain.requests import RUN
@@ -85,6 +85,9 @@ def _requested(services: Services, message: Push) -> None:
     asked = decode_run_request(message.data)
     if asked.work is Work.PREVIEW:
         _preview(services, asked)
+        return
+    if asked.kind is RunKind.SWEEP:
+        sweep_if_due(services)
         return
     now = services.clock()
     timely = now - message.published(now) < RUN.patience

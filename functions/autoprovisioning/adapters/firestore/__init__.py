@@ -6,6 +6,7 @@ from autoprovisioning.adapters.firestore.channels import FirestoreChannels
 from autoprovisioning.adapters.firestore.claims import FirestoreClaims
 from autoprovisioning.adapters.firestore.connections import FirestoreConnections
 from autoprovisioning.adapters.firestore.database import Database, build_client
+from autoprovisioning.adapters.firestore.due_runs import FirestoreDueRuns
 from autoprovisioning.adapters.firestore.guard import FirestoreGuard
 from autoprovisioning.adapters.firestore.holds import FirestoreHolds
 from autoprovisioning.adapters.firestore.leases import FirestoreLeases
@@ -25,6 +26,7 @@ __all__ = [
     "FirestoreChannels",
     "FirestoreClaims",
     "FirestoreConnections",
+    "FirestoreDueRuns",
     "FirestoreGuard",
     "FirestoreHolds",
     "FirestoreLeases",

@@ -10,15 +10,20 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from autoprovisioning.app.runs.lease import leased
 from autoprovisioning.app.runs.read_directory import Members, read_groups
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.due_runs import SKEW
 from autoprovisioning.domain.entry import Entry, Status
+from autoprovisioning.domain.errors import Busy
 from autoprovisioning.domain.guard import reservation
 from autoprovisioning.domain.ownership import Candidate, place
-from autoprovisioning.domain.runs import Evidence, Look
+from autoprovisioning.domain.runs import Evidence, Look, RunKind
 
 log = logging.getLogger(__name__)
+
+LEASE = "sweep"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,28 @@ class _Side:
             log.warning("Many users left the scope at once: left to the next full run, which holds them as one plan")
             return set()
         return gone
+
+
+def sweep_if_due(services: Services) -> int:
+    """Sweep if a sweep is due that nobody has made yet; returns how many differences were published.
+
+    Requests for one are delivered at least once and come in crowds, and a long sweep would overlap itself: the first
+    one makes it for all that were due when it began.
+
+    Raises:
+        Busy: one is being made, which may have begun before this one was due.
+        Transient: nothing could be published.
+    """
+    limit = services.clock() + services.timings.reconcile_limit
+    with leased(services, LEASE, services.timings.reconcile_lease, limit) as fence:
+        if fence is None:
+            raise Busy("Another sweep is in progress", retry_after=5)
+        begun = services.clock()
+        if RunKind.SWEEP not in {run.kind for run in services.due_runs.all() if run.at <= begun + SKEW}:
+            return 0
+        found = sweep(services)
+        services.due_runs.strike(RunKind.SWEEP, begun)
+        return found
 
 
 def sweep(services: Services) -> int:
