@@ -17,6 +17,7 @@ __all__ = [  # noqa: F822 - see __getattr__
     "reauthorize",
     "reconcile",
     "renew_watch",
+    "workspace_events",
 ]
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from autoprovisioning.adapters.directory import GoogleDirectory
     from autoprovisioning.adapters.firestore import Database
     from autoprovisioning.app.administration.roles import Identity, Roles
+    from autoprovisioning.app.notifications.follow_changes import Follower
     from autoprovisioning.app.ports.accounts import Accounts
     from autoprovisioning.app.ports.channels import Channels
     from autoprovisioning.app.ports.connections import Connections
@@ -209,6 +210,25 @@ def directory(*, waited_for: bool = False) -> GoogleDirectory:
         attempts=ATTEMPTS_SOON if waited_for else ATTEMPTS,
     )
     return GoogleDirectory(transport, chosen.directory_customer)
+
+
+@Once
+def follower() -> Follower:
+    """Build what `workspace_events` needs."""
+    _logs()
+    from autoprovisioning.adapters.firestore import FirestoreConnections, FirestoreDueRuns, FirestoreRoster
+    from autoprovisioning.app.notifications.follow_changes import Follower
+
+    database = _database()
+    return Follower(
+        directory=directory(),
+        connections=FirestoreConnections(database),
+        roster=FirestoreRoster(database),
+        queue=_queue(),
+        due_runs=FirestoreDueRuns(database),
+        clock=now,
+        lag=settings().contradiction,
+    )
 
 
 @Once

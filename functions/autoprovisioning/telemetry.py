@@ -11,6 +11,7 @@ import logging
 import re
 import sys
 import threading
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -93,6 +94,29 @@ class Sampled:
                 return 0
             count, self._count, self._logged = self._count, 0, now
             return count
+
+
+class Tally:
+    """Counts what there is too much of for a line each; the counts are due once in a while."""
+
+    def __init__(self, every: timedelta) -> None:
+        self._every = every
+        self._lock = threading.Lock()
+        self._begun: datetime | None = None
+        self._counts: Counter[str] = Counter()
+
+    def add(self, name: str) -> None:
+        """Count one."""
+        with self._lock:
+            self._counts[name] += 1
+
+    def due(self, now: datetime) -> dict[str, int]:
+        """Return the counts since they were last returned, and start over, if that is long enough ago; else none."""
+        with self._lock:
+            if not self._counts or (self._begun is not None and now - self._begun < self._every):
+                return {}
+            counts, self._counts, self._begun = dict(self._counts), Counter(), now
+            return counts
 
 
 class LightFormatter(logging.Formatter):

@@ -1,6 +1,6 @@
 """Steps for the image that all functions are started from: the bucket that its source is read from, and the build.
 
-One build serves all seven, since functions-framework asks the environment at each start which function it is to serve
+One build serves all functions, since functions-framework asks the environment at each start which one it is to serve
 (FUNCTION_TARGET); what the build is given is a default only (buildpacks, pkg/gcpbuildpack/env.go: DefaultLaunchEnv).
 """
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from infra.gcp.description import BACKUP_DAYS
+from infra.gcp.description import BACKUP_DAYS, DEPLOYMENT
 from infra.gcp.measure import OPERATIONS
 from infra.local.cloud import ROOT
 
@@ -19,7 +19,7 @@ BEGIN, END = "<!-- begin: written by infra.gcp.cost -->", "<!-- end -->"
 SIZES = (500, 10_000, 100_000)
 DAYS = 30.4  # in a month
 CHANGED = 0.02  # of the users, a day
-FULL_RUNS, DRIFT_RUNS, SWEEPS, RENEWALS = 96, 24, 288, 144  # a day
+FULL_RUNS, DRIFT_RUNS, SWEEPS, RENEWALS, DUE = 96, 24, 288, 144, 1_440  # a day; DUE: calls for runs that are due
 USERS_A_PAGE, MEMBERS_A_PAGE = 500, 200  # of the Directory API
 ACCOUNTS_A_PAGE = 1_000  # of Keeper
 SMALLEST_SHARDS, USERS_A_SHARD = 64, 300  # adapters/firestore/roster.py
@@ -149,7 +149,7 @@ def day(users: int) -> Day:
 
     runs = FULL_RUNS + DRIFT_RUNS
     operations = {
-        "Firestore documents read": total("firestore_reads"),
+        "Firestore documents read": total("firestore_reads") + DUE,  # each reads one
         "Firestore documents written": total("firestore_writes"),
         "Firestore documents deleted": changes + runs,  # as many expire as are made
         "Secret Manager accesses": total("secret_accesses") + runs,  # a run reads the token once
@@ -162,12 +162,12 @@ def day(users: int) -> Day:
     stored = (changes * AUDIT_DAYS * EVENT_BYTES + users * ENTRY_BYTES) / 1e6
     busy = sum(work[name]["seconds"] * often for name, often in times.items() if name.endswith("_run"))
     others = {
-        "requests to functions": 2 * changes + FULL_RUNS + DRIFT_RUNS + SWEEPS + RENEWALS,
+        "requests to functions": 2 * changes + FULL_RUNS + DRIFT_RUNS + SWEEPS + RENEWALS + DUE,
         "seconds of full runs (this machine, no latency)": busy,
         "Pub/Sub messages": changes,
         "Directory API requests": total("directory_requests"),
         "SCIM requests": total("scim_patch") + total("scim_requests"),
-        "Cloud Scheduler jobs": 4,
+        "Cloud Scheduler jobs": len(DEPLOYMENT.jobs),
         "log lines of our own": 2 * SWEEPS + runs + RENEWALS,
         "Firestore storage, MB, after 400 days": stored,
         f"Firestore backups, MB in {BACKUP_DAYS} of them, after 400 days": BACKUP_DAYS * stored,

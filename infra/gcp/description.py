@@ -203,6 +203,7 @@ ACCOUNTS = (
     ),
     Account(name="apply-changes", purpose="runs apply_changes", grants=(STATE, SIGNS, READS_TOKENS, LOOKS, BATCHES)),
     Account(name="renew-watch", purpose="runs renew_watch", grants=(STATE, SIGNS, CHANNELS)),
+    Account(name="workspace-events", purpose="runs workspace_events", grants=(STATE, SIGNS, LOOKS, RUNS)),
     Account(
         name="reauthorize",
         purpose="runs reauthorize",
@@ -238,13 +239,16 @@ ACCOUNTS = (
         name="push",
         purpose="the identity of the push subscriptions",
         grants=tuple(
-            _may_invoke(name, "delivers messages to it") for name in ("provision-user", "apply-changes", "reconcile")
+            _may_invoke(name, "delivers messages to it")
+            for name in ("provision-user", "apply-changes", "reconcile", "workspace-events")
         ),
     ),
     Account(
         name="scheduler",
         purpose="the identity of the scheduler's jobs",
-        grants=tuple(_may_invoke(name, "calls it on schedule") for name in ("reconcile", "renew-watch")),
+        grants=tuple(
+            _may_invoke(name, "calls it on schedule") for name in ("reconcile", "renew-watch", "workspace-events")
+        ),
     ),
     Account(
         name="build",
@@ -266,7 +270,7 @@ AGENTS = (
             Grant(role=PUBLISHER, on=f"topic:{DEAD_LETTERS}", why="moves what could not be delivered there"),
             *(
                 Grant(role=SUBSCRIBER, on=f"subscription:{name}", why="takes what could not be delivered off it")
-                for name in ("directory-changes", "planned-changes", "run-requests")
+                for name in ("directory-changes", "planned-changes", "run-requests", "workspace-changes")
             ),
         ),
     ),
@@ -342,6 +346,15 @@ FUNCTIONS = (
         environment=ALL | DIRECTORY | _threads(1) | {"WEBHOOK_URL": "{url[directory-webhook]}"},
         secrets=CHANNEL_KEYED,
     ),
+    # One instance: what it remembers of a minute's changes limits how many looks and runs it asks for.
+    Function(
+        entry_point="workspace_events",
+        memory="512Mi",
+        timeout=75,
+        concurrency=8,
+        max_instances=1,
+        environment=ALL | DIRECTORY | _threads(8),
+    ),
     Function(
         entry_point="reauthorize",
         memory="512Mi",
@@ -370,6 +383,7 @@ MOVED = (
     "apply-changes",
     "reconcile",
     "renew-watch",
+    "workspace-events",
     "directory-webhook",
     "reauthorize",
     "console",
@@ -402,13 +416,14 @@ DEPLOYMENT = Deployment(
     ),
     accounts=ACCOUNTS,
     agents=AGENTS,
-    topics=("directory-changes", "planned-changes", "run-requests", DEAD_LETTERS),
+    topics=("directory-changes", "planned-changes", "run-requests", "workspace-changes", DEAD_LETTERS),
     functions=FUNCTIONS,
     subscriptions=(
         Subscription(topic="directory-changes", function="provision-user", ack_deadline=90),
         Subscription(topic="planned-changes", function="apply-changes", ack_deadline=600),
         # A run may take longer than any acknowledgement deadline: the redelivered request is answered "busy".
         Subscription(topic="run-requests", function="reconcile", ack_deadline=600),
+        Subscription(topic="workspace-changes", function="workspace-events", ack_deadline=90),
     ),
     jobs=(
         Job(
@@ -446,6 +461,15 @@ DEPLOYMENT = Deployment(
             every=10,
             deadline=180,
             retries=1,
+        ),
+        Job(
+            name="keeper-due-runs",
+            function="workspace-events",
+            schedule="*/1 * * * *",
+            body="{}",
+            every=1,
+            deadline=75,
+            retries=0,
         ),
     ),
 )

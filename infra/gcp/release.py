@@ -1,6 +1,6 @@
 """Which release is which: its labels on each function, and what the functions of a project serve.
 
-A release is the image with the settings that functions are given. All seven functions are of one release, so that
+A release is the image with the settings that functions are given. All functions are of one release, so that
 `make rollback` can name it. A revision has the labels that its service had when it was made.
 """
 

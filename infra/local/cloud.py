@@ -27,9 +27,11 @@ FUNCTIONS = (
     "reconcile",
     "apply_changes",
     "renew_watch",
+    "workspace_events",
     "reauthorize",
     "console",
 )
+CHANGES = "workspace-changes"  # topic of the audit log's entries
 FIXED_PORTS = {
     "firestore": 8801,
     "pubsub": 8802,
@@ -41,6 +43,7 @@ SUBSCRIPTIONS = {
     "directory-changes": ("provision_user", 90),
     "planned-changes": ("apply_changes", 600),
     "run-requests": ("reconcile", 600),
+    CHANGES: ("workspace_events", 90),
 }
 DEAD_LETTERS = "dead-letters"
 # Each function has a HOME of its own, for gunicorn's control socket; gcloud's credentials stay where they are.

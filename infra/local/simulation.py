@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra.local.cloud import ROOT, LocalCloud
+from infra.local.cloud import CHANGES, ROOT, LocalCloud
 from infra.local.processes import Process, Supervisor, free_port, python
 
 IAP_AUDIENCE = "/projects/1/locations/local/services/console"
@@ -87,6 +87,10 @@ class DirectorySide:
     def weather(self, **settings: Any) -> None:
         """Set what happens to notifications."""
         self.control("POST", "notifications", settings)
+
+    def entries(self, **settings: Any) -> None:
+        """Set what happens to entries of the audit log; with `topic`, where they are published."""
+        self.control("POST", "entries", settings)
 
     def fault(self, **fault: Any) -> str:
         """Inject a fault; returns its id."""
@@ -227,13 +231,19 @@ class World:
             "REAUTHORIZE_URL": self.reauthorize_url,
         }
 
+    def follow_audit_log(self, **lag: Any) -> None:
+        """Let the organization's sink publish the audit log to our topic."""
+        topic = f"http://127.0.0.1:{self.cloud.ports['pubsub']}/v1/projects/{self.cloud.project}/topics/{CHANGES}"
+        self.directory.entries(topic=f"{topic}:publish", **lag)
+
     def _start_scheduler(self) -> None:
-        reconcile, renew = self.cloud.url("reconcile"), self.cloud.url("renew_watch")
+        reconcile, renew, follow = map(self.cloud.url, ("reconcile", "renew_watch", "workspace_events"))
         jobs: list[tuple[str, str, str]] = [
             (str(SWEEP_SECONDS), reconcile, '{"kind": "sweep"}'),
             ("900", reconcile, '{"kind": "full"}'),
             ("3600", reconcile, '{"kind": "drift"}'),
             ("300", renew, "{}"),
+            ("60", follow, "{}"),
         ]
         argv = ["-m", "infra.local.scheduler"]
         for job in jobs:

@@ -73,6 +73,8 @@ class Day:
         self.step("suspend", "Suspend Auto Provisioned User", self.suspend)
         self.step("return", "Unsuspend Auto Provisioned User", self.come_back)
         self.step("leave the scope group", "Suspend Auto Provisioned User", self.leave_scope)
+        self.step("join the scope group again", "Unsuspend Auto Provisioned User", self.join_scope)
+        self.step("leave it, the audit log's entry lost", "Suspend Auto Provisioned User", self.leave_unheard)
         self.step("delete", "Suspend Auto Provisioned User", self.delete)
         self.step("new hire with a leaver's address", "Failures", self.reuse_address)
         self.step("notifications lost", "Update Auto Provisioned User", self.lose_notifications)
@@ -145,12 +147,33 @@ class Day:
         return "by notification"
 
     def leave_scope(self) -> str:
-        """A user leaves the scope group, for which Google sends no notification."""
+        """A user leaves the scope group, for which Google sends no notification; its audit log reports it."""
+        self._leave(self.people[3])
+        return "reported by the audit log"
+
+    def join_scope(self) -> str:
+        """They join it again."""
         user = self.people[3]
+        self.world.directory.join(SCOPE_GROUP, user["id"])
+        self._account(user["id"], "the return", lambda account: account["active"])
+        return "reported by the audit log"
+
+    def leave_unheard(self) -> str:
+        """They leave, and nobody hears of it."""
+        self.world.directory.entries(lose_every=1)
+        self._leave(self.people[3])
+        self.world.directory.entries(lose_every=0)
+        return f"seen by the scope sweep (every {SWEEP_SECONDS} s here, 5 min deployed)"
+
+    def _leave(self, user: dict[str, Any]) -> None:
         for group in self.world.directory.call("GET", f"groups?userKey={user['id']}")["groups"]:
             self.world.directory.leave(group["id"], user["id"])
         self._account(user["id"], "the suspension", lambda account: not account["active"], SWEEP_SECONDS * 3)
-        return f"seen by the scope sweep (every {SWEEP_SECONDS} s here, 5 min deployed)"
+
+    def _lose(self, every: bool) -> None:
+        """Lose what reports changes: every notification, and every entry of the audit log."""
+        self.world.directory.weather(lose=every)
+        self.world.directory.entries(lose_every=int(every))
 
     def delete(self) -> str:
         """A user is deleted; by default Keeper's account is suspended, never deleted."""
@@ -174,11 +197,11 @@ class Day:
         return f"refused: {failure['reason'].partition('. ')[0]}"
 
     def lose_notifications(self) -> str:
-        """Every notification of a change is lost; the next full run repairs it."""
-        user, directory = self.people[5], self.world.directory
-        directory.weather(lose=True)
-        directory.patch(user["id"], {"name": {"givenName": "Reconciled"}})
-        directory.weather(lose=False)
+        """Every report of a change is lost; the next full run repairs it."""
+        user = self.people[5]
+        self._lose(True)
+        self.world.directory.patch(user["id"], {"name": {"givenName": "Reconciled"}})
+        self._lose(False)
         self.world.reconcile()
         self._account(user["id"], "the repair", lambda account: account["name"]["givenName"] == "Reconciled")
         return "by the full run"
@@ -214,7 +237,7 @@ class Day:
     def second_mistake(self) -> str:
         """The same day 150 users are suspended in the directory: the approval is spent, so they are held."""
         before, many = _active(self.world), [user for user in self.people if self._plain(user)][:150]
-        self.world.directory.weather(lose=True)
+        self._lose(True)
         for user in many:
             self.world.directory.patch(user["id"], {"suspended": True})
         summary = self._synchronize()
@@ -222,7 +245,7 @@ class Day:
         _check(_active(self.world) == before, "accounts were suspended")
         for user in many:
             self.world.directory.patch(user["id"], {"suspended": False})
-        self.world.directory.weather(lose=False)
+        self._lose(False)
         summary = self._synchronize()
         _check(not summary["held"] and not _waiting(self.world), f"the plan did not end automatically: {summary}")
         return f"held: {len(many)}; ended automatically once it was fixed"
@@ -287,6 +310,7 @@ def live_through(world: World) -> bool:
     os.environ.update(world.cloud.environment)
     print(connect.connect(world.keeper.endpoint, world.keeper.token, (SCOPE_GROUP,), creates=USERS))
     world.watch_directory()
+    world.follow_audit_log()
     day = Day(world=world)
     print(f"\n  {'step':<34} {'in Google’s admin log':<36} {'took':>9}")
     day.play()

@@ -1,4 +1,4 @@
-"""The seven functions, asked badly: a clear answer that names the mend, and nothing half-done."""
+"""The functions, asked badly: a clear answer that names the mend, and nothing half-done."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_wrong_method_is_refused_and_names_the_right_one(settled, function, me
     assert answer.json()["title"] == "wrong_method"
 
 
-@pytest.mark.parametrize("function", ["reconcile", "renew_watch", *PUSHED])
+@pytest.mark.parametrize("function", ["reconcile", "renew_watch", "workspace_events", *PUSHED])
 def test_looking_starts_no_work(settled, function):
     assert settled.ask(function, "GET").status == 405
 

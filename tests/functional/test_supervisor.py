@@ -175,7 +175,7 @@ def test_the_whole_local_cloud_leaves_nothing(whole, ending):
         started.process.terminate()
     else:
         begun |= started.ready()
-        assert len(begun) == 10, "three emulators and seven functions"
+        assert len(begun) == 11, "three emulators and eight functions"
         if ending == "SIGKILL":
             started.process.kill()
         else:

@@ -69,6 +69,7 @@ def test_the_schedule_is_the_deployed_one():
         "keeper-drift": cost.DRIFT_RUNS,
         "keeper-sweep": cost.SWEEPS,
         "keeper-renew-watch": cost.RENEWALS,
+        "keeper-due-runs": cost.DUE,
     }
 
 

@@ -270,9 +270,9 @@ def test_new_source_redeploys_every_function_and_nothing_else(cloud, monkeypatch
     changed = changes_of(cloud)
     built, *changed = changed
     assert built.startswith("gcloud builds submit .local/upload/0123456789abcdef ")
-    assert redeployed(changed[:7]) == NAMES
-    assert all("--no-traffic" in text for text in changed[:7])
-    moved = [text.split()[4] for text in changed[7:] if "--to-latest" in text]
+    assert redeployed(changed[: len(NAMES)]) == NAMES
+    assert all("--no-traffic" in text for text in changed[: len(NAMES)])
+    moved = [text.split()[4] for text in changed[len(NAMES) :] if "--to-latest" in text]
     assert tuple(moved) == MOVED
     assert len(changed) == 2 * len(NAMES)
 

@@ -11,7 +11,7 @@ import pytest
 
 from infra.gcp import __main__ as command_line
 from infra.gcp import commands, detach, lock, services
-from infra.gcp.description import DEPLOYMENT
+from infra.gcp.description import DEPLOYMENT, MOVED
 from infra.gcp.gcloud import Answer, Gcloud, GcloudFailed
 from infra.gcp.lock import Held
 from infra.gcp.preflight import managed
@@ -58,7 +58,7 @@ def test_detaching_takes_the_functions_out_and_changes_nothing_else(upgraded):
     for service in services_before.values():
         del service["metadata"]["labels"]["goog-managed-by"]
     assert upgraded.things["service"] == services_before
-    assert said[-1] == f"\n7 functions were detached. See that all is well: make doctor {TARGET.settings}"
+    assert said[-1] == f"\n8 functions were detached. See that all is well: make doctor {TARGET.settings}"
     assert not any(text.startswith(STILL) for text in deployed(upgraded))
     assert changes_of(upgraded) == []
 
@@ -89,7 +89,7 @@ def test_make_tells_whether_it_is_confirmed(upgraded, monkeypatch, capsys):
         with pytest.raises(SystemExit, match=told):
             command_line.main(["detach"], given | {"CONFIRM": value})
     assert upgraded.things["function"]
-    for told in ("7 functions were detached", "There is nothing to do"):
+    for told in (f"{len(MOVED)} functions were detached", "There is nothing to do"):
         assert command_line.main(["detach"], given | {"CONFIRM": "yes"}) == 0
         assert told in capsys.readouterr().out
 
@@ -119,7 +119,7 @@ def test_what_was_detached_may_still_be_rolled_back(upgraded):
     assert set(numbers(upgraded).values()) == {1}
 
 
-DETACHING = 1 + 7 + 1  # the lock, seven functions, the lock
+DETACHING = 1 + len(MOVED) + 1  # the lock, the functions, the lock
 
 
 @pytest.mark.parametrize("index", range(DETACHING))
@@ -141,7 +141,7 @@ def test_detaching_goes_on_wherever_it_was_broken_off(upgraded, after):
         detached(upgraded)
     upgraded.interrupt_after = None
     left = list(managed(KNOWN, Gcloud(upgraded)))
-    assert len(left) == min(7, 8 - after)
+    assert len(left) == min(len(MOVED), len(MOVED) + 1 - after)
     said = detached(upgraded, unlock=True)
     assert [text.strip() for text in said if text.strip() in NAMES] == left
     assert (upgraded.things["function"], serving(upgraded)) == ({}, first)
@@ -319,7 +319,7 @@ def test_who_was_overtaken_detaches_nothing_more(upgraded):
 
     with pytest.raises(Held, match="taken over meanwhile"):
         detached(upgraded, Race(upgraded, "functions detach reconcile", second), now=NOW)
-    assert 1 < len(upgraded.things["function"]) < 7
+    assert 1 < len(upgraded.things["function"]) < len(MOVED)
 
 
 def deployed_meanwhile(cloud: StandIn, _: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from infra.gcp import commands, lock
+from infra.gcp.description import DEPLOYMENT
 from infra.gcp.diff import HIDDEN, diff
 from infra.gcp.gcloud import Gcloud
 from infra.gcp.target import Target
@@ -63,7 +64,7 @@ def test_it_tells_what_a_deployment_with_other_settings_changes(cloud):
     admin = differing(cloud, replace(TARGET, admin="other@example.com", access="domain:example.com"))
     changed = 'environment.DIRECTORY_ADMIN: "admin@example.com" -> "other@example.com"'
     told = [line for line in admin if line.startswith("    ") and " release: " not in line]
-    assert told == [f"             {changed}"] * 6
+    assert told == [f"             {changed}"] * 7
 
 
 def test_another_source_is_told_as_an_image_that_is_not_built_yet(cloud, monkeypatch):
@@ -71,7 +72,7 @@ def test_another_source_is_told_as_an_image_that_is_not_built_yet(cloud, monkeyp
     lines = differing(cloud)
     assert lines[0] == "  make       Image of source 0123456789abcdef: built once, for all functions"
     images = [line for line in lines if line.startswith("             image: ")]
-    assert len(images) == 7
+    assert len(images) == len(DEPLOYMENT.functions)
     assert all("@sha256:" in line and line.endswith('functions@IMAGE_DIGEST"') for line in images)
     said: list[str] = []
     diff(TARGET, Gcloud(cloud, pauses=(), unused_is_missing=True), said.append)

@@ -68,13 +68,13 @@ def test_a_rollback_serves_what_was_served_before_and_a_deployment_serves_the_la
     assert serving(cloud) == {first}
     changed = changes_of(cloud, again=True)
     assert all("update-traffic" in text for text in changed)  # to be tried first, then to be served
-    assert ["--to-latest" in text for text in changed] == [False] * 7 + [True] * 7
+    assert ["--to-latest" in text for text in changed] == [False] * len(NAMES) + [True] * len(NAMES)
     assert serving(cloud) == {second}
 
 
-@pytest.mark.parametrize("after", range(10))
+@pytest.mark.parametrize("after", range(1 + len(NAMES) + 2))
 def test_a_rollback_that_is_broken_off_and_repeated_never_mixes_releases(cloud, monkeypatch, after):
-    """After each of its commands: the lock, seven functions, the lock."""
+    """After each of its commands: the lock, the functions, the lock."""
     first = labels_of(cloud)["release"]
     redeploy(cloud, monkeypatch, SECOND)
     redeploy(cloud, monkeypatch, THIRD)
@@ -129,7 +129,7 @@ def test_a_function_without_a_revision_of_that_release_is_named_before_anything_
 def test_an_interrupted_deployment_is_rolled_back_as_far_as_it_came(cloud, monkeypatch):
     first = labels_of(cloud)["release"]
     monkeypatch.setattr(commands, "source_digest", lambda: SECOND)
-    cloud.interrupt_after = cloud.acted + 12  # the lock, the build, seven revisions; three of them got traffic
+    cloud.interrupt_after = cloud.acted + 2 + len(NAMES) + 3  # lock, build, revisions; three of them got traffic
     with pytest.raises(KeyboardInterrupt):
         deployed(cloud)
     cloud.interrupt_after = None
@@ -235,7 +235,7 @@ def test_a_deployment_of_a_machine_with_another_time_is_rolled_back_to_what_serv
     cloud.interrupt_after = None
     roll_back(cloud, unlock=True)
     assert serving(cloud) == {second}
-    cloud.interrupt_after = cloud.acted + 1 + 7 + 4  # the lock, all tags, some traffic
+    cloud.interrupt_after = cloud.acted + 1 + len(NAMES) + 4  # the lock, all tags, some traffic
     with pytest.raises(KeyboardInterrupt):
         deployed(cloud, now=datetime.fromisoformat(late), again=True)
     cloud.interrupt_after = None

@@ -27,7 +27,7 @@ from infra.gcp.description import (
     Function,
     Grant,
 )
-from infra.local.cloud import DEAD_LETTERS, FUNCTIONS, SUBSCRIPTIONS
+from infra.local.cloud import CHANGES, DEAD_LETTERS, FUNCTIONS, SUBSCRIPTIONS
 from tests.gcp.gcloud_parser import TARGET
 from tests.unit.test_docs import ROOT, asked, first_column, rows
 
@@ -113,6 +113,7 @@ def test_private_functions_are_invoked_by_the_scheduler_and_the_push_identity_al
         "apply-changes": {"keeper-push"},
         "reconcile": {"keeper-push", "keeper-scheduler"},
         "renew-watch": {"keeper-scheduler"},
+        "workspace-events": {"keeper-push", "keeper-scheduler"},
         "reauthorize": {agent},
         "console": {agent},
     }
@@ -223,7 +224,7 @@ def test_what_is_left_to_defaults_is_right_for_production(function):
     assert config.directory_endpoint == "https://admin.googleapis.com"
     assert (config.local, config.firestore_emulator, config.pubsub_emulator) == (False, "", "")
     assert config.iap_issuer == "https://cloud.google.com/iap"
-    topics = {config.topic_looks, config.topic_batches, config.topic_runs}
+    topics = {config.topic_looks, config.topic_batches, config.topic_runs, CHANGES}  # CHANGES: Cloud Logging publishes
     assert topics == {item.topic for item in DEPLOYMENT.subscriptions}
     if function.entry_point != "directory_webhook":
         assert (config.directory_admin, config.directory_service_account) == (

@@ -181,7 +181,7 @@ def test_traffic_is_moved_only_after_everything_has_passed_and_in_its_order(clou
     assert min(asked) > max(place for place, text in enumerate(changed) if text.startswith("gcloud run deploy "))
     assert [changed[place].split()[4] for place in places] == list(MOVED)
     passed = [text for text in said if text.startswith("  passed ")]
-    assert len(passed) == 1 + 2 + 4 * 2 + 1  # the webhook, two pages, four closed ones that answer, a run
+    assert len(passed) == 1 + 2 + 5 * 2 + 1  # the webhook, two pages, five closed ones that answer, a run
     assert OPERATORS not in "\n".join(said)
 
 
@@ -236,7 +236,7 @@ def test_a_service_account_with_an_identity_asks_with_a_token_for_each_service(c
     said = "\n".join(deployed(cloud))
     assert "passed     reconcile makes a run" in said
     tokens = {shown(command) for command in cloud.issued if "--audiences=" in shown(command)}
-    assert len(tokens) == 4
+    assert len(tokens) == 5
     assert any(text.endswith("--audiences=https://reconcile-123456789012.europe-west1.run.app") for text in tokens)
 
 
@@ -275,7 +275,7 @@ def test_a_token_that_cannot_be_given_just_now_leaves_nothing_out_of_the_test(cl
 
 
 def test_a_test_that_fails_when_some_traffic_was_moved_says_so(cloud):
-    cloud.interrupt_after = cloud.acted + 1 + 1 + 7 + 3
+    cloud.interrupt_after = cloud.acted + 1 + 1 + len(MOVED) + 3
     with pytest.raises(KeyboardInterrupt):
         deployed(cloud)
     cloud.interrupt_after = None

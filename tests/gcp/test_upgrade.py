@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from infra.gcp import commands, destroy
-from infra.gcp.description import DEPLOYMENT
+from infra.gcp.description import DEPLOYMENT, MOVED
 from infra.gcp.diff import diff
 from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.rollback import rollback
@@ -58,7 +58,7 @@ def test_what_is_still_managed_is_deployed_over_again_and_again(upgraded, monkey
     functions = copy.deepcopy(upgraded.things["function"])
     assert changes_of(upgraded) == []
     monkeypatch.setattr(commands, "source_digest", lambda: THIRD)
-    assert len(changes_of(upgraded)) == 1 + 7 + 7
+    assert len(changes_of(upgraded)) == 1 + 2 * len(MOVED)
     assert changes_of(upgraded) == []
     assert (set(numbers(upgraded).values()), upgraded.things["function"]) == ({3}, functions)
 
@@ -83,7 +83,7 @@ def test_an_upgrade_that_fails_leaves_everything_as_it_was(former, ends):
     assert (serving(former), former.things["function"]) == (first, functions)
 
 
-UPGRADE = 1 + 2 + 1 + 7 + 7 + 1 + 1  # the lock, the bucket, the build, revisions, traffic, a grant, the lock
+UPGRADE = 1 + 2 + 1 + 2 * len(MOVED) + 1 + 1  # the lock, the bucket, the build, revisions, traffic, a grant, the lock
 
 
 @pytest.mark.parametrize("index", range(UPGRADE))
@@ -93,7 +93,7 @@ def test_an_upgrade_ends_well_whichever_answer_was_lost(former, index):
     deployed(former)
     assert former.acted - before == UPGRADE, "nothing was done twice"
     assert set(numbers(former).values()) == {2}
-    assert len(former.things["revision"]) == 14
+    assert len(former.things["revision"]) == 2 * len(MOVED)
     assert changes_of(former) == []
 
 
@@ -136,12 +136,12 @@ def test_functions_that_were_never_detached_are_destroyed_with_their_services(st
     assert gone(still_managed)
     assert {"  delete     Function console", "  Service console"} <= set(said)
     changed = [shown(command) for command in still_managed.changes()[before:]]
-    assert sum(text.startswith("gcloud functions delete ") for text in changed) == 7
+    assert sum(text.startswith("gcloud functions delete ") for text in changed) == len(MOVED)
     assert not any(text.startswith("gcloud run services delete ") for text in changed), "they went with the functions"
 
 
 # The lock, jobs, subscriptions, functions, and one thing more.
-DESTRUCTION = 1 + len(DEPLOYMENT.jobs) + len(DEPLOYMENT.topics) + 7 + 1
+DESTRUCTION = 1 + len(DEPLOYMENT.jobs) + len(DEPLOYMENT.topics) + len(MOVED) + 1
 
 
 @pytest.mark.parametrize("index", range(DESTRUCTION))

@@ -101,6 +101,7 @@ class System:
         self.directory.weather(
             lose=False, duplicate=0, delay=0.0, reorder=False, hold=False, demand_event=False, retry_base=0.1
         )
+        self.directory.entries(topic="", lose_every=0, duplicate=0, delay=0.0, reorder=False, hold=False)
         self.directory.control("POST", "stale", {"on": False})
 
     def reset(self, people: int = 12) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from infra.local.asgi import ConnectionLost, Fault, Faults, Receive, Reply, Scope, Send, read_body, respond
+from infra.local.directory.audit_log import Lag, LogSink, admin_event, member_changed, user_changed, user_event
 from infra.local.directory.customer import Customer, Refused, not_found
 from infra.local.directory.effects import Endless, altered, reply_of
 from infra.local.directory.masks import SHAPES, check, compiled, select
@@ -33,6 +34,7 @@ class DirectoryServer:
     def __init__(self, state: dict[str, Any]) -> None:
         self.customer = Customer(state)
         self.notifier = Notifier()
+        self.sink = LogSink()
         self.faults = Faults()
         self.tokens: list[str] = []
         self._stale: Customer | None = None
@@ -120,16 +122,22 @@ class DirectoryServer:
             case "get":
                 return _projection(params)(self._reading().shown(keys[0]))
             case "insert":
-                return self._tell("add", customer.insert(told))
+                user = customer.insert(told)
+                self.sink.write(user_event("CREATE_USER", user["primaryEmail"]))
+                return self._tell("add", user)
             case "patch" | "update":
-                was_admin = customer.user(keys[0]).get("isAdmin", False)
+                before = customer.user(keys[0])
                 user = customer.update(keys[0], told)
+                self.sink.write(*user_changed(before, user))
+                was_admin = before.get("isAdmin", False)
                 return self._tell("makeAdmin" if user.get("isAdmin", False) != was_admin else "update", user)
             case "delete":
-                self._tell("delete", customer.delete(keys[0]))
+                user = self._tell("delete", customer.delete(keys[0]))
+                self.sink.write(user_event("DELETE_USER", user["primaryEmail"]))
                 return None
             case "undelete":
-                self._tell("undelete", customer.undelete(keys[0], told.get("orgUnitPath", "/")))
+                user = self._tell("undelete", customer.undelete(keys[0], told.get("orgUnitPath", "/")))
+                self.sink.write(user_event("UNDELETE_USER", user["primaryEmail"]))
                 return None
             case "watch":
                 _customer_or_domain(params)
@@ -155,7 +163,9 @@ class DirectoryServer:
                 group |= {name: value for name, value in told.items() if name != "id"}
                 return _as_group(self.customer, group)
             case "delete":
+                group = self.customer.group(keys[0])
                 self.customer.delete_group(keys[0])
+                self.sink.write(admin_event("GROUP_SETTINGS", "DELETE_GROUP", GROUP_EMAIL=group["email"]))
                 return None
         raise not_found("method")
 
@@ -171,9 +181,12 @@ class DirectoryServer:
             case "hasMember":
                 return {"isMember": self._has_member(keys[0], keys[1])}
             case "insert":
-                return {"kind": "admin#directory#member", **self.customer.add_member(keys[0], told)}
+                member = self.customer.add_member(keys[0], told)
+                self.sink.write(*member_changed(self.customer.group(keys[0])["email"], member, removed=False))
+                return {"kind": "admin#directory#member", **member}
             case "delete":
-                self.customer.remove_member(keys[0], keys[1])
+                member = self.customer.remove_member(keys[0], keys[1])
+                self.sink.write(*member_changed(self.customer.group(keys[0])["email"], member, removed=True))
                 return None
         raise not_found("method")
 
@@ -290,11 +303,23 @@ class DirectoryServer:
                 return Reply(status=200, body={"channels": shown, **counts})
             case "DELETE", ["channels", channel_id]:
                 self.notifier.channels.pop(channel_id, None)
+            case "POST", ["entries"]:
+                self._set_lag(told)
+            case "GET", ["entries"]:
+                return Reply(status=200, body={"published": self.sink.published, "lost": self.sink.lost})
             case "PUT", ["tokens"]:
                 self.tokens = told.get("tokens", [])
             case _:
                 return Reply(status=404, body={"error": f"no control {verb} {'/'.join(path)}"})
         return Reply(status=204)
+
+    def _set_lag(self, told: dict[str, Any]) -> None:
+        """Set what happens to entries of the audit log, and with `topic`, the address it is published at."""
+        self.sink.url = told.get("topic", self.sink.url)
+        for each in fields(Lag):
+            setattr(self.sink.lag, each.name, told.get(each.name, getattr(self.sink.lag, each.name)))
+        if told.get("release"):
+            self.sink.release()
 
     def _set_weather(self, told: dict[str, Any]) -> None:
         known = {item.name for item in fields(Weather)}
