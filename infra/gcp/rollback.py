@@ -73,7 +73,11 @@ def rollback(
             say("There is no release before the one that is deployed: nothing was changed.")
             return []
         _see_that_it_served(wanted, revisions, proven)
-        back = _chosen(wanted, serving, ready)
+        added = _added_since(wanted, revisions)
+        for name in sorted(added):
+            say(f"  stays      {name}: that release did not have it yet")
+        serving = [item for item in serving if item.name not in added]
+        back = _chosen(wanted, serving, {item.name: ready[item.name] for item in serving})
         _see_that_they_can_start(target, cloud, wanted, back)
         say(f"Back to release {next(iter(back.values())).release.shown}")
         rolled, due = [], {}
@@ -132,6 +136,25 @@ def _see_that_it_served(wanted: str, revisions: Mapping[str, list[Any]], proven:
             f"Nothing says that release {wanted} ever served: it may have failed its smoke test. Nothing was changed. "
             "Check out its version and make deploy, which tries it first; UNTESTED=yes lets it serve untried."
         )
+
+
+def _added_since(wanted: str, revisions: Mapping[str, list[Any]]) -> set[str]:
+    """Return the functions that were first made after a release was: it had none of them, and they do it no harm.
+
+    A function whose first revision is gone may have been part of it.
+    """
+    of_it = [each for several in revisions.values() for each in several if Release(labels=labels_of(each)).id == wanted]
+    made = max(map(_made, of_it), default="")
+    return {
+        name
+        for name, several in revisions.items()
+        if of_it and several and _is_first(min(several, key=_made)) and min(map(_made, several)) > made
+    }
+
+
+def _is_first(revision: dict[str, Any]) -> bool:
+    """Say whether a revision is the first of its service: Cloud Run numbers them by the service's generation."""
+    return "-00001-" in str(revision["metadata"]["name"])
 
 
 def _chosen(wanted: str, serving: list[Served], ready: Mapping[str, Mapping[str, Ready]]) -> dict[str, Ready]:
