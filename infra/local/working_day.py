@@ -74,7 +74,7 @@ class Day:
         self.step("return", "Unsuspend Auto Provisioned User", self.come_back)
         self.step("leave the scope group", "Suspend Auto Provisioned User", self.leave_scope)
         self.step("join the scope group again", "Unsuspend Auto Provisioned User", self.join_scope)
-        self.step("leave it, the audit log's entry lost", "Suspend Auto Provisioned User", self.leave_unheard)
+        self.step("leave it, the entry lost", "Suspend Auto Provisioned User", self.leave_unheard)
         self.step("delete", "Suspend Auto Provisioned User", self.delete)
         self.step("new hire with a leaver's address", "Failures", self.reuse_address)
         self.step("notifications lost", "Update Auto Provisioned User", self.lose_notifications)

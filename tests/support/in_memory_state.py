@@ -423,9 +423,9 @@ class FakeDueRuns:
         with self._store.lock:
             self._store.due_runs = added(self._store.due_runs, runs, now)
 
-    def strike(self, kind: RunKind, begun: datetime) -> None:
+    def strike(self, kind: RunKind, until: datetime) -> None:
         with self._store.lock:
-            self._store.due_runs = struck(self._store.due_runs, kind, begun)
+            self._store.due_runs = struck(self._store.due_runs, kind, until)
 
 
 class FakeAudit:

@@ -18,6 +18,7 @@ GRID = {RunKind.SWEEP: timedelta(minutes=1), RunKind.FULL: timedelta(minutes=5)}
 FARTHEST = timedelta(minutes=20)  # nothing is asked for later than that
 START = datetime.fromtimestamp(0, UTC)
 SKEW = timedelta(seconds=5)  # by which another function's clock may be ahead of ours
+KEPT = timedelta(minutes=20)  # after which one that nobody made is given up: a scheduled run has found it by then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +46,16 @@ def due_now(kind: RunKind, now: datetime) -> DueRunSet:
 
 def ripe(runs: Collection[DueRun], now: datetime) -> frozenset[RunKind]:
     """Return the kinds that are due; a full run does what a sweep does."""
-    kinds = frozenset(run.kind for run in runs if run.at <= now)
+    kinds = frozenset(run.kind for run in runs if now - KEPT < run.at <= now)
     return kinds - {RunKind.SWEEP} if RunKind.FULL in kinds else kinds
+
+
+def latest(runs: Collection[DueRun], kind: RunKind, now: datetime) -> datetime | None:
+    """Return the latest time of those of a kind that are due, by another function's clock; None if none is.
+
+    What is asked for later is later by that clock, too: so all that are struck off up to then were asked for before.
+    """
+    return max((run.at for run in runs if run.kind is kind and now - KEPT < run.at <= now + SKEW), default=None)
 
 
 def added(known: Collection[DueRun], more: Collection[DueRun], now: datetime) -> DueRunSet:
@@ -54,12 +63,12 @@ def added(known: Collection[DueRun], more: Collection[DueRun], now: datetime) ->
 
     One far in the future was asked for by a clock that was wrong, and is dropped.
     """
-    latest = now + FARTHEST + max(GRID.values())
-    runs = frozenset(run for run in (*known, *more) if run.at <= latest)
+    farthest = now + FARTHEST + max(GRID.values())
+    runs = frozenset(run for run in (*known, *more) if run.at <= farthest)
     last = {kind: max((run.at for run in runs if run.kind is kind and run.at <= now), default=now) for kind in GRID}
     return frozenset(run for run in runs if run.at >= last[run.kind])
 
 
-def struck(known: Collection[DueRun], kind: RunKind, begun: datetime) -> DueRunSet:
-    """Return what is left once a run of a kind was made that began then."""
-    return frozenset(run for run in known if run.kind is not kind or run.at > begun)
+def struck(known: Collection[DueRun], kind: RunKind, until: datetime) -> DueRunSet:
+    """Return what is left once a run of a kind was made for all that were due until then."""
+    return frozenset(run for run in known if run.kind is not kind or run.at > until)

@@ -24,6 +24,7 @@ from autoprovisioning.entrypoints.answers import LARGEST_PUSH, answered, body_of
 from autoprovisioning.messages import Push, RunRequest, Work, decode_push, decode_run_request
 
 PREVIEW_LIMIT = timedelta(minutes=8)  # Pub/Sub delivers a message again after ten
+SWEEP_LIMIT = timedelta(minutes=4)  # no sweep is begun later
 
 
 @functions_framework.http
@@ -87,7 +88,7 @@ def _requested(services: Services, message: Push) -> None:
         _preview(services, asked)
         return
     if asked.kind is RunKind.SWEEP:
-        sweep_if_due(services)
+        sweep_if_due(services, services.clock() + SWEEP_LIMIT)
         return
     now = services.clock()
     timely = now - message.published(now) < RUN.patience

@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprovisioning.domain.due_runs import FARTHEST, GRID, DueRun, added, due, due_now, ripe, struck
+from autoprovisioning.domain.due_runs import FARTHEST, GRID, KEPT, DueRun, added, due, due_now, ripe, struck
 from autoprovisioning.domain.runs import RunKind
 from tests.support.builders import MINUTE, NOW, SECOND
 
@@ -29,6 +29,13 @@ def test_a_full_run_does_what_a_sweep_does():
     assert ripe(both, NOW) == {FULL}
     assert ripe(due_now(SWEEP, NOW), NOW) == {SWEEP}
     assert ripe(due(SWEEP, NOW, MINUTE), NOW) == frozenset()
+
+
+def test_a_run_that_nobody_makes_is_given_up():
+    """As after a rollback to a version that knows none of them."""
+    run = due_now(SWEEP, NOW)
+    assert ripe(run, NOW + KEPT - SECOND) == {SWEEP}
+    assert ripe(run, NOW + KEPT) == frozenset()
 
 
 @given(st.lists(st.tuples(kinds, moments, st.integers(0, 40)), max_size=60), moments)

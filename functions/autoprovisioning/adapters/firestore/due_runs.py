@@ -34,9 +34,9 @@ class FirestoreDueRuns:
         """Store more; nothing is written if all of them are stored."""
         self._edit(lambda known: added(known, runs, now))
 
-    def strike(self, kind: RunKind, begun: datetime) -> None:
-        """Remove those that were due when a run began."""
-        self._edit(lambda known: struck(known, kind, begun))
+    def strike(self, kind: RunKind, until: datetime) -> None:
+        """Remove those that were due until then."""
+        self._edit(lambda known: struck(known, kind, until))
 
     def _edit(self, change: Callable[[DueRunSet], DueRunSet]) -> None:
         def apply(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:

@@ -40,7 +40,7 @@ SOON = timedelta(minutes=1)
 LAG_ABOVE = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=12))
 MOST_ABOVE = 50  # groups that are asked for the groups above them
 WAITED_FOR = ("add", "undelete", "delete")  # events that the directory's answers may lag behind
-REQUESTS_A_LOOK, REQUESTS_A_SWEEP = 4, 10  # as they count; sweeps are made one after the other, however many are due
+COST = 4  # directory requests, of a look; a sweep that is asked for counts as one
 
 
 class Outcome(StrEnum):
@@ -258,7 +258,7 @@ class _Following:
             return Outcome.REPEATED
         self._follower.queue.look_again([Look(user_id=user_id, event=event, asked_at=now)])
         self._memory.asked.put(key, now, now)
-        self._memory.spend(now, REQUESTS_A_LOOK)
+        self._memory.spend(now, COST)
         return Outcome.LOOK
 
     def _sweep(self) -> Outcome:
@@ -272,7 +272,7 @@ class _Following:
         self._follower.due_runs.add(due_now(RunKind.SWEEP, now) | due(RunKind.SWEEP, now, SOON), now)
         self._follower.queue.request_run(RunKind.SWEEP)
         self._memory.requested = now
-        self._memory.spend(now, REQUESTS_A_SWEEP)
+        self._memory.spend(now, COST)
         return Outcome.RUN
 
     def _later(self, kind: RunKind, *waits: timedelta) -> Outcome:

@@ -19,5 +19,5 @@ class DueRuns(Protocol):
     def add(self, runs: Collection[DueRun], now: datetime) -> None:
         """Store more."""
 
-    def strike(self, kind: RunKind, begun: datetime) -> None:
-        """Remove those of a kind that were due when one began that was made."""
+    def strike(self, kind: RunKind, until: datetime) -> None:
+        """Remove those of a kind that were due until then: one was made for all of them."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from autoprovisioning.app.runs.lease import leased
 from autoprovisioning.app.runs.read_directory import Members, read_groups
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.due_runs import SKEW
+from autoprovisioning.domain.due_runs import latest
 from autoprovisioning.domain.entry import Entry, Status
-from autoprovisioning.domain.errors import Busy
 from autoprovisioning.domain.guard import reservation
 from autoprovisioning.domain.ownership import Candidate, place
 from autoprovisioning.domain.runs import Evidence, Look, RunKind
@@ -79,26 +79,32 @@ class _Side:
         return gone
 
 
-def sweep_if_due(services: Services) -> int:
-    """Sweep if a sweep is due that nobody has made yet; returns how many differences were published.
+def sweep_if_due(services: Services, deadline: datetime) -> int:
+    """Sweep for as long as a sweep is due that nobody has made yet; returns how many differences were published.
 
-    Requests for one are delivered at least once and come in crowds, and a long sweep would overlap itself: the first
-    one makes it for all that were due when it began.
+    Requests for one are delivered at least once and come in crowds, and two sweeps would list everything twice. So one
+    of them sweeps, each time for all that were due when it began; the others leave theirs to it: it looks again once
+    it has released the lease that they met. If it dies, the next minute's request does it.
 
     Raises:
-        Busy: one is being made, which may have begun before this one was due.
-        Transient: nothing could be published.
+        Transient: nothing could be published; it is still due.
     """
-    limit = services.clock() + services.timings.reconcile_limit
-    with leased(services, LEASE, services.timings.reconcile_lease, limit) as fence:
-        if fence is None:
-            raise Busy("Another sweep is in progress", retry_after=5)
-        begun = services.clock()
-        if RunKind.SWEEP not in {run.kind for run in services.due_runs.all() if run.at <= begun + SKEW}:
-            return 0
-        found = sweep(services)
-        services.due_runs.strike(RunKind.SWEEP, begun)
-        return found
+    found = 0
+    while _due(services, deadline):
+        with leased(services, LEASE, services.timings.reconcile_lease, deadline) as fence:
+            if fence is None:
+                log.info("Another sweep is in progress")
+                return found
+            while due := _due(services, deadline):
+                found += sweep(services)
+                services.due_runs.strike(RunKind.SWEEP, due)
+    return found
+
+
+def _due(services: Services, deadline: datetime) -> datetime | None:
+    """Return the latest time of the sweeps that are due; None where there is none, or no time for one."""
+    now = services.clock()
+    return latest(services.due_runs.all(), RunKind.SWEEP, now) if now < deadline else None
 
 
 def sweep(services: Services) -> int:
