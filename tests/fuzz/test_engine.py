@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from autoprovisioning.domain.runs import Batch
 from tests.fuzz.examples import COUNT, EXAMPLES
 from tests.fuzz.liar import PREFIX, TRUTH, Liar, Request, lying
-from tests.fuzz.lies import RETRY_AFTER, WHOLE, Lie, lies
+from tests.fuzz.lies import RETRY_AFTER, WHOLE, Lie, Trick, lies
 from tests.fuzz.scenario import ADDRESSES, LATER, PATIENCE, USERS, Scenario
 
 pytestmark = pytest.mark.timeout(600)  # a failing example is made smaller for some minutes
@@ -70,8 +70,17 @@ def happen(scenario: Scenario, step: Step) -> None:
     scenario.pump()
 
 
+LESS = (Trick("drop", 0),)  # an answer without its first attribute
+# Keeper answers the reactivation with success, and does not carry it out.
+NOT_REACTIVATED = [
+    Step("suspend", ("u2",), (("directory", 0, Lie(tricks=LESS)), ("keeper", 1, Lie(tricks=LESS, undone=True)))),
+    Step("restore", ("u2",)),
+]
+
+
 @EXAMPLES
 @given(history=HISTORY, bulk=st.booleans())
+@example(history=NOT_REACTIVATED, bulk=False)
 def test_after_passing_lies_everybody_is_in_step(liar: Liar, history: list[Step], bulk: bool):
     note(f"{history}")
     scenario = Scenario(liar, bulk=bulk)
