@@ -285,11 +285,11 @@ def test_bulk_doubles_up_to_what_is_offered():
 
 def test_bulk_requests_are_divided_until_none_takes_long():
     sizes = BulkSizes(size=1000)
-    assert [sizes.of(writes) for writes in (10, 80, 400, 9000)] == [25, 25, 100, 1000]
+    assert [sizes.of(writes) for writes in (10, 40, 200, 9000)] == [25, 25, 100, 1000]
     sizes.operation = 0.01
-    assert [sizes.of(writes) for writes in (80, 400, 9000)] == [25, 40, 40]
+    assert [sizes.of(writes) for writes in (40, 200, 9000)] == [25, 40, 40]
     sizes.operation = 0.002
-    assert [sizes.of(writes) for writes in (80, 400, 9000)] == [25, 100, 200]
+    assert [sizes.of(writes) for writes in (40, 200, 9000)] == [25, 100, 200]
     sizes.operation = 1.0
     assert sizes.of(9000) == 25
 
