@@ -32,15 +32,15 @@ def test_the_groups_of_a_user_are_those_that_list_them(api: Any, customer: dict[
 
 def test_the_groups_of_a_group_are_those_that_have_it_as_a_member(api: Any, customer: dict[str, Any]) -> None:
     ids = {group["email"]: group["id"] for group in customer["groups"]}
-    for key in ("sales-emea@example.com", ids["sales-emea@example.com"]):
-        found = asked(api.groups().list(userKey=key))["groups"]
-        above = {
-            group
-            for group, members in customer["members"].items()
-            if ids["sales-emea@example.com"] in {member["id"] for member in members}
-        }
-        assert {group["id"] for group in found} == above
-    assert error(api.groups().list(userKey="nobody@example.com"))[:2] == (404, "notFound")
+    found = asked(api.groups().list(userKey="sales-emea@example.com"))["groups"]
+    above = {
+        group
+        for group, members in customer["members"].items()
+        if ids["sales-emea@example.com"] in {member["id"] for member in members}
+    }
+    assert {group["id"] for group in found} == above
+    for key in ("nobody@example.com", ids["sales-emea@example.com"]):  # a group's id is no userKey
+        assert error(api.groups().list(userKey=key))[:2] == (404, "notFound")
 
 
 def test_members_are_listed_directly_or_derived_through_nested_groups(api: Any, customer: dict[str, Any]) -> None:

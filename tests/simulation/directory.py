@@ -111,9 +111,9 @@ class SimDirectory:
         self._before("by_address", PLAIN)
         return self.truth.by_address(address)
 
-    def groups_of(self, key: str) -> Sequence[Group]:
+    def groups_of(self, address: str) -> Sequence[Group]:
         self._before("groups_of", PLAIN)
-        return self.truth.groups_of(key)
+        return self.truth.groups_of(address)
 
     def search_users(self, text: str) -> Sequence[DirectoryUser]:
         return []

@@ -125,8 +125,8 @@ class FakeDirectory:
     def group(self, key: str) -> Group | None:
         return next((group for group in self.groups.values() if key in (group.id, group.email)), None)
 
-    def groups_of(self, key: str) -> Sequence[Group]:
-        named = {group.id for group in self.groups.values() if key in (group.id, group.email)}
+    def groups_of(self, address: str) -> Sequence[Group]:
+        named = {group.id for group in self.groups.values() if group.email == address}
         return [self.groups[above] for above, below in self.nested.items() if named & below]
 
     def org_units(self) -> Sequence[OrgUnit]:

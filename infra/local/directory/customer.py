@@ -302,10 +302,12 @@ class Customer:
         return list(found.values())
 
     def groups_of(self, key: str) -> list[dict[str, Any]]:
-        """List the groups that have a user or a group as a direct member."""
+        """List the groups that have a user, by id or address, or a group, by address, as a direct member."""
         try:
             member_id = self.user(key)["id"]
         except Refused:
+            if key in self.groups:
+                raise
             member_id = self.group(key)["id"]
         return [self.groups[group_id] for group_id, members in self.members.items() if member_id in members]
 

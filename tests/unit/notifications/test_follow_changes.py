@@ -23,7 +23,7 @@ from autoprovisioning.app.runs.sweep import sweep_if_due
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.due_runs import due, due_now, latest
-from autoprovisioning.domain.errors import Incomplete, Transient
+from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
 from autoprovisioning.domain.runs import Look, RunKind
 from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.workspace_changes import (
@@ -62,9 +62,11 @@ class CountingDirectory(FakeDirectory):
         self._count("group")
         return super().group(key)
 
-    def groups_of(self, key: str) -> Sequence[Group]:
+    def groups_of(self, address: str) -> Sequence[Group]:
         self._count("groups_of")
-        return super().groups_of(key)
+        if address.endswith("@partner.example"):
+            raise ConfigurationRefused("groups.list is refused: HTTP 403 Not Authorized to access this resource/api.")
+        return super().groups_of(address)
 
     def deleted_users(self) -> Any:
         self._count("deleted_users")
@@ -241,6 +243,21 @@ def test_groups_that_cannot_be_listed_leave_it_to_a_sweep(office):
     office.directory.fails["groups_of"] = Incomplete("groups.list broke off")
     assert office.hears(member(EVE, CLUB)) is Outcome.RUN
     assert (office.looks, office.waits) == ([], lags(MINUTE))
+
+
+def test_another_organizations_group_above_one_of_ours_is_not_asked_about(office):
+    """It is listed, but the directory refuses to say which groups have it as a member."""
+    office.directory.groups["g5"] = Group(id="g5", email="all@partner.example")
+    office.directory.nested["g5"] = {CLUB.id}
+    assert office.hears(member(EVE, CLUB)) is Outcome.OUTSIDE
+    office.directory.nested["g5"].add(TEAM.id)
+    assert office.hears(member(EVE, TEAM)) is Outcome.LOOK
+
+
+def test_a_directory_that_refuses_to_list_the_groups_above_one_of_ours_is_an_error(office):
+    office.directory.fails["groups_of"] = ConfigurationRefused("groups.list is refused")
+    with pytest.raises(ConfigurationRefused):
+        office.hears(member(EVE, CLUB))
 
 
 # ---- users

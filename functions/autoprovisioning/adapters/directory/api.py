@@ -156,12 +156,13 @@ class GoogleDirectory:
         found = (group_of(item) for item in _dicts(listed.get("groups")) if has_address(item, key))
         return next(found, None)
 
-    def groups_of(self, key: str) -> Sequence[Group]:
-        """List the groups that have a member (groups.list with a userKey, which a group's id or address may be).
+    def groups_of(self, address: str) -> Sequence[Group]:
+        """List the groups that have a member (groups.list with a userKey: of a group only an address, not its id).
 
-        Source: the guide "Manage groups", Retrieve all groups for a member.
+        Source: the guide "Manage groups", Retrieve all groups for a member: the member must belong to the customer,
+        the groups need not.
         """
-        params = {"userKey": key, "fields": "kind,nextPageToken,groups(id,email,name)"}
+        params = {"userKey": address, "fields": "kind,nextPageToken,groups(id,email,name)"}
         pages = self._pages(
             "groups.list", f"{BASE}/groups", "groups", params=params, size=GROUPS_A_PAGE, seconds=LOOKING_FOR_ONE
         )

@@ -23,7 +23,7 @@ from autoprovisioning.app.ports.queue import Queue
 from autoprovisioning.app.ports.roster import RosterReader
 from autoprovisioning.domain.connections import SERVING, Connection
 from autoprovisioning.domain.due_runs import DueRunSet, due, due_now, ripe
-from autoprovisioning.domain.errors import Incomplete, Transient
+from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
 from autoprovisioning.domain.runs import Look, RunKind
 from autoprovisioning.domain.workspace_changes import (
     Change,
@@ -182,20 +182,26 @@ class _Following:
         group = self._follower.directory.group(address)
         if group is None:
             return None
-        lineage = Lineage(id=group.id, above=self._above(group.id))
+        lineage = Lineage(id=group.id, above=self._above(group.id, address))
         self._memory.lineages.put(address, lineage, self._now)
         return lineage
 
-    def _above(self, group_id: str) -> frozenset[str]:
+    def _above(self, group_id: str, address: str) -> frozenset[str]:
         above: set[str] = set()
-        todo = [] if group_id in self._scoped else [group_id]
+        todo = [] if group_id in self._scoped else [address]
         asked = 0
         while todo and asked < MOST_ABOVE and not above & self._scoped:
             asked += 1
             self._memory.spend(self._now)
-            found = {group.id for group in self._follower.directory.groups_of(todo.pop())} - above - {group_id}
-            above |= found
-            todo += sorted(found)
+            try:
+                listed = self._follower.directory.groups_of(todo.pop())
+            except ConfigurationRefused:
+                if not above:
+                    raise
+                continue  # another organization's group, about which the directory tells us nothing
+            found = {group.id: group.email for group in listed if group.id not in above | {group_id}}
+            above |= found.keys()
+            todo += sorted(filter(None, found.values()))
         return frozenset(above)
 
     def _user(self, change: UserChanged) -> Outcome:

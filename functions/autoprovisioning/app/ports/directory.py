@@ -41,8 +41,13 @@ class DirectoryScopes(Protocol):
     def group(self, key: str) -> Group | None:
         """Find a group by id or e-mail address; None is a 404."""
 
-    def groups_of(self, key: str) -> Sequence[Group]:
-        """List the groups that have a group, by id or address, as a direct member; raises Incomplete."""
+    def groups_of(self, address: str) -> Sequence[Group]:
+        """List the groups, other organizations' too, that have a group as a direct member.
+
+        Raises:
+            Incomplete: they could not be listed.
+            ConfigurationRefused: the set-up does not work, or the group is another organization's.
+        """
 
     def members(self, group_id: str) -> Iterator[Sequence[str]]:
         """List the ids of a group's derived user members, a page at a time; raises Incomplete."""
