@@ -18,7 +18,7 @@ from infra.gcp.description import DATABASE, DEAD_LETTERS, DEPLOYMENT, Job
 from infra.gcp.gcloud import TRIED, Gcloud, GcloudFailed, NotInstalled, NotSignedIn, Unready
 from infra.gcp.live import Addresses, NotAllowed, Web, reachable
 from infra.gcp.preflight import advice, as_it_is, misplaced, reminder, same_region, unnamed
-from infra.gcp.release import Served, served
+from infra.gcp.release import Served, added_since, revisions_of, served
 from infra.gcp.steps import AS_JSON, Command, Step, differences, gcloud
 from infra.gcp.target import Target
 from infra.gcp.tuning import tuned
@@ -195,9 +195,12 @@ def _titles_of_what_was_rolled_back(target: Target, serving: Sequence[Served]) -
 def _release(patient: Patient) -> Iterator[Finding]:
     """See which release serves, who deployed it and when, and that all functions are of the same."""
     serving = served(patient.target, patient.cloud)
-    releases = {item.release.id: item.release for item in serving}
-    newest_first = sorted(releases.values(), key=lambda release: release.deployed, reverse=True)
     back = next((item for item in serving if item.rolled_back), None)
+    looks = {item.name: revisions_of(patient.target, item.name) for item in serving}
+    revisions = {name: patient.cloud.look(look) or [] for name, look in looks.items()}
+    added = added_since(back.release.id, revisions) if back else set()
+    releases = {item.release.id: item.release for item in serving if item.name not in added}
+    newest_first = sorted(releases.values(), key=lambda release: release.deployed, reverse=True)
     if len(releases) > 1:
         told = [f"{release.shown} ({_names(serving, release.id)})" for release in newest_first]
         if back:
@@ -208,6 +211,8 @@ def _release(patient: Patient) -> Iterator[Finding]:
     elif back:
         yield Finding(title=f"rolled back to {back.release.shown}")
         yield Finding(title=f"from {back.deployed.shown}")
+        if added:
+            yield Finding(title=f"left as it is, since that release did not have it yet: {', '.join(sorted(added))}")
     else:
         for release in newest_first:
             yield Finding(title=f"Release {release.shown}")

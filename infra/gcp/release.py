@@ -113,6 +113,30 @@ def labels_of(revision: Any) -> dict[str, str]:
     return dict(revision["metadata"].get("labels", {}))
 
 
+def made_at(revision: dict[str, Any]) -> str:
+    """Return when a revision was made, by Google's clock."""
+    return str(revision["metadata"]["creationTimestamp"])
+
+
+def added_since(wanted: str, revisions: Mapping[str, list[Any]]) -> set[str]:
+    """Return the functions that were first made after a release was: it had none of them.
+
+    A function whose first revision is gone may have been part of it.
+    """
+    of_it = [each for several in revisions.values() for each in several if Release(labels=labels_of(each)).id == wanted]
+    made = max(map(made_at, of_it), default="")
+    return {
+        name
+        for name, several in revisions.items()
+        if of_it and several and _is_first(min(several, key=made_at)) and min(map(made_at, several)) > made
+    }
+
+
+def _is_first(revision: dict[str, Any]) -> bool:
+    """Say whether a revision is the first of its service: Cloud Run numbers them by the service's generation."""
+    return "-00001-" in str(revision["metadata"]["name"])
+
+
 def served(target: Target, cloud: Gcloud) -> list[Served]:
     """Return what each function that is there serves.
 
@@ -129,7 +153,7 @@ def served(target: Target, cloud: Gcloud) -> list[Served]:
         most = max(traffic, key=lambda share: int(share.get("percent", 0)))
         revisions = cloud.look(revisions_of(target, function.name)) or []
         known = {revision["metadata"]["name"]: labels_of(revision) for revision in revisions}
-        made = {revision["metadata"]["name"]: str(revision["metadata"]["creationTimestamp"]) for revision in revisions}
+        made = {revision["metadata"]["name"]: made_at(revision) for revision in revisions}
         serving, candidate = most["revisionName"], services.candidate(service)
         since = made.get(serving, "")
         newer = {known[name].get("release", "") for name, at in made.items() if since and at > since}

@@ -10,7 +10,7 @@ from typing import Any
 
 from infra.gcp import build, lock, mounts, preflight, services
 from infra.gcp.gcloud import Gcloud
-from infra.gcp.release import Release, Served, account, labels_of, revisions_of, see_moved, served
+from infra.gcp.release import Release, Served, account, added_since, labels_of, made_at, revisions_of, see_moved, served
 from infra.gcp.steps import Command, gcloud, shown
 from infra.gcp.target import Target
 
@@ -73,7 +73,7 @@ def rollback(
             say("There is no release before the one that is deployed: nothing was changed.")
             return []
         _see_that_it_served(wanted, revisions, proven)
-        added = _added_since(wanted, revisions)
+        added = added_since(wanted, revisions)
         for name in sorted(added):
             say(f"  stays      {name}: that release did not have it yet")
         serving = [item for item in serving if item.name not in added]
@@ -138,25 +138,6 @@ def _see_that_it_served(wanted: str, revisions: Mapping[str, list[Any]], proven:
         )
 
 
-def _added_since(wanted: str, revisions: Mapping[str, list[Any]]) -> set[str]:
-    """Return the functions that were first made after a release was: it had none of them, and they do it no harm.
-
-    A function whose first revision is gone may have been part of it.
-    """
-    of_it = [each for several in revisions.values() for each in several if Release(labels=labels_of(each)).id == wanted]
-    made = max(map(_made, of_it), default="")
-    return {
-        name
-        for name, several in revisions.items()
-        if of_it and several and _is_first(min(several, key=_made)) and min(map(_made, several)) > made
-    }
-
-
-def _is_first(revision: dict[str, Any]) -> bool:
-    """Say whether a revision is the first of its service: Cloud Run numbers them by the service's generation."""
-    return "-00001-" in str(revision["metadata"]["name"])
-
-
 def _chosen(wanted: str, serving: list[Served], ready: Mapping[str, Mapping[str, Ready]]) -> dict[str, Ready]:
     """Return what each function is to serve.
 
@@ -219,23 +200,19 @@ def _others(ready: Mapping[str, Mapping[str, Ready]]) -> str:
 def _ready(revisions: list[dict[str, Any]], proven: set[str] | None) -> dict[str, Ready]:
     """Return, by release, the newest revision that is ready; of those that are proven, unless that is None."""
     found: dict[str, Ready] = {}
-    for revision in sorted(revisions, key=_made):
+    for revision in sorted(revisions, key=made_at):
         release = Release(labels=labels_of(revision))
         if release.id and _is_ready(revision) and (proven is None or release.id in proven):
             name = str(revision["metadata"]["name"])
             containers = (revision.get("spec") or {}).get("containers") or ()
             found[release.id] = Ready(
                 revision=name,
-                made=_made(revision),
+                made=made_at(revision),
                 release=release,
                 mounts=mounts.of(revision),
                 images=frozenset(str(each.get("image")) for each in containers),
             )
     return found
-
-
-def _made(revision: dict[str, Any]) -> str:
-    return str(revision["metadata"]["creationTimestamp"])
 
 
 def _is_ready(revision: dict[str, Any]) -> bool:

@@ -25,6 +25,7 @@ from infra.gcp.target import Target
 from tests.gcp.stand_in import FORMER, StandIn
 from tests.gcp.stand_in.run import managed_by_functions
 from tests.gcp.test_deploy import TARGET, deployed
+from tests.gcp.test_rollback_and_destroy import first_made_by_the_second
 
 pytestmark = pytest.mark.timeout(600)  # gcloud's parser takes its time on a busy machine
 
@@ -412,6 +413,13 @@ def test_after_a_rollback_the_doctor_says_so_and_nothing_of_another_deployment(t
     text = told(twice, world)
     assert f"ok    rolled back to {before} of " in text
     assert "make deploy" not in text
+
+
+def test_a_function_that_the_release_rolled_back_to_did_not_have_yet_is_nothing_to_mend(twice, world):
+    first_made_by_the_second(twice, "workspace-events")
+    roll_back(twice)
+    assert to_mend(twice, world) == {}
+    assert "ok    left as it is, since that release did not have it yet: workspace-events" in told(twice, world)
 
 
 def test_a_rollback_that_was_broken_off_is_to_be_ended(twice, world):
