@@ -84,14 +84,16 @@ def sweep_if_due(services: Services, deadline: datetime) -> int:
 
     Requests for one are delivered at least once and come in crowds, and two sweeps would list everything twice. So one
     of them sweeps, each time for all that were due when it began; the others leave theirs to it: it looks again once
-    it has released the lease that they met. If it dies, the next minute's request does it.
+    it has released the lease that they met. If it dies, the next minute's request does it. None is begun after the
+    deadline.
 
     Raises:
         Transient: nothing could be published; it is still due.
     """
     found = 0
+    until = services.clock() + services.timings.reconcile_limit  # the last sweep may end long after the deadline
     while _due(services, deadline):
-        with leased(services, LEASE, services.timings.reconcile_lease, deadline) as fence:
+        with leased(services, LEASE, services.timings.reconcile_lease, until) as fence:
             if fence is None:
                 log.info("Another sweep is in progress")
                 return found
