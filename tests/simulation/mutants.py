@@ -422,8 +422,8 @@ MUTANTS = (
     Mutant(
         "a suspension that began again, unseen, counts from the first time",
         "domain/deprovisioning.py",
-        " or (told and not stands and known.running_since and runs - known.running_since > CLOCKS_APART):",
-        ":",
+        "> CLOCKS_APART and clock.stood_by(known, since)",
+        "> CLOCKS_APART and False",
         REJECTED,
     ),
     Mutant(

@@ -101,6 +101,10 @@ class Clock:
         start, end = self.last
         return min(moment, start) - (self.stood - (end - start))
 
+    def stood_by(self, timer: Timer, moment: datetime) -> bool:
+        """Say whether it stood still after a timer began, and the moment is not before that."""
+        return self.last is not None and timer.since < self.last[1] and moment >= self.last[0]
+
     def stopped(self, now: datetime) -> Clock:
         """Return the clock of a connection that is turned off."""
         return replace(self, off_since=self.off_since or now)
@@ -121,15 +125,18 @@ def observe(
     """Carry on the timers of triggers still seen, start those of new ones, drop the rest.
 
     `triggers` maps each trigger seen now to the directory's own time for it, where the directory says; the timers of
-    those `standing` stand still. What the directory dates later than its timer has been running has ended, unseen (the
-    connection was off, say), and begun again.
+    those `standing` stand still. What the directory dates later than its timer, and not before the connection was off,
+    ended then, unseen, and began again. No other later time is believed: if one moved at each look, nothing would ever
+    fall due.
     """
 
     def timer(trigger: Trigger, told: datetime | None) -> Timer:
         since, known = min(told or now, now), timers.get(trigger)
-        stands, runs = trigger in standing, clock.at(since)
-        if known is None or (told and not stands and known.running_since and runs - known.running_since > CLOCKS_APART):
-            known = Timer(since=since, running_since=None if stands else runs)
+        stands = trigger in standing
+        if known is None or (
+            told and not stands and since - known.since > CLOCKS_APART and clock.stood_by(known, since)
+        ):
+            known = Timer(since=since, running_since=None if stands else clock.at(since))
         return known.stopped(clock.at(now)) if stands else known.running(clock.at(now))
 
     return {trigger: timer(trigger, told) for trigger, told in triggers.items()}

@@ -57,10 +57,21 @@ def test_a_timer_that_stood_still_goes_on_when_archived_is_chosen_to_count_as_su
 
 def test_a_suspension_that_ended_unseen_and_began_again_counts_from_when_the_directory_says():
     known = decided(entry(), SUSPENDED, 0).noted
-    again = decided(known, SUSPENDED, 10, since=9).noted
-    assert begun(again) == {Trigger.SUSPENDED: NOW + 9 * DAY}
-    assert action_of(decided(again, SUSPENDED, 15.99, since=9)) is None
-    assert action_of(decided(again, SUSPENDED, 16, since=9)) is Action.SUSPEND
+    off = rules(IN_A_WEEK, clock=Clock().stopped(NOW + 5 * DAY).started(NOW + 8 * DAY))
+    again = decided(known, SUSPENDED, 8.5, since=6, chosen=off).noted
+    assert begun(again) == {Trigger.SUSPENDED: NOW + 6 * DAY}
+    assert action_of(decided(again, SUSPENDED, 14.99, since=6, chosen=off)) is None
+    assert action_of(decided(again, SUSPENDED, 15, since=6, chosen=off)) is Action.SUSPEND
+
+
+@pytest.mark.parametrize(("off", "first"), [(Clock(), 0), (Clock().stopped(NOW + DAY).started(NOW + 2 * DAY), 3)])
+def test_a_directory_whose_time_moves_at_each_look_keeps_nobody(off, first):
+    known, chosen = decided(entry(), SUSPENDED, 0).noted, rules(IN_A_WEEK, clock=off)
+    for day in range(3, first + 7):
+        decision = decided(known, SUSPENDED, day, since=day, chosen=chosen)
+        known = decision.noted
+        assert (action_of(decision), begun(known)) == (None, {Trigger.SUSPENDED: NOW + first * DAY})
+    assert action_of(decided(known, SUSPENDED, first + 7, since=first + 7, chosen=chosen)) is Action.SUSPEND
 
 
 @pytest.mark.parametrize("chosen", [None, AS_SUSPENDED])
