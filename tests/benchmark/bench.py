@@ -73,14 +73,9 @@ def world_of(users: int, *, bulk: bool = True, latency: float = LATENCY_MS) -> I
 def _forget_services() -> None:
     sys.path.insert(0, str(ROOT / "functions"))
     from autoprovisioning import bootstrap
+    from autoprovisioning.once import Once
 
-    for builder in (
-        bootstrap.process_services,
-        bootstrap.settings,
-        bootstrap.directory,
-        bootstrap.channels,
-        bootstrap._database,
-    ):
+    for builder in [each for each in vars(bootstrap).values() if isinstance(each, Once)]:
         builder.cache_clear()
 
 
