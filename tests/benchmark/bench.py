@@ -61,22 +61,15 @@ def world_of(users: int, *, bulk: bool = True, latency: float = LATENCY_MS) -> I
         world = World(supervisor=supervisor, folder=Path(folder))
         world.start(fixture, fixture["users"][0]["primaryEmail"], scheduler=False)
         os.environ.update(world.cloud.environment)
-        _forget_services()
+        from tests.benchmark.console import forget_services
+
+        forget_services()
         world.keeper.settings(bulk=bulk, latency_ms=0)
         print(connect.connect(world.keeper.endpoint, world.keeper.token, (), creates=users), file=sys.stderr)
         _warm(world)
         world.keeper.settings(latency_ms=latency)
         world.keeper.control("DELETE", "requests")
         yield world
-
-
-def _forget_services() -> None:
-    sys.path.insert(0, str(ROOT / "functions"))
-    from autoprovisioning import bootstrap
-    from autoprovisioning.once import Once
-
-    for builder in [each for each in vars(bootstrap).values() if isinstance(each, Once)]:
-        builder.cache_clear()
 
 
 def _warm(world: World) -> None:

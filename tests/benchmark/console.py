@@ -109,14 +109,21 @@ def console() -> Iterator[tuple[list[str], Callable[[str], Seen]]]:
             yield pages(fixture, *filled), lambda page: _time(f"{proxy.address}{page}", page, *watches)
 
 
+def forget_services() -> None:
+    """Forget what an earlier part of the benchmark built."""
+    from autoprovisioning import bootstrap
+
+    for builder in vars(bootstrap).values():
+        if hasattr(builder, "cache_clear"):
+            builder.cache_clear()
+
+
 def _connect(fixture: dict[str, Any]) -> tuple[str, str]:
     from autoprovisioning import bootstrap
     from autoprovisioning.domain.connections import Connection, State
     from autoprovisioning.domain.scope import Group, Scope
 
-    for builder in vars(bootstrap).values():
-        if hasattr(builder, "cache_clear"):
-            builder.cache_clear()  # what an earlier part of the benchmark built
+    forget_services()
     group = next(group for group in fixture["groups"] if group["email"] == SCOPE_GROUP)
     scope = Scope(groups=(Group(id=group["id"], email=group["email"], name=group["name"]),))
     endpoint = "https://keepersecurity.eu/api/rest/scim/v2/1"

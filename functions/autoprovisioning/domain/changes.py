@@ -290,11 +290,9 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
 
 def _with_account(entry: Entry, scim_id: str) -> Entry:
     """Return the entry with an account; of the one before nothing holds, all of another one is still to be written."""
-    return (
-        entry
-        if scim_id == entry.scim_id
-        else replace(entry, scim_id=scim_id, fingerprint="", applied_by="", shown=None, deleted=False, drift=())
-    )
+    if scim_id == entry.scim_id:
+        return entry
+    return replace(entry, scim_id=scim_id, fingerprint="", applied_by="", shown=None, deleted=False, drift=())
 
 
 _STATUS_AFTER = {

@@ -95,7 +95,8 @@ class Clock:
         Whatever begins while a connection is on is seen within minutes, and has a timer that runs by this clock before
         the connection is turned off twice.
         """
-        moment = min(moment, self.off_since or moment)
+        if self.off_since is not None:
+            moment = min(moment, self.off_since)
         if self.last is None or moment >= self.last[1]:
             return moment - self.stood
         start, end = self.last
@@ -111,7 +112,9 @@ class Clock:
 
     def started(self, now: datetime) -> Clock:
         """Return the clock of a connection that is turned on."""
-        return Clock(stood=self.stood + (now - self.off_since), last=(self.off_since, now)) if self.off_since else self
+        if self.off_since is None:
+            return self
+        return Clock(stood=self.stood + (now - self.off_since), last=(self.off_since, now))
 
 
 def observe(

@@ -43,7 +43,6 @@ FOUND_AT_MOST = 20
 LONGEST_PATH = 2_000  # a hundred chosen units fit into a connection's document (1 MiB)
 UNITS_AT_MOST = 100_000  # of one answer: orgunits.list has no pages
 GROUPS_A_PAGE = 200  # the most that groups.list gives
-SIFTED_A_PAGE = GROUPS_A_PAGE
 SIFTED_PAGES = 4  # of a search whose query could not carry everything that was typed
 # Search operators of the Directory API's guides "Search for users" and "Search for groups"; clauses are joined by AND.
 SEARCHED_IN_GROUPS = ("name", "email")
@@ -209,7 +208,7 @@ class GoogleDirectory:
     def _found(self, method: str, path: str, key: str, params: Mapping[str, str], text: str) -> list[dict[str, Any]]:
         """Return what a query finds and begins with the text; the whole text may be more than the query carries."""
         carried = _carried(text) == text
-        pages, size = (1, FOUND_AT_MOST) if carried else (SIFTED_PAGES, SIFTED_A_PAGE)
+        pages, size = (1, FOUND_AT_MOST) if carried else (SIFTED_PAGES, GROUPS_A_PAGE)
         asked = {"customer": self._customer, "maxResults": str(size), **params}
         found: list[dict[str, Any]] = []
         for _ in range(pages):
