@@ -144,6 +144,13 @@ def test_a_directory_that_fails_has_the_entry_delivered_again(following):
     following.await_account(EVE, active)
 
 
+def test_who_leaves_is_locked_though_the_directory_calls_them_a_member_for_a_while(following):
+    fault = following.directory.fault(match={"method": "members.hasMember"}, is_member=True, times=2)
+    following.directory.leave(GROUP, "u1")
+    following.await_account("u1", inactive)
+    assert following.directory.matched(fault) == 2
+
+
 def test_what_became_of_entries_is_counted_in_one_line_a_minute(following):
     before = len(following.log(FUNCTION))
     following.directory.join(GROUP, EVE)

@@ -184,14 +184,18 @@ class Scenario:
         reconcile(self.services, RunKind.FULL, self.fakes.clock.now + timedelta(minutes=25))
         self.work_off()
 
+    def again(self) -> None:
+        """Deliver what was refused once more."""
+        again, self.refused = self.refused, []
+        for look in again:
+            self.deliver(look)
+        self.work_off()
+
     def deliver_the_rest(self) -> None:
         """Deliver what was refused until nothing is; time passes meanwhile."""
         for _ in range(10):
             self.fakes.clock.advance(timedelta(minutes=2))
-            again, self.refused = self.refused, []
-            for look in again:
-                self.deliver(look)
-            self.work_off()
+            self.again()
         assert self.refused == []
 
     def plan(self, kind: RunKind = RunKind.FULL, *, retry_failures: bool = False) -> Run:

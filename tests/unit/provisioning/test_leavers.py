@@ -30,6 +30,45 @@ def test_not_being_a_member_by_one_answer_alone_gives_no_access_back(scenario):
     assert active(scenario, "u1") == [False]
 
 
+def test_who_left_by_a_listing_is_asked_about_again_while_the_directory_still_calls_them_a_member(scenario):
+    scenario.leave("u1")
+    told, asked = scenario.directory.is_member, []
+
+    def behind(group_id: str, user_id: str) -> bool:
+        asked.append(user_id)
+        return True if len(asked) <= 2 else told(group_id, user_id)
+
+    scenario.directory.is_member = behind
+    scenario.sweep()
+    assert active(scenario, "u1") == [True]
+    scenario.again()
+    assert active(scenario, "u1") == [True]
+    scenario.again()
+    assert active(scenario, "u1") == [False]
+
+
+def test_who_is_a_member_again_after_the_listing_stays_once_the_directory_had_time(scenario):
+    scenario.leave("u1")
+    sweep(scenario.services)
+    scenario.join("u1")
+    scenario.work_off()
+    scenario.fakes.clock.advance(scenario.services.timings.contradiction)
+    scenario.again()
+    assert (active(scenario, "u1"), scenario.refused) == ([True], [])
+
+
+def test_a_run_does_not_wait_for_a_directory_that_contradicts_its_listing(scenario):
+    scenario.fakes.clock.advance(LATER)
+    scenario.leave("u1")
+    told = scenario.directory.is_member
+    scenario.directory.is_member = lambda _group_id, _user_id: True
+    scenario.run()
+    assert (active(scenario, "u1"), scenario.refused) == ([True], [])
+    scenario.directory.is_member = told
+    scenario.run()
+    assert active(scenario, "u1") == [False]
+
+
 def test_a_remembered_member_who_left_gets_no_account(scenario):
     scenario.hire("u4", "dan@example.com")
     scenario.suspend("u4")

@@ -100,6 +100,7 @@ class AskedOneByOne:
         self._by_listings = by_listings
         self._units = cache(lambda: _listed(directory))
         self.silent: set[str] = set()  # connections of whose groups the directory did not tell
+        self.contradicted: set[str] = set()  # ... or called a member whom the complete listings lack
 
     def __call__(self, connection: Connection, user: DirectoryUser) -> bool | None:
         """Determine one connection's scope; an `InScope`."""
@@ -116,6 +117,8 @@ class AskedOneByOne:
         )
         if told.why is Why.SILENT:
             self.silent.add(connection.id)
+        if left and told.why is Why.MEMBER:
+            self.contradicted.add(connection.id)
         return told.in_scope
 
 

@@ -150,7 +150,8 @@ class Round:
             for each in self.connections
             if missed_twice(entries[each.id], now) and approved(services, each, look.user_id)
         )
-        user = read_user(services.directory, look, self._asked.published + services.timings.contradiction, now)
+        fresh_until = self._asked.published + services.timings.contradiction
+        user = read_user(services.directory, look, fresh_until, now)
         gone = by_listings if user.presence is Presence.UNKNOWN and look.evidence.missing else frozenset[str]()
         asking = AskedOneByOne(services.directory, self._was_in_scope, look.evidence.left, by_listings)
 
@@ -158,6 +159,10 @@ class Round:
             return None if connection.id in gone else asking(connection, someone)
 
         placement = place(self.connections, user, in_scope, lambda each: entries[each.id])
+        # A sweep tells of somebody once, so this look is the last for a while. A run comes again, and may have listed
+        # long ago.
+        if asking.contradicted and now < fresh_until and self._asked.run is None:
+            raise Transient("The directory still calls a user a member whom its listing lacks", retry_after=5)
         if placement.overlaps:
             log.warning("A user is in the scope of several connections; the one that has them keeps them")
         return Seen(look=look, user=user, placement=placement, silent=frozenset(asking.silent), gone=gone)
