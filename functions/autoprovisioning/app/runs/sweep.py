@@ -84,8 +84,8 @@ def sweep_if_due(services: Services, deadline: datetime) -> int:
 
     Requests for one are delivered at least once and come in crowds, and two sweeps would list everything twice. So one
     of them sweeps, each time for all that were due when it began; the others leave theirs to it: it looks again once
-    it has released the lease that they met. If it dies, the next minute's request does it. None is begun after the
-    deadline.
+    it has released the lease that they met. If it dies, or cannot list a group to its end, the next minute's request
+    does it. None is begun after the deadline.
 
     Raises:
         Transient: nothing could be published; it is still due.
@@ -98,7 +98,10 @@ def sweep_if_due(services: Services, deadline: datetime) -> int:
                 log.info("Another sweep is in progress")
                 return found
             while due := _due(services, deadline):
-                found += sweep(services)
+                published, complete = _swept(services)
+                found += published
+                if not complete:
+                    return found
                 services.due_runs.strike(RunKind.SWEEP, due)
     return found
 
@@ -115,13 +118,19 @@ def sweep(services: Services) -> int:
     Raises:
         Transient: nothing could be published.
     """
+    published, _complete = _swept(services)
+    return published
+
+
+def _swept(services: Services) -> tuple[int, bool]:
+    """Sweep; returns how many differences were published, and whether every group was listed to its end."""
     scoped = [
         connection
         for connection in services.connections.all()
         if connection.state is State.ON and connection.settings.scope.groups and connection.begun
     ]
     if not scoped:
-        return 0
+        return 0, True
     rosters = {connection.id: services.roster.load(connection) for connection in scoped}
     members, _notes = read_groups(services.directory, scoped)
     sides = [_side(services, connection, rosters[connection.id], members) for connection in scoped]
@@ -135,7 +144,7 @@ def sweep(services: Services) -> int:
         names = frozenset(map(side.name, side.joined() | side.left()))
         if names != side.swept:
             services.sweeps.put(side.connection.id, names)
-    return len(looks)
+    return len(looks), all(side.complete for side in sides)
 
 
 def _side(services: Services, connection: Connection, roster: Mapping[str, Entry], members: Members) -> _Side:
