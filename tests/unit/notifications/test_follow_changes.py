@@ -386,6 +386,28 @@ def test_a_storm_of_unknown_groups_is_limited_too(office):
     assert office.waits == lags(MINUTE)
 
 
+def test_what_the_directory_does_not_know_is_counted_with_the_second_request_that_it_costs(office):
+    """groups.get is followed by a query, and a refused users.get by a probe."""
+    office.directory.by_address = lambda _address: DirectoryUser(  # type: ignore[method-assign]
+        id="", primary_email="", presence=Presence.UNKNOWN
+    )
+    for number in range(2_000):
+        office.hears(member(f"guest{number}@elsewhere.example"))
+    guests = office.directory.asked["group"] - 1  # each is asked for as a user and as a group; the scope group once
+    assert 100 < guests <= DIRECTORY_REQUESTS_A_MINUTE / 4
+
+
+def test_a_group_that_the_directory_does_not_know_is_asked_about_once_in_a_minute(office):
+    nowhere = Group(id="", email="nowhere@example.com")
+    for _ in range(20):
+        assert office.hears(member(ADA, nowhere)) is Outcome.OUTSIDE
+    assert office.directory.asked == {"group": 1}
+    office.directory.groups["g6"] = replace(nowhere, id="g6")
+    office.directory.nested[GROUP.id].add("g6")
+    office.clock.advance(MINUTE)
+    assert office.hears(member(ADA, nowhere)) is Outcome.LOOK
+
+
 def test_runs_that_are_stored_are_not_stored_again(office):
     office.hears(member(CLUB.email))
     office.store.due_runs = frozenset()
@@ -463,6 +485,19 @@ def test_a_sweep_that_fails_is_still_due(office):
     office.queue.look_again = publish
     assert sweep_if_due(services, LONG) == 1
     assert office.store.due_runs == due(RunKind.SWEEP, office.clock(), MINUTE)
+
+
+def test_a_sweep_that_cannot_list_a_group_to_its_end_is_made_again_in_the_next_minute(office):
+    services, directory = office.scenario.services, office.scenario.fakes.directory
+    office.hears(member(removed=True))
+    directory.memberships[GROUP.id].discard("u1")
+    directory.unreadable.add(GROUP.id)
+    assert sweep_if_due(services, LONG) == 0
+    directory.unreadable.clear()
+    office.queue.runs.clear()
+    assert ask_for_due_runs(office.follower) == {RunKind.SWEEP}
+    assert sweep_if_due(services, LONG) == 1
+    assert [look.user_id for look in office.queue.looks] == ["u1"]
 
 
 def failing(_looks: Sequence[Look]) -> None:

@@ -25,6 +25,7 @@ from autoprovisioning.domain.connections import SERVING, Connection
 from autoprovisioning.domain.due_runs import DueRunSet, due, due_now, ripe
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
 from autoprovisioning.domain.runs import Look, RunKind
+from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.workspace_changes import (
     Change,
     LogEntry,
@@ -166,8 +167,18 @@ class _Following:
     def _is_group(self, change: MemberChanged) -> bool:
         if change.type is not MemberType.UNTOLD:
             return change.type is MemberType.GROUP
+        return self._group(change.member) is not None
+
+    def _group(self, address: str) -> Group | None:
+        """Find a group; what is none is remembered, too."""
+        if self._memory.no_groups.get(address, self._now):
+            return None
         self._memory.spend(self._now)
-        return self._follower.directory.group(change.member) is not None
+        group = self._follower.directory.group(address)
+        if group is None:
+            self._memory.spend(self._now)  # for the query that follows upon groups.get
+            self._memory.no_groups.put(address, True, self._now)
+        return group
 
     def _lineage(self, address: str) -> Lineage | None:
         """Return a group and those above it, as far as a scope group; None if the directory knows no such group.
@@ -178,8 +189,7 @@ class _Following:
         known = self._memory.lineages.get(address, self._now)
         if known is not None:
             return known
-        self._memory.spend(self._now)
-        group = self._follower.directory.group(address)
+        group = self._group(address)
         if group is None:
             return None
         lineage = Lineage(id=group.id, above=self._above(group.id, address))
@@ -232,7 +242,10 @@ class _Following:
             return known
         self._memory.spend(self._now)
         user = self._follower.directory.by_address(address)
-        if user is None or not user.id:
+        if user is None:
+            return ""
+        if not user.id:
+            self._memory.spend(self._now)  # for the probe that follows upon a refused users.get
             return ""
         self._memory.users.put(address, user.id, self._now)
         return user.id

@@ -16,6 +16,7 @@ V = TypeVar("V")
 
 NEVER = datetime.fromtimestamp(0, UTC)
 KEPT = timedelta(minutes=5)
+UNKNOWN_KEPT = timedelta(minutes=1)  # the directory may not know yet what was just made or renamed
 MOST = 20_000  # entries; then it starts over
 # Of the 2,400 that all functions share (Directory API, quotas): enough for five changes a second, and room for runs.
 DIRECTORY_REQUESTS_A_MINUTE = 1_600
@@ -64,6 +65,7 @@ class Memory:
     users: Recent[str, str] = field(default_factory=Recent)  # directory ids by address
     deleted: Recent[str, tuple[str, ...]] = field(default_factory=Recent)  # those of deleted users, by their address
     lineages: Recent[str, Lineage] = field(default_factory=Recent)
+    no_groups: Recent[str, bool] = field(default_factory=lambda: Recent(kept=UNKNOWN_KEPT))  # addresses of no group
     asked: Recent[tuple[str, str], datetime] = field(default_factory=Recent)
     requested: datetime = NEVER
     due: DueRunSet = frozenset()
