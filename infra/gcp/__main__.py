@@ -15,7 +15,7 @@ from infra.gcp.commands import ROOT
 from infra.gcp.gcloud import Gcloud, GcloudFailed, Unready
 from infra.gcp.lock import Held
 from infra.gcp.preflight import Consent
-from infra.gcp.target import Refused, Target
+from infra.gcp.target import ORGANIZATION, Refused, Target
 
 Given = Mapping[str, str]
 
@@ -100,6 +100,8 @@ def _tofu(target: Target, given: Given) -> int:
             "ACCESS is missing: give group:ADDRESS, user:ADDRESS or domain:DOMAIN, one of them. The configuration says "
             "whom Identity-Aware Proxy lets through to the console; Google is not asked whom it lets in now."
         )
+    if target.sink == ORGANIZATION and not target.organization:
+        raise SystemExit("ORGANIZATION is missing: give the number of the organization whose log sink publishes.")
     for path in tofu.write(ROOT, target, adopt=adopt):
         say(f"Written: {path.relative_to(ROOT)}")
     say("Nothing was run. docs/opentofu.md says what else OpenTofu needs, and what to do first.")

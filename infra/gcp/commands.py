@@ -22,6 +22,7 @@ from infra.gcp import (
     labels,
     marks,
     services,
+    sink,
     tuning,
     upload,
     watching,
@@ -48,6 +49,7 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGES = "infra/gcp/images.json"  # Artifact Registry's cleanup policies
 KEPT_IMAGES = Path(__file__).parent / "images.json"
 _CLEANUP = ("artifacts", "repositories", "set-cleanup-policies")
+SINK = "Log sink of the organization"
 TRAFFIC = "Traffic"  # the chapter before which new revisions are tested
 DEFAULT_DEADLINE = "180s"  # of a scheduler's attempt; Google may leave it out
 
@@ -82,10 +84,16 @@ def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step
         *under("Firestore", firestore.exemptions(target.project, DATABASE)),
         *under("Firestore", firestore.indexes(target.project, DATABASE)),
         *under("Topics", (step for steps in topics for step in steps)),
+        *under(SINK, sink.made(target)),
         *under("Secrets", (step for key in KEYS for step in plan.key(key))),
         # Cloud Monitoring takes up to ten minutes to know a metric that an alert policy names: the build gives it time.
         *under("Log-based metrics", watching.metrics(target.project)),
     ]
+
+
+def publishing(target: Target) -> list[Step]:
+    """Return the step that lets the log sink publish; its identity must be known."""
+    return under(SINK, sink.published(target))
 
 
 def image(target: Target) -> list[Step]:
@@ -130,6 +138,11 @@ def workload(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
 def alerts(target: Target) -> list[Step]:
     """Return the steps for alert policies and a budget; notification channels and billing account must be known."""
     return [*under("Alert policies", watching.policies(target)), *under("Budget", budget.steps(target))]
+
+
+def sinks(target: Target) -> list[Step]:
+    """Return the steps that remove log sinks that are not wanted any more, once all functions do without."""
+    return under("Log sinks that are not wanted any more", sink.ended(target))
 
 
 def key_versions(target: Target, key: str) -> Command:
@@ -417,11 +430,13 @@ def all_steps(target: Target) -> list[Step]:
     """Return every step in order."""
     return [
         *foundation(target),
+        *publishing(target),
         *image(target),
         *functions(target),
         *traffic(target),
         *workload(target),
         *alerts(target),
+        *sinks(target),
     ]
 
 

@@ -10,7 +10,20 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from infra.gcp import budget, build, commands, labels, lock, preflight, release, smoke, upload, watching
+from infra.gcp import (
+    budget,
+    build,
+    commands,
+    labels,
+    lock,
+    preflight,
+    publishing,
+    release,
+    sink,
+    smoke,
+    upload,
+    watching,
+)
 from infra.gcp.commands import TRAFFIC
 from infra.gcp.delegation import SCOPES
 from infra.gcp.description import KEYS
@@ -26,7 +39,10 @@ from infra.gcp.target import (
     ENTRANTS,
     IMAGE,
     KEY_VERSION,
+    ORGANIZATION,
+    PLACE,
     RELEASE,
+    WRITER,
     Target,
 )
 
@@ -59,6 +75,7 @@ def plan(target: Target, say: Say) -> None:
         say(f"  {f'{key}:{KEY_VERSION}':<21} the newest version of that secret, the first in a new project")
     if not target.access:
         say(f"  {ENTRANTS:<21} whom ACCESS names: a first deployment needs it; later ones without it change nothing")
+    target = _with_sink_as_planned(target, say)
     say(f"  {FOUND:<21} what the look found: a name, or each one that is not wanted")
     say(f"  {IMAGE:<21} the digest of the image, once it is built")
     say(f"  {RELEASE:<21} a label: computed from the image and the functions' settings")
@@ -86,6 +103,17 @@ def plan(target: Target, say: Say) -> None:
             for _, command in _made(commands.image(replace(target, built_in=build.ANYWHERE))):
                 say(f"      {'else':<7} {shown(command)}")
     _by_hand(target, number, say)
+
+
+def _with_sink_as_planned(target: Target, say: Say) -> Target:
+    """Say what only a deployment can know of the log sink, if there is to be one; return the target with that."""
+    if target.sink != ORGANIZATION:
+        return target
+    if not target.organization:
+        say(f"  {PLACE:<21} the project's organization, which {shown(sink.ancestors(target))} tells")
+        target = replace(target, organization=PLACE)
+    say(f"  {WRITER:<21} the identity of the log sink, which {shown(sink.look(target, target.organization))} tells")
+    return target
 
 
 def _by_hand(target: Target, number: int, say: Say) -> None:
@@ -145,14 +173,23 @@ def deploy(
     counts += run([commands.apis(target)], gcloud, say)
     with lock.held(target, gcloud, say, purpose="deploy", by=by, at=at, unlock=unlock) as held:
         gcloud.forget_all()  # another deployment may have ended between the looks before and the lock
-        target = preflight.as_it_is(replace(target, access=asked.access), gcloud)
+        target = preflight.as_it_is(_as_asked(target, asked), gcloud)
         preflight.permit(target, gcloud, lambda _: None, ask, consent)
         if not asked.access:
             say(f"ACCESS is not given: Identity-Aware Proxy goes on letting in {target.access}.")
         target = replace(target, key_versions=newest_keys(target, gcloud))
         target = learn_image(target, gcloud)
         target = replace(target, before=_may_follow(target, release.served(target, gcloud), ask, again=again))
+        target = publishing.learn(target, gcloud)
+        gcloud.forget(sink.policy(target))  # there may be no topic yet
         counts += run(commands.foundation(target)[1:], gcloud, say, held.see)
+        target = publishing.learn(target, gcloud, certain=True)
+        counts += run(commands.publishing(target), gcloud, say, held.see)
+        target = publishing.learn(target, gcloud, certain=True)
+        if target.sink == ORGANIZATION and not target.publishes:
+            say("The log sink does not publish yet: everything goes on as without it.")
+        elif target.sink == ORGANIZATION and not target.organization_open:
+            say(publishing.unseen(target))
         counts += _build(target, gcloud, say, held.see)
         target = replace(target, key_versions=newest_keys(target, gcloud))
         target = gcloud.patiently(partial(_with_image, target, gcloud))
@@ -164,12 +201,19 @@ def deploy(
         target = learn_billing(learn_channels(target, gcloud), gcloud)
         watching.prepare(commands.ROOT, target)
         counts += run(commands.alerts(target), gcloud, say, held.see)
+        counts += run(commands.sinks(target), gcloud, say, held.see)
+        counts += run(publishing.settled(target, gcloud), gcloud, say, held.see)
     say(f"\n{', '.join(f'{counts[done]} {done}' for done in Done if counts[done] or done is not Done.LEFT)}.")
     told = preflight.reminder(target, gcloud)
     if told:
         say(f"\n{told}. {preflight.advice(target)}")
     _tell_what_is_left(target, gcloud, say)
     return target
+
+
+def _as_asked(target: Target, asked: Target) -> Target:
+    """Return the target without what was learned of settings that were not given: it may have changed since."""
+    return replace(target, access=asked.access, sink=asked.sink, organization=asked.organization)
 
 
 def _build(target: Target, gcloud: Gcloud, say: Say, see: Callable[[], None]) -> Counter[Done]:

@@ -15,6 +15,7 @@ FORM_KEY = "form-key"
 KEYS = (CHANNEL_KEY, FORM_KEY)  # made by the deployment: 32 random bytes each, which nobody has to know
 TOKEN_SECRETS = "keeper-token-"  # noqa: S105 - how adapters/secrets.py names the secret of a connection
 DEAD_LETTERS = "dead-letters"
+WORKSPACE_CHANGES = "workspace-changes"  # topic of the audit log's entries
 DEAD_LETTERS_DEADLINE = 60  # seconds to acknowledge one
 DEAD_LETTERS_RETENTION = 7 * 86400  # seconds
 TIME_ZONE = "Etc/UTC"  # of schedules
@@ -270,7 +271,7 @@ AGENTS = (
             Grant(role=PUBLISHER, on=f"topic:{DEAD_LETTERS}", why="moves what could not be delivered there"),
             *(
                 Grant(role=SUBSCRIBER, on=f"subscription:{name}", why="takes what could not be delivered off it")
-                for name in ("directory-changes", "planned-changes", "run-requests", "workspace-changes")
+                for name in ("directory-changes", "planned-changes", "run-requests", WORKSPACE_CHANGES)
             ),
         ),
     ),
@@ -416,14 +417,14 @@ DEPLOYMENT = Deployment(
     ),
     accounts=ACCOUNTS,
     agents=AGENTS,
-    topics=("directory-changes", "planned-changes", "run-requests", "workspace-changes", DEAD_LETTERS),
+    topics=("directory-changes", "planned-changes", "run-requests", WORKSPACE_CHANGES, DEAD_LETTERS),
     functions=FUNCTIONS,
     subscriptions=(
         Subscription(topic="directory-changes", function="provision-user", ack_deadline=90),
         Subscription(topic="planned-changes", function="apply-changes", ack_deadline=600),
         # A run may take longer than any acknowledgement deadline: the redelivered request is answered "busy".
         Subscription(topic="run-requests", function="reconcile", ack_deadline=600),
-        Subscription(topic="workspace-changes", function="workspace-events", ack_deadline=90),
+        Subscription(topic=WORKSPACE_CHANGES, function="workspace-events", ack_deadline=90),
     ),
     jobs=(
         Job(

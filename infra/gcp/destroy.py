@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from infra.gcp import access, budget, build, lock, marks, monitoring, preflight, release, watching
+from infra.gcp import access, budget, build, lock, marks, monitoring, preflight, release, sink, watching
 from infra.gcp.commands import database_look
 from infra.gcp.deploy import learn_number
 from infra.gcp.description import DATABASE, DEPLOYMENT, KEYS, REPOSITORY, SOURCES, TOKEN_SECRETS, Account
@@ -214,6 +214,36 @@ def _budget(target: Target, seen: preflight.Seen, say: Callable[[str], None]) ->
         return []
 
 
+def _sinks(target: Target, seen: preflight.Seen, say: Callable[[str], None]) -> list[Removal]:
+    """Return the removal of the organizations' log sinks, as far as they are recorded and may be looked at."""
+    _, organizations = sink.recorded(seen.look(sink.topic(target)))
+    found = []
+    for organization in organizations:
+        remedy = f"By hand: {sink.removal_by_hand(target, organization)}"
+        try:
+            seen.look(sink.every(organization))
+        except GcloudFailed as error:
+            say(f"Whether organization {organization} has a log sink cannot be seen: {error.said}\n{remedy}")
+            continue
+        found.append(
+            Removal(
+                title="Log sink",
+                look=sink.every(organization),
+                commands=(sink.deletion(target, organization),),
+                find=sink.ours(target),
+                name=lambda there: str(there["name"]),
+                called=partial(_sink_of, organization),
+                whose=lambda _: Whose.OURS,  # its name, with the project in it, and its topic were looked for
+                by_hand=remedy,
+            )
+        )
+    return found
+
+
+def _sink_of(organization: str, there: Any) -> str:
+    return f"Log sink {there['name']} of organization {organization}"
+
+
 def _bindings(target: Target, identities: dict[str, Removal]) -> list[Removal]:
     """Return the grants on the project; those on other things go with them."""
     look, _, revoke = access.policy_commands(target, "project")
@@ -351,7 +381,7 @@ def _planned(target: Target, cloud: Gcloud, wanted: Wanted, say: Callable[[str],
     uid = str((seen.look(database_look(target)) or {}).get("uid", ""))
     database = seen.whose_database()
     ours = removals(target, audit=wanted.audit, backups=wanted.backups, database=database, uid=uid)
-    return [*_budget(target, seen, say), *ours]
+    return [*_budget(target, seen, say), *_sinks(target, seen, say), *ours]
 
 
 def _listed_before(

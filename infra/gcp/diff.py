@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from infra.gcp import commands, preflight, services
+from infra.gcp import commands, preflight, publishing, services
 from infra.gcp.deploy import Done, learn_billing, learn_channels, learn_image, learn_number, newest_keys, state_of
 from infra.gcp.description import DEPLOYMENT
 from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.steps import Step, checklist, differences
-from infra.gcp.target import Target
+from infra.gcp.target import ORGANIZATION, Target
 from infra.gcp.tuning import tuned
 
 NOTHING = "nothing"
@@ -31,7 +31,9 @@ def diff(target: Target, cloud: Gcloud, say: Callable[[str], None]) -> int:
     target = preflight.as_it_is(target, cloud)
     strange = preflight.refusals(target, cloud)
     target = learn_channels(replace(target, key_versions=newest_keys(target, cloud)), cloud)
-    target = learn_image(learn_billing(target, cloud), cloud)
+    target = publishing.learn(learn_image(learn_billing(target, cloud), cloud), cloud)
+    if target.sink == ORGANIZATION and not target.organization_open and target.publishes:
+        say(publishing.unseen(target))
     renewing = {services.deployed_title(item) for item in tuned(DEPLOYMENT, target.tuned).functions}
     alike, different, renewed = 0, 0, False
     heading = ""

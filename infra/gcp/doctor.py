@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 
-from infra.gcp import commands, firestore, services
+from infra.gcp import commands, firestore, publishing, services
 from infra.gcp.delegation import BROADER, SCOPES
 from infra.gcp.deploy import Done, learn_billing, learn_channels, learn_image, learn_number, newest_keys, state_of
 from infra.gcp.description import DATABASE, DEAD_LETTERS, DEPLOYMENT, Job
@@ -20,7 +20,7 @@ from infra.gcp.live import Addresses, NotAllowed, Web, reachable
 from infra.gcp.preflight import advice, as_it_is, misplaced, reminder, same_region, unnamed
 from infra.gcp.release import Served, added_since, revisions_of, served
 from infra.gcp.steps import AS_JSON, Command, Step, differences, gcloud
-from infra.gcp.target import Target
+from infra.gcp.target import ORGANIZATION, Target
 from infra.gcp.tuning import tuned
 
 RUN_WITHIN = timedelta(hours=1)
@@ -153,15 +153,17 @@ def _as_described(patient: Patient) -> Iterator[Finding]:
     if state_of(enabled, cloud)[0] is not Done.UNCHANGED:
         yield Finding(title=enabled.title, mend=patient.deploy)
         return
-    if not target.access:
-        target = as_it_is(target, cloud)
+    asked, target = target, as_it_is(target, cloud)
+    if not asked.access:
         who = f"Identity-Aware Proxy lets in {target.access}" if target.access else "Identity-Aware Proxy"
         yield Finding(title=f"{who}: not compared, since ACCESS is not given", mend=unnamed(target, cloud))
     elsewhere = misplaced(target, cloud)
     if elsewhere:
         yield Finding(title="Firestore is where the settings say", mend=elsewhere)
     target = replace(target, key_versions=newest_keys(target, cloud))
-    target = learn_image(learn_billing(learn_channels(target, cloud), cloud), cloud)
+    target = publishing.learn(learn_image(learn_billing(learn_channels(target, cloud), cloud), cloud), cloud)
+    if target.sink == ORGANIZATION and not target.organization_open and target.publishes:
+        yield Finding(title=publishing.unseen(target))
     left_out = _titles_of_what_was_rolled_back(target, served(target, cloud))
     # What was not tested has no traffic, which the step that would move it reports.
     left_out |= {services.tried_title(function.name) for function in DEPLOYMENT.functions}

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from infra.gcp import access, commands, firestore, lock, marks, services
+from infra.gcp import access, commands, firestore, lock, marks, services, sink
 from infra.gcp.description import DATABASE, DEPLOYMENT, KEYS, TOKEN_SECRETS
-from infra.gcp.gcloud import Gcloud
+from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.marks import Whose
 from infra.gcp.steps import AS_JSON, Command, Step, gcloud
-from infra.gcp.target import ENTRY, Target
+from infra.gcp.target import ENTRY, ORGANIZATION, Target
 
 Say = Callable[[str], None]
 Ask = Callable[[str], str]
@@ -221,11 +221,40 @@ def misplaced(target: Target, cloud: Gcloud) -> str:
 
 
 def as_it_is(target: Target, cloud: Gcloud) -> Target:
-    """Return the target with whom the proxy lets in now, where ACCESS does not say who: neither more nor fewer."""
+    """Return the target with what was deployed last, where the settings do not say.
+
+    Of ACCESS that is whom the proxy lets in now, neither more nor fewer; of SINK, what was recorded.
+
+    Raises:
+        SystemExit: the organization that is to have the log sink cannot be told; nothing was changed.
+    """
+    target = _with_sink(target, cloud)
     if target.access:
         return target
     there = Seen(target, cloud).let_in()
     return replace(target, access=there.pop()) if len(there) == 1 and all(map(ENTRY, there)) else target
+
+
+def _with_sink(target: Target, cloud: Gcloud) -> Target:
+    setting, places = sink.recorded(Seen(target, cloud).look(sink.topic(target)))
+    target = replace(target, sink=target.sink or setting, sinks_in=places)
+    if target.sink != ORGANIZATION or target.organization:
+        return target
+    # A project that is moved takes its log sink along: the audit log is still of the organization that it was.
+    wanted = places[0] if places and setting == ORGANIZATION else _organization_of(target, cloud)
+    return replace(target, organization=wanted)
+
+
+def _organization_of(target: Target, cloud: Gcloud) -> str:
+    mend = "give ORGANIZATION, that of your Workspace customer (gcloud organizations list). Nothing was changed."
+    try:
+        above = cloud.look(sink.ancestors(target)) or ()
+    except GcloudFailed as error:
+        raise SystemExit(f"Nobody says which organization {target.project} is in ({error.said}): {mend}") from None
+    found = [str(each["id"]) for each in above if each["type"] == ORGANIZATION]
+    if len(found) != 1:
+        raise SystemExit(f"{target.project} is in {'several organizations' if found else 'no organization'}: {mend}")
+    return found[0]
 
 
 def unnamed(target: Target, cloud: Gcloud) -> str:

@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from infra.gcp import build, lock, mounts, preflight, services
+from infra.gcp import build, lock, mounts, preflight, services, sink
+from infra.gcp.description import DEPLOYMENT, WORKSPACE_CHANGES
 from infra.gcp.gcloud import Gcloud
 from infra.gcp.release import Release, Served, account, added_since, labels_of, made_at, revisions_of, see_moved, served
 from infra.gcp.steps import Command, gcloud, shown
 from infra.gcp.target import Target
 
 Say = Callable[[str], None]
+(FOLLOWS,) = [each.function for each in DEPLOYMENT.subscriptions if each.topic == WORKSPACE_CHANGES]
 
 
 def serve(target: Target, name: str, revision: str) -> Command:
@@ -80,6 +82,8 @@ def rollback(
         back = _chosen(wanted, serving, {item.name: ready[item.name] for item in serving})
         _see_that_they_can_start(target, cloud, wanted, back)
         say(f"Back to release {next(iter(back.values())).release.shown}")
+        if FOLLOWS in added:
+            _silence(target, cloud, say, held)
         rolled, due = [], {}
         for item in serving:
             if item.release.id == wanted:
@@ -98,6 +102,24 @@ def rollback(
     say(f"\n{len(rolled)} functions were rolled back. Subscriptions, schedule, roles and indexes are as they were.")
     say("The next make deploy moves every function to what it deploys; it asks first if that was rolled back here.")
     return rolled
+
+
+def _silence(target: Target, cloud: Gcloud, say: Say, held: lock.Lock) -> None:
+    """Keep log sinks from publishing: a release that does not follow changes makes a full run of each that is told.
+
+    The sink itself belongs to the organization, where whoever is on call may have no rights.
+    """
+    for member in sink.publishers(cloud.look(sink.policy(target))):
+        say(f"  silence    {member}: that release does not follow what the log sink publishes")
+        cloud.patiently(partial(_revoke, target, member, cloud, say, held))
+
+
+def _revoke(target: Target, member: str, cloud: Gcloud, say: Say, held: lock.Lock) -> None:
+    if member in sink.publishers(cloud.look(sink.policy(target))):
+        try:
+            _send(sink.revoke(target, member), cloud, say, held)
+        finally:
+            cloud.forget(sink.policy(target))
 
 
 def _send(command: Command, cloud: Gcloud, say: Say, held: lock.Lock) -> None:

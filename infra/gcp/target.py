@@ -18,6 +18,8 @@ ENTRANTS = "WHO_MAY_ENTER"
 BILLING_ACCOUNT = "BILLING_ACCOUNT"
 DEPLOYED, DEPLOYER, BEFORE = "DEPLOYMENT_TIME", "DEPLOYING_ACCOUNT", "RELEASE_BEFORE"
 IMAGE, RELEASE = "IMAGE_DIGEST", "RELEASE_NAME"
+WRITER, PLACE = "SINK_WRITER", "ORGANIZATION_NUMBER"
+ORGANIZATION, NONE = "organization", "none"  # what SINK takes
 
 # cloud.google.com/functions/docs/locations, cloud.google.com/firestore/docs/locations
 REGIONS = frozenset(
@@ -127,6 +129,20 @@ SETTINGS = (
         give="a whole number, with the currency of the billing account or without, like 50 or 50EUR",
         optional=True,
     ),
+    Setting(
+        name="SINK",
+        fits=(ORGANIZATION, NONE).__contains__,
+        problem="neither organization nor none",
+        give="organization, whose log sink then publishes Workspace's audit log, or none",
+        optional=True,
+    ),
+    Setting(
+        name="ORGANIZATION",
+        fits=lambda value: re.fullmatch(r"[1-9][0-9]{5,20}", value) is not None,
+        problem="not the number of an organization",
+        give="the number that gcloud organizations list shows, like 123456789012",
+        optional=True,
+    ),
 )
 
 
@@ -163,6 +179,12 @@ class Target:
     budget: str = ""  # an amount a month; none is made if empty
     billing_account: str = BILLING_ACCOUNT  # learned if there is a budget; empty if it may not be seen
     budgets_open: bool = True  # whether its budgets may be seen
+    sink: str = ""  # organization or none; empty: as it was deployed last (preflight.py::as_it_is)
+    organization: str = ""  # whose log sink; learned if it is not given
+    sinks_in: tuple[str, ...] = ()  # which organizations are recorded to have a sink of ours
+    writer: str = WRITER  # the sink's identity, learned; empty if there is none, or nobody may see it
+    publishes: bool = True  # whether that may publish: else everything goes on as without a sink
+    organization_open: bool = True  # whether the organization's sinks may be seen
 
     def __post_init__(self) -> None:
         """Fold addresses: Google keeps them in lower case, and what is compared with what it keeps must be so too."""
@@ -197,6 +219,8 @@ class Target:
             tuning=values["TUNING"],
             tuned=tuned,
             budget=values["BUDGET"],
+            sink=values["SINK"],
+            organization=values["ORGANIZATION"],
         )
 
     def account(self, name: str) -> str:

@@ -1,26 +1,35 @@
-"""docs/changes-of-groups.md: gcloud understands what it says to type."""
+"""docs/changes-of-groups.md: gcloud and make understand what it says to type, and what it names is deployed."""
 
 from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
+from infra.gcp import sink
 from infra.gcp.description import DEPLOYMENT
-from tests.gcp.gcloud_parser import complaints
+from infra.gcp.target import SETTINGS
+from tests.gcp.gcloud_parser import TARGET, complaints
 
 TEXT = (Path(__file__).parents[2] / "docs" / "changes-of-groups.md").read_text()
-FILLED = {"PROJECT": "keeper-prod", "ORG": "123456789012", "WRITER": "writer@example.iam.gserviceaccount.com"}
 
 
 def test_gcloud_understands_every_command_of_the_page():
-    filled = re.sub(r"\b(PROJECT|ORG|WRITER)\b", lambda match: FILLED[match[1]], TEXT)
-    typed = [tuple(shlex.split(line)) for line in filled.splitlines() if line.startswith("gcloud ")]
-    assert len(typed) == 3
-    assert complaints(typed) == {}
+    typed = re.findall(r"`(gcloud [^`]+)`", TEXT)
+    assert typed
+    assert complaints(tuple(shlex.split(line)) for line in typed) == {}
 
 
-def test_the_topic_and_the_function_are_deployed():
-    (topic,) = re.findall(r"/topics/([\w-]+) ", TEXT)
+def test_make_takes_the_settings_of_the_page():
+    given = set(re.findall(r"\b(SINK|ORGANIZATION|PUBLIC_WEBHOOK)=", TEXT))
+    assert given
+    assert given <= {setting.name for setting in SETTINGS}
+
+
+def test_the_sink_the_topic_and_the_function_are_deployed():
+    (named,) = re.findall(r"`(keeper-[\w-]+-PROJECT)`", TEXT)
+    assert named == sink.name(replace(TARGET, project="PROJECT"))
     (function,) = re.findall(r"FUNCTION=([\w-]+)", TEXT)
-    assert (topic, function) in {(each.topic, each.function) for each in DEPLOYMENT.subscriptions}
+    assert ("workspace-changes", function) in {(each.topic, each.function) for each in DEPLOYMENT.subscriptions}
+    assert "`workspace-changes`" in TEXT

@@ -28,6 +28,8 @@ TARGET = Target(
     number="42",
     budget="50EUR",
     billing_account="billingAccounts/1",
+    sink="organization",
+    organization="987654321098",
 )
 EXPRESSION = re.compile(r"(?<!\$)\$\{(.*?)\}")
 REFERENCE = re.compile(r"\b(google_\w+)\.(\w+)(?:\.(\w+))?")
@@ -261,6 +263,17 @@ def test_every_grant_is_there_and_no_other() -> None:
     assert len(found - ours) >= agents
 
 
+def test_the_log_sink_is_what_the_commands_make() -> None:
+    (made,) = bodies("google_logging_organization_sink", "name").values()
+    (step,) = [step for step in commands.all_steps(TARGET) if step.title.startswith("Log sink ")]
+    (command,) = step.make
+    assert {made["name"], made["destination"]} == set(command[4:6])
+    for field, flag in (("org_id", "organization"), ("filter", "log-filter"), ("description", "description")):
+        assert f"--{flag}={made[field]}" in command
+    (grant,) = [item.body for item in resources() if item.name == "sink_publishes"]
+    assert grant["member"] == "${google_logging_organization_sink.workspace_changes.writer_identity}"
+
+
 def test_every_condition_of_a_grant_is_there() -> None:
     wanted = sorted(grant.only.title for account in DEPLOYMENT.accounts for grant in account.grants if grant.only)
     found = [item.body["condition"][0]["title"] for item in resources() if "condition" in item.body]
@@ -284,6 +297,7 @@ def test_what_was_deployed_before_is_adopted_by_the_ids_that_the_provider_docume
         "google_project_service",  # imported one by one, or made again: enabling twice changes nothing
         "google_project_service_identity",  # the same
         "google_billing_budget",
+        "google_pubsub_topic_iam_member",  # of the log sink, whose identity only Google knows
         "google_firestore_backup_schedule",
         "google_firestore_index",
         "google_monitoring_alert_policy",
@@ -373,5 +387,7 @@ def test_make_tofu_writes_files_and_says_what_is_next(
     assert gcp.main(["tofu"], given | {"ADOPT": "yes"}) == 0
     assert "All traffic goes to the newest revision" in capsys.readouterr().out
     assert json.loads((folder / "adopt.tf.json").read_text())["import"]
+    with pytest.raises(SystemExit, match="ORGANIZATION is missing"):
+        gcp.main(["tofu"], given | {"SINK": "organization"})
     assert gcp.main(["tofu"], given) == 0  # without it again: resources that are not there cannot be imported
     assert not (folder / "adopt.tf.json").exists()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.gcp.description import DEPLOYMENT, KEYS, Deployment
-from infra.gcp.target import Target
+from infra.gcp.target import ORGANIZATION, Target
 from infra.gcp.tofu import foundation, identities, observation, workload
 from infra.gcp.tofu.resource import Resource
 from infra.gcp.tuning import tuned
@@ -52,6 +52,8 @@ def target(given: Target) -> Target:
         access=variable("access"),
         runbooks=given.runbooks,
         budget=given.budget,
+        sink=given.sink,
+        organization=variable("organization"),
     )
 
 
@@ -77,6 +79,7 @@ def configuration(given: Target) -> dict[str, Any]:
     for resource in resources(given):
         kinds.setdefault(resource.kind, {})[resource.name] = resource.body
     asked = VARIABLES | ({"billing_account": "id of the billing account"} if given.budget else {})
+    asked |= {"organization": "number of the organization whose log sink publishes"} if _sinks(given) else {}
     texts = {name: {"type": "string", "description": text} for name, text in asked.items()}
     versions = {
         version_of(key): {"type": "string", "default": "1", "description": f"mounted version of the secret {key}"}
@@ -121,7 +124,11 @@ def values(given: Target) -> dict[str, Any]:
         "access": given.may_enter,
         "alert_addresses": list(given.addresses),
         "alert_channels": [each for each in given.alerts_to if "@" not in each],
-    }
+    } | ({"organization": given.organization} if _sinks(given) else {})
+
+
+def _sinks(given: Target) -> bool:
+    return given.sink == ORGANIZATION
 
 
 def adoption(given: Target) -> dict[str, Any]:

@@ -6,10 +6,19 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from infra.gcp import audit_logs, budget, build, firestore, marks
+from infra.gcp import audit_logs, budget, build, firestore, marks, sink
 from infra.gcp.commands import KEPT_IMAGES
-from infra.gcp.description import BACKUP_DAYS, DATABASE, KEYS, REPOSITORY, SOURCES, Deployment
-from infra.gcp.target import Target
+from infra.gcp.description import (
+    BACKUP_DAYS,
+    DATABASE,
+    KEYS,
+    PUBLISHER,
+    REPOSITORY,
+    SOURCES,
+    WORKSPACE_CHANGES,
+    Deployment,
+)
+from infra.gcp.target import ORGANIZATION, Target
 from infra.gcp.tofu.resource import APIS, NOTIFIED, Resource, named, snake, value_of
 
 STORE = "google_firestore_database.state"
@@ -60,6 +69,34 @@ def resources(target: Target, deployment: Deployment) -> Iterator[Resource]:
     )
     if target.budget:
         yield _budget(target)
+    if target.sink == ORGANIZATION:
+        yield from _sink(target)
+
+
+def _sink(target: Target) -> Iterator[Resource]:
+    yield Resource(
+        kind="google_logging_organization_sink",
+        name="workspace_changes",
+        body={
+            "name": sink.name(target),
+            "org_id": target.organization,
+            "destination": sink.destination(target),
+            "filter": sink.entries(target.organization),
+            "description": sink.DESCRIPTION,
+            "depends_on": [f"google_pubsub_topic.{named(WORKSPACE_CHANGES)}"],
+        },
+        there=f"organizations/{target.organization}/sinks/{sink.name(target)}",
+    )
+    yield Resource(
+        kind="google_pubsub_topic_iam_member",
+        name="sink_publishes",
+        body={
+            "topic": value_of(f"google_pubsub_topic.{named(WORKSPACE_CHANGES)}", "name"),
+            "role": PUBLISHER,
+            "member": value_of("google_logging_organization_sink.workspace_changes", "writer_identity"),
+            "project": target.project,
+        },
+    )
 
 
 def _bucket(target: Target) -> Resource:

@@ -14,7 +14,7 @@ from infra.gcp.description import DEPLOYMENT, KEYS
 from infra.gcp.smoke import Question, Reply
 from infra.gcp.steps import FOUND, Command, filled
 from tests.gcp.gcloud_parser import TARGET, complaints
-from tests.gcp.stand_in import billing, build, firestore, iam, monitoring, pubsub, run, scheduler, secrets
+from tests.gcp.stand_in import billing, build, firestore, iam, logging, monitoring, pubsub, run, scheduler, secrets
 from tests.gcp.stand_in.cloud import FORMER, NUMBER, PROJECT, Cloud, Handler
 
 __all__ = ["FORMER", "NUMBER", "PROJECT", "StandIn"]
@@ -32,6 +32,7 @@ HANDLERS: dict[str, Handler] = {
     **run.HANDLERS,
     **scheduler.HANDLERS,
     **monitoring.HANDLERS,
+    **logging.HANDLERS,
 }
 
 

@@ -15,10 +15,11 @@ from tests.gcp.api_messages import problems
 from tests.gcp.gcloud_parser import TARGET, complaints
 
 PROJECT, REGION, NUMBER = TARGET.project, TARGET.region, TARGET.number
+ORGANIZATION = "987654321098"
 FORMER = "domain:former.example.com"  # somebody who was let in before
 LABEL_KEY, LABEL_VALUE = re.compile(r"[a-z][a-z0-9_-]{0,62}"), re.compile(r"[a-z0-9_-]{0,63}")
 TOKENS = ("print-access-token", "print-identity-token")
-READING = (*TOKENS, "describe", "get", "list", "list-configs", "get-iam-policy", "read", "version")
+READING = (*TOKENS, "describe", "get-ancestors", "get", "list", "list-configs", "get-iam-policy", "read", "version")
 APIS = {  # group of commands -> the API it uses
     "firestore": "firestore",
     "pubsub": "pubsub",
@@ -56,6 +57,7 @@ MESSAGES = {
     "revision": ("run.v1", "Revision"),
     "job": ("cloudscheduler.v1", "Job"),
     "metric": ("logging.v2", "LogMetric"),
+    "sink": ("logging.v2", "LogSink"),
     "alert": ("monitoring.v3", "AlertPolicy"),
     "channel": ("monitoring.v3", "NotificationChannel"),
     "uptime": ("monitoring.v3", "UptimeCheckConfig"),
@@ -87,6 +89,10 @@ class Cloud:
         self.sdk = {"Google Cloud SDK": "528.0.0", "alpha": "2025.06.20", "beta": "2025.06.20"}
         self.account = "Owner@Example.com"  # that gcloud acts as
         self.sees_billing = self.may_budget = True  # what it may do with the billing account
+        self.organizations = [ORGANIZATION]  # that the project is in
+        self.others: list[str] = []  # other organizations that the account knows
+        self.writer = ""  # the account that a new sink writes as; empty: the organization's
+        self.sees_sinks = self.may_sink = True  # what it may do with the log sinks of organizations
         self.may_invoke, self.machine_has_identity = True, False  # whether that account may call functions
         self.broken: set[str] = set()  # services whose new revisions do not start
         self.sick: set[str] = set()  # functions that answer 500

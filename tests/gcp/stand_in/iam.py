@@ -27,6 +27,11 @@ def _project(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     return {"projectId": PROJECT, "projectNumber": NUMBER, "lifecycleState": "ACTIVE", "name": "Keeper"}
 
 
+def _ancestors(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
+    above = [{"id": "42", "type": "folder"}, *({"id": each, "type": "organization"} for each in cloud.organizations)]
+    return [{"id": PROJECT, "type": "project"}, *above]
+
+
 def _enable(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     cloud.enabled |= set(names)
 
@@ -91,6 +96,7 @@ def _role(name: str, flags: Any) -> dict[str, Any]:
 
 HANDLERS: dict[str, Handler] = {
     "projects describe": _project,
+    "projects get-ancestors": _ancestors,
     "projects get-iam-policy": policy("project"),
     "projects set-iam-policy": replace,
     "projects add-iam-policy-binding": bind("project"),

@@ -83,9 +83,11 @@ def _condition(flags: dict[str, Any]) -> dict[str, str]:
     return {"title": title, "expression": expression}
 
 
-def unbind(kind: str) -> Handler:
+def unbind(kind: str, *, several: bool = True) -> Handler:
+    """Return what takes a role from a member; `several`: a condition must be named, or all of them be meant."""
+
     def act(cloud: Cloud, names: list[str], flags: dict[str, Any], stdin: str) -> Any:
-        assert ("all" in flags) is not ("condition" in flags)
+        assert ("all" in flags) is not ("condition" in flags) or not several
         condition = _condition(flags)
         policy = cloud.policy(f"{kind}:{_resource(cloud, kind, names, flags)}")
         member = _kept(flags["member"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.gcp.stand_in.cloud import PROJECT, Cloud, Handler, delete, describe, labels, listed
-from tests.gcp.stand_in.policies import bind, known_member, policy
+from tests.gcp.stand_in.policies import bind, known_member, policy, unbind
 
 
 def _make_topic(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
@@ -14,7 +14,10 @@ def _make_topic(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
 
 def _update_topic(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     there = cloud.thing("topic", names[0])
-    return cloud.put("topic", names[0], there | labels(flags, there))
+    kept = labels(flags, there).get("labels", {})
+    for name in filter(None, flags.get("remove-labels", "").split(",")):
+        kept.pop(name, None)
+    return cloud.put("topic", names[0], there | {"labels": kept})
 
 
 def _put_subscription(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
@@ -57,6 +60,7 @@ HANDLERS: dict[str, Handler] = {
     "pubsub topics delete": delete("topic"),
     "pubsub topics get-iam-policy": policy("topic"),
     "pubsub topics add-iam-policy-binding": bind("topic"),
+    "pubsub topics remove-iam-policy-binding": unbind("topic", several=False),
     "pubsub subscriptions create": _put_subscription,
     "pubsub subscriptions update": _put_subscription,
     "pubsub subscriptions describe": describe("subscription"),
