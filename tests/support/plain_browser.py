@@ -1,10 +1,11 @@
-"""A browser without JavaScript: it follows links and redirects, and fills in and sends the forms that a page has."""
+"""A browser without JavaScript: it follows links and redirects, keeps cookies, and sends the forms that a page has."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from tests.support.wire import Answer
@@ -142,6 +143,7 @@ class Browser:
 
     ask: Ask
     origin: str = ""
+    cookies: dict[tuple[str, str], str] = field(default_factory=dict)  # by name and path (RFC 6265)
 
     def open(self, path: str) -> Page:
         """Show a page."""
@@ -151,11 +153,12 @@ class Browser:
         """Send a form and follow where it leads."""
         if method == "get":
             target = path + (("&" if "?" in path else "?") + urlencode(pairs) if pairs else "")
-            answer = self.ask("GET", target, None, {})
+            answer = self.ask("GET", target, None, self._kept(target))
         else:
             headers = {"Content-Type": FORM} | ({"Origin": self.origin} if self.origin else {})
-            answer = self.ask("POST", path, urlencode(pairs).encode(), headers)
+            answer = self.ask("POST", path, urlencode(pairs).encode(), headers | self._kept(path))
             target = path
+        self._keep(answer)
         if answer.status == 303:
             there = urlsplit(urljoin(target, answer.headers["Location"]))
             return self.open(there.path + (f"?{there.query}" if there.query else ""))
@@ -163,3 +166,23 @@ class Browser:
         if answer.headers.get("Content-Type", "").startswith("text/html"):
             reader.feed(answer.text)
         return Page(answer, target, self, reader.forms, reader.tags)
+
+    def _keep(self, answer: Answer) -> None:
+        for name, value in answer.headers.items():
+            if name.lower() == "set-cookie":
+                [morsel] = SimpleCookie(value).values()
+                key = morsel.key, morsel["path"]
+                if morsel["max-age"] == "0":
+                    self.cookies.pop(key, None)
+                else:
+                    self.cookies[key] = morsel.value
+
+    def _kept(self, target: str) -> dict[str, str]:
+        """Return the header with the cookies for this address: those of its path and of the paths above it."""
+        path = target.partition("?")[0]
+        sent = [
+            f"{name}={value}"
+            for (name, at), value in self.cookies.items()
+            if path == at or path.startswith(at.rstrip("/") + "/")
+        ]
+        return {"Cookie": "; ".join(sent)} if sent else {}

@@ -351,8 +351,10 @@ class System:
     ) -> Answer:
         """Send a request through Identity-Aware Proxy's stand-in, signed in as somebody (the administrator)."""
         address = {"console": self.world.console_url, "reauthorize": self.world.reauthorize_url}[function]
-        signed_in = {"Cookie": f"local_iap_user={who}"} if who else {}
-        return ask(method, address + path, body, {**signed_in, **(headers or {})})
+        sent = dict(headers or {})
+        cookies = [f"local_iap_user={who}"] if who else []
+        cookies += [sent["Cookie"]] if "Cookie" in sent else []
+        return ask(method, address + path, body, {**sent, **({"Cookie": "; ".join(cookies)} if cookies else {})})
 
     def api(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, who: str = ""

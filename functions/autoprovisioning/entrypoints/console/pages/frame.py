@@ -25,6 +25,7 @@ from autoprovisioning.domain.errors import (
 )
 from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.domain.words import BEING_DELETED, shown_state
+from autoprovisioning.entrypoints import notices
 from autoprovisioning.entrypoints.answers import PRIVATE, body_of, status_of, told, told_beside
 from autoprovisioning.entrypoints.console.routing import Act, Call, Route
 from autoprovisioning.entrypoints.pages import page, page_alone
@@ -32,7 +33,7 @@ from autoprovisioning.entrypoints.pages import page, page_alone
 LARGEST_FORM = 256 * 1024
 Crumbs = Sequence[tuple[str, str]]  # address and text
 
-# What a page says after a form was taken; the address carries only the word, so that nobody can make a page say more.
+# What a page says once after a form was taken.
 NOTICES: Mapping[str, str] = {
     "saved": "Saved.",
     "saved-run": "Saved. A reconciliation has been requested and will carry it out.",
@@ -84,19 +85,20 @@ def post(path: str, act: Act, *, looks: bool = False) -> Route:
 def show(call: Call, template: str, status: int = 200, *, crumbs: Crumbs = (), **values: Any) -> Response:
     """Return a page in the frame of the console."""
     parts = call.parts
-    return page(
+    shown = page(
         template,
         status,
         actor=call.actor.address,
         role=call.role.value,
         may_change=call.role is Role.SUPER,
         csrf=form_token(parts.form_key, call.actor.address, parts.services.clock()),
-        notice=NOTICES.get(call.request.args.get("done", ""), ""),
+        notice=notices.left(call.request).among(NOTICES),
         now=parts.services.clock(),
         here=call.request.path.rstrip("/") or "/",  # links are made from it by adding a slash and more
         longest_search=LONGEST_SEARCH,
         **{"crumbs": [("/", "Apps"), *crumbs], "error": None, "connection": None, **values},
     )
+    return notices.said(shown, call.request)
 
 
 def show_of(call: Call, connection: Connection, template: str, status: int = 200, **values: Any) -> Response:
@@ -138,9 +140,10 @@ def edition(call: Call) -> int:
 
 
 def go(path: str, done: str = "", **query: str) -> Response:
-    """Go on to a page after a form was taken (RFC 9110 15.4.4)."""
-    asked = {name: value for name, value in {"done": done, **query}.items() if value}
-    return Response(status=303, headers={**PRIVATE, "Location": path + (f"?{urlencode(asked)}" if asked else "")})
+    """Go on to a page after a form was taken (RFC 9110 15.4.4); `done` is what it says there, once."""
+    asked = {name: value for name, value in query.items() if value}
+    answer = Response(status=303, headers={**PRIVATE, "Location": path + (f"?{urlencode(asked)}" if asked else "")})
+    return notices.leave(answer, path, notices.Notice(word=done)) if done else answer
 
 
 def _check_form(call: Call) -> None:
