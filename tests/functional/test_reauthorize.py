@@ -12,6 +12,7 @@ import pytest
 
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
+from tests.support.plain_browser import Browser, Form, Page
 from tests.support.settings import with_settings
 from tests.support.system import ADMIN, System, person
 from tests.support.wire import Answer
@@ -59,12 +60,16 @@ def form(system: System, who: str = "") -> Answer:
 
 
 def submit(system: System, who: str = "", headers: dict[str, str] | None = None, **fields: str) -> Answer:
-    """Fill in the form and send it, as a browser does."""
+    """Fill in the form, send it, and go on to where it leads, as a browser does."""
     shown = form(system, who)
     csrf = re.search(r'name="csrf" value="(\w*)"', shown.text)
     filled = {"csrf": csrf[1] if csrf else "", "connection": CONNECTION, "token": system.keeper.token} | fields
     sent = {**FORM, "Origin": system.world.reauthorize_url, **(headers or {})}
-    return system.through_proxy("POST", "/", urlencode(filled).encode(), sent, who, function="reauthorize")
+    answer = system.through_proxy("POST", "/", urlencode(filled).encode(), sent, who, function="reauthorize")
+    if answer.status != 303:
+        return answer
+    kept = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
+    return system.through_proxy("GET", answer.headers["Location"], None, kept, who, function="reauthorize")
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
@@ -74,6 +79,14 @@ def test_a_link_from_the_console_opens_the_form_and_no_other_site_sends_it(settl
     assert shown.status == 200
     refused = submit(settled, headers={"Sec-Fetch-Site": "cross-site" if site == "none" else site})
     assert (refused.status, "comes from another site" in refused.text) == (403, True)
+
+
+def page_of(answer: Answer) -> Page:
+    return Browser(lambda *_: answer).open("/")
+
+
+def form_of(answer: Answer) -> Form:
+    return page_of(answer).form("Reauthorize")
 
 
 def connection_of(system: System):
@@ -106,7 +119,7 @@ def test_the_right_token_resumes_and_tells_how_many_wait(working, through):
     if through == "form":
         answer = submit(working)
         assert answer.status == 200
-        assert "users who were waiting: 2" in answer.text
+        assert "2 users were waiting." in answer.text
     else:
         answer = enter(working, f"  {working.keeper.token}\n")
         assert (answer.status, answer.json()) == (200, {"connection": CONNECTION, "accepted": True, "waiting": 2})
@@ -202,7 +215,8 @@ def test_a_form_without_its_own_secret_is_refused(settled, csrf):
         csrf = form_token(key, ADMIN, now - timedelta(hours=2))
     answer = submit(settled, csrf=csrf)
     assert answer.status == 403
-    assert "Reload" in answer.text
+    assert "out of date" in answer.text
+    assert form_of(answer).label == "Reauthorize"  # to be filled in again
 
 
 @pytest.mark.parametrize("token", ["wrong-0123", "", "bad blanks", "x" * 5000, "pässword"])
@@ -234,9 +248,41 @@ def test_an_oversized_body_is_refused(settled, kind):
 @pytest.mark.parametrize("connection", ["nowhere", "a/b", "../keeper", "x" * 300])
 def test_an_unknown_connection_is_404(settled, connection):
     assert enter(settled, settled.keeper.token, connection=connection).status == 404
-    answer = submit(settled, connection=connection)
-    assert answer.status == 404
-    assert connection not in answer.text
+    for answer in (
+        submit(settled, connection=connection),
+        settled.through_proxy("GET", f"/?{urlencode({'connection': connection})}", function="reauthorize"),
+    ):
+        assert answer.status == 404
+        assert "There is no such connection" in answer.text
+        assert connection not in answer.text
+        [offered] = [choices for name, choices in form_of(answer).offered.items() if name == "connection"]
+        assert offered == ["", CONNECTION]
+        assert dict(form_of(answer).fields)["connection"] == ""  # never the first one instead
+
+
+def test_what_was_wrong_is_said_in_the_form_which_keeps_what_was_chosen(settled):
+    answer = submit(settled, token="wrong-0123", override="yes")
+    page = page_of(answer)
+    assert dict(page.form("Reauthorize").fields)["connection"] == CONNECTION
+    invalid = [found["name"] for tag, found in page.tags if tag == "input" and "aria-invalid" in found]
+    assert (invalid, "#f-token" in page.links()) == (["token"], True)
+    assert f"{settled.world.console_url}/connections/{CONNECTION}" in page.links()
+    assert "wrong-0123" not in answer.text
+
+
+def test_the_outcome_is_told_once_and_a_reload_sends_nothing_again(working):
+    sent = Browser(
+        lambda method, path, body, headers: working.through_proxy(method, path, body, headers, function="reauthorize"),
+        working.world.reauthorize_url,
+    )
+    done = sent.open(f"/?connection={CONNECTION}").send("Reauthorize", token=working.keeper.token)
+    assert "Keeper accepts the access token: it is in use for Keeper." in done.text
+    assert done.address == f"/?connection={CONNECTION}"
+    version = connection_of(working).token_version
+    again = sent.open(done.address)
+    assert "Keeper accepts" not in again.text
+    assert again.form("Reauthorize")
+    assert connection_of(working).token_version == version
 
 
 def test_keeper_out_of_reach_is_503_and_changes_nothing(settled):

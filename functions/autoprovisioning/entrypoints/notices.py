@@ -1,7 +1,7 @@
 """What a page says once, after a form was taken and the browser was sent on to it (RFC 9110 15.4.4).
 
-It travels in a cookie of that page alone, which showing the page removes: a reload, another page or a link that somebody
-keeps says nothing. The cookie holds a word of ours and perhaps a number, so nobody can make a page say anything else.
+It travels in a cookie of that page alone, which showing the page removes: a reload, another page or a kept link says
+nothing. The cookie holds a word of ours and perhaps a number, so nobody can make a page say anything else.
 """
 
 from __future__ import annotations

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import flask
 import functions_framework
 from flask import Response
 
 from autoprovisioning.app.administration.csrf import form_token, genuine
+from autoprovisioning.app.administration.find_connection import unknown
 from autoprovisioning.app.administration.tokens import reauthorize as switch_token
 from autoprovisioning.bootstrap import Administration, administration
+from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput, Forbidden, ProvisioningError
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.entrypoints.answers import answered, body_of, http, only, status_of, told, told_beside
+from autoprovisioning.entrypoints.answers import (
+    PRIVATE,
+    answered,
+    body_of,
+    http,
+    only,
+    status_of,
+    told,
+    told_beside,
+)
 from autoprovisioning.entrypoints.callers import identifier, writer
+from autoprovisioning.entrypoints.notices import Notice, leave, left, said
 from autoprovisioning.entrypoints.pages import page_alone
 
 LARGEST_BODY = 16 * 1024
+ACCEPTED = "accepted"  # the notice's word; its number is that of the users who were waiting
 
 
 @functions_framework.http
@@ -56,43 +70,71 @@ def _from_json(request: flask.Request) -> dict[str, Any]:
 
 
 def _from_form(request: flask.Request) -> Response:
+    """Take the form, then send the browser on to what it has to say; or show the form again, with what is wrong."""
     parts = administration()
     actor = writer(parts, request).actor
     body_of(request, LARGEST_BODY)
-    if not genuine(parts.form_key, actor.address, request.form.get("csrf", ""), parts.services.clock()):
-        raise Forbidden("The form is out of date. Reload it and try again.")
-    override = request.form.get("override") == "yes"
-    done = _switch(parts, actor, request.form.get("connection"), request.form.get("token"), override)
-    return _page(parts, actor, done["connection"], "reauthorize_result.html", waiting=done["waiting"], problem="")
+    sent = request.form
+    chosen, override = sent.get("connection", ""), sent.get("override") == "yes"
+    try:
+        if not genuine(parts.form_key, actor.address, sent.get("csrf", ""), parts.services.clock()):
+            raise Forbidden("The form is out of date: it has been reloaded. Enter the access token again.")
+        done = _switch(parts, actor, chosen, sent.get("token"), override)
+    except ProvisioningError as error:
+        told(error)
+        shown = _page(parts, actor, chosen, "reauthorize.html", status_of(error), error=error, override=override)
+        shown.headers.update(told_beside(error))
+        return shown
+    there = f"{request.path}?{urlencode({'connection': chosen})}"
+    accepted = Notice(word=ACCEPTED, number=done["waiting"])
+    return leave(Response(status=303, headers={**PRIVATE, "Location": there}), request.path, accepted)
 
 
 def _form(request: flask.Request) -> Response:
     parts = administration()
     actor = writer(parts, request).actor
     only(request, "GET", "HEAD", "POST")
-    csrf = form_token(parts.form_key, actor.address, parts.services.clock())
-    return _page(parts, actor, request.args.get("connection", ""), "reauthorize.html", csrf=csrf)
+    chosen, notice = request.args.get("connection", ""), left(request)
+    if notice.word == ACCEPTED:
+        return said(_page(parts, actor, chosen, "reauthorize_result.html", waiting=notice.number), request)
+    return _page(parts, actor, chosen, "reauthorize.html")
 
 
-def _page(parts: Administration, actor: Actor, chosen: str, template: str, **values: Any) -> Response:
-    """Show a page about the chosen connection, if it exists, with the way back to the console."""
-    connections = parts.services.connections.all()
-    known = next((connection for connection in connections if connection.id == chosen), None)
+def _page(
+    parts: Administration,
+    actor: Actor,
+    chosen: str,
+    template: str,
+    status: int = 200,
+    *,
+    error: ProvisioningError | None = None,
+    **values: Any,
+) -> Response:
+    """Show a page about the chosen connection, with the way back to the console; an unknown one is never replaced."""
+    known = {each.id: each for each in parts.services.connections.all() if each.state is not State.DELETING}
+    connection = known.get(chosen) if chosen or len(known) != 1 else next(iter(known.values()))
+    if chosen and connection is None and error is None:
+        error, status = unknown(), status_of(unknown())
+    console = parts.console_url.rstrip("/")
+    about = f"{console}/connections/{connection.id}" if console and connection is not None else ""
+    elsewhere = f"{about}/authorization" if about and isinstance(error, BadInput) and error.field == "endpoint" else ""
     return page_alone(
         template,
-        200,
+        status,
         actor=actor.address,
-        console=parts.console_url.rstrip("/"),
-        connections=connections,
-        chosen=known.id if known is not None else "",
-        chosen_name=known.settings.name if known is not None else "",
-        **values,
+        console=console,
+        connection=connection,
+        connections=list(known.values()),
+        csrf=form_token(parts.form_key, actor.address, parts.services.clock()),
+        error=error,
+        elsewhere=elsewhere,
+        **{"override": False, **values},
     )
 
 
 def _refused(error: ProvisioningError) -> Response:
+    """Tell somebody who was not let in, or sent what no form of ours sends."""
     told(error)
-    nothing = {"actor": "", "console": "", "chosen": "", "chosen_name": "", "waiting": 0}
-    shown = page_alone("reauthorize_result.html", status_of(error), problem=str(error), **nothing)
+    shown = page_alone("reauthorize_refused.html", status_of(error), actor="", console="", connection=None, error=error)
     shown.headers.update(told_beside(error))
     return shown

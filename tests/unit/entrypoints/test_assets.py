@@ -21,7 +21,7 @@ def test_the_policy_has_nothing_unsafe_and_no_other_origin():
     assert "unsafe" not in POLICY
     sources = {word for part in POLICY.split(";") for word in part.split()[1:]}
     assert sources == {"'none'", "'self'"}
-    carried = page_alone("reauthorize_result.html", 200, problem="x", actor="", console="", chosen="", chosen_name="")
+    carried = page_alone("reauthorize_refused.html", 200, error="x", actor="", console="", connection=None)
     assert "script-src" not in carried.headers["Content-Security-Policy"]
 
 

@@ -1,4 +1,5 @@
-// The console works without this: it draws the chart of a table on the page, and moves the focus to what is wrong.
+// The console works without this: it draws the chart of a table on the page, moves the focus to what is wrong, and warns
+// before what was typed is lost.
 "use strict";
 
 (function () {
@@ -57,19 +58,54 @@
     if (summary) summary.focus();
   }
 
+  // On a phone the tabs are a strip that scrolls: the current one is to be seen.
+  function showTab() {
+    const tab = document.querySelector(".sections [aria-current]");
+    const strip = tab && tab.closest("ul");
+    if (strip) strip.scrollLeft = tab.offsetLeft - (strip.clientWidth - tab.offsetWidth) / 2;
+  }
+
+  // What was typed into a form of settings and not sent is lost if the page is left, unless by a link that says so.
+  const guarded = new Map();
+  let leaving = false;
+  function typed(form) {
+    const fields = new FormData(form);
+    fields.delete("q"); // the search for groups
+    return new URLSearchParams(fields).toString();
+  }
+
+  function guard() {
+    document.querySelectorAll("form[data-guarded]").forEach((form) => {
+      guarded.set(form, form.dataset.guarded === "unsaved" ? null : typed(form));
+    });
+    document.querySelectorAll("a[data-discards]").forEach((link) => {
+      link.addEventListener("click", () => (leaving = true));
+    });
+  }
+
+  function warn(event) {
+    if (!leaving && [...guarded].some(([form, was]) => typed(form) !== was)) event.preventDefault();
+  }
+
   // A second click on a slow form would ask twice, or be refused as stale.
   const sent = new WeakMap();
   function once(event) {
     const form = event.target;
     if (form.method !== "post") return;
     if (event.timeStamp - (sent.get(form) ?? -Infinity) < 3000) event.preventDefault();
-    else sent.set(form, event.timeStamp);
+    else {
+      sent.set(form, event.timeStamp);
+      leaving = true;
+    }
   }
 
   document.addEventListener("DOMContentLoaded", () => {
     drawAll();
     focusProblem();
+    showTab();
+    guard();
   });
+  window.addEventListener("beforeunload", warn);
   document.addEventListener("submit", once);
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
 })();
