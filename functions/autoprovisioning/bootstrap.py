@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from autoprovisioning.domain.connections import Connection
 
 CLIENTS_KEPT = 32  # SCIM clients that a process keeps: connections times valid tokens
-# Somebody who waits for a page must learn that the directory or Keeper does not answer before the function's time is
-# over; a worker waits for minutes. Keeper is asked four times, the directory twice.
+# Somebody who waits for a page must learn soon that the database, the directory or Keeper does not answer; a worker
+# waits for minutes. Keeper is asked four times, the directory twice, the database for the connection first.
 SOON = timedelta(seconds=5)
 ATTEMPTS_SOON = 2
 KEEPER_SOON = timedelta(seconds=10)
@@ -157,6 +157,7 @@ class Administration:
 @Once
 def administration() -> Administration:
     """Build what `console` and `reauthorize` need."""
+    from autoprovisioning.adapters.firestore import FirestoreConnections
     from autoprovisioning.adapters.identity import IapIdentity
     from autoprovisioning.app.administration.roles import Roles
 
@@ -164,7 +165,12 @@ def administration() -> Administration:
     identity = IapIdentity(chosen.iap_audience, chosen.iap_issuer, chosen.iap_certs_url)
     asked = directory(waited_for=True)
     return Administration(
-        services=replace(process_services(), directory=asked, accounts_for=accounts_builder(KEEPER_SOON)),
+        services=replace(
+            process_services(),
+            directory=asked,
+            connections=FirestoreConnections(_database(waited_for=True)),
+            accounts_for=accounts_builder(KEEPER_SOON),
+        ),
         identity=identity,
         roles=Roles(asked),
         reports=reports(),
@@ -327,10 +333,12 @@ def _queue() -> Queue:
 
 
 @Once
-def _database() -> Database:
+def _database(*, waited_for: bool = False) -> Database:
     from autoprovisioning.adapters.firestore import Database, build_client
 
     chosen = settings()
+    if waited_for:
+        return Database(_database().client, meter(), min(chosen.outside_timeout, SOON))
     return Database(build_client(chosen.project, chosen.database), meter(), chosen.outside_timeout)
 
 

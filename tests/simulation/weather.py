@@ -66,7 +66,7 @@ class Weather:
             task.process.dead = True
             raise Killed
         if kind == "unavailable":
-            raise Transient("Firestore could not be reached (ServiceUnavailable)")
+            raise Transient("The database does not answer (Firestore: ServiceUnavailable)")
         return kind
 
     def after(self, kind: str) -> None:
@@ -77,7 +77,7 @@ class Weather:
             task.process.dead = True
             raise Killed
         if kind == "ambiguous":
-            raise Transient("Firestore could not be reached (DeadlineExceeded)")
+            raise Transient("The database does not answer (Firestore: DeadlineExceeded)")
 
     def strikes(self, key: str, kind: str, call: str) -> bool:
         """Say whether a strike that chance wants happens in this history."""

@@ -146,7 +146,9 @@ class Database:
             name = type(error).__name__
             raise Unforeseen(f"Firestore rejects the request ({name}): trying again cannot help.") from error
         except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
-            raise Transient(f"Firestore could not be reached ({type(error).__name__})", retry_after=5) from error
+            raise Transient(
+                f"The database does not answer (Firestore: {type(error).__name__})", retry_after=5
+            ) from error
 
     def get(self, reference: firestore.DocumentReference) -> firestore.DocumentSnapshot:
         """Read one document."""
