@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
 from tests.browser.conftest import NARROW
 from tests.browser.stage import ENDLESS, HOME, LONG_NAME, Stage, set_stage
@@ -68,7 +68,9 @@ def test_the_page_of_the_token_fits_and_is_accessible(stage, open_page, presenta
     presentable(page)
     page.get_by_label("Access token").fill("wrong-token-0123456789")
     page.get_by_role("button", name="Re-authorize").click()
-    expect(page.get_by_role("alert")).to_contain_text("Nothing was changed.")
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was changed")
+    expect(page.get_by_label("Connection")).to_have_value("long")
+    expect(page.get_by_role("navigation", name="Breadcrumb").get_by_role("link")).to_have_count(2)
     open_page.forgive("400")
     presentable(page)
 
@@ -136,7 +138,7 @@ FOCUSED = """() => {
         seen: box.width > 1 && box.bottom > 0 && box.right > 0 && box.top < innerHeight && box.left < innerWidth,
     };
 }"""
-MENU = ["Overview", "Usage", "Failures", "Users", "Held plans", "Audit", "Health"]
+MENU = ["Overview", "Usage", "Failures 2", "Users", "Held plans 1", "Audit", "Health"]  # with what waits there
 
 
 def walk(page: Page) -> Iterator[dict[str, Any]]:
@@ -209,6 +211,68 @@ def test_a_wrong_field_is_reached_from_the_message(page, open_page, presentable)
     expect(page.locator("#f-limit-minimum")).to_be_focused()
     expect(page.get_by_label("Users", exact=True)).to_have_attribute("aria-invalid", "true")
     expect(page.get_by_label("Users", exact=True)).to_have_value("many")
+
+
+# Input that is not lost, notices that do not stay
+
+
+def test_leaving_a_changed_form_is_warned_of_unless_by_cancel(page):
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    page.goto(f"{HOME}/limits")
+    page.get_by_role("link", name="Usage").click()
+    page.wait_for_url("**/usage")
+    page.goto(f"{HOME}/limits")
+    page.get_by_label("Users", exact=True).fill("77")
+    page.get_by_role("link", name="Usage").click()
+    expect(page.get_by_label("Users", exact=True)).to_have_value("77")
+    assert asked == ["beforeunload"]
+    page.get_by_role("link", name="Cancel").click()
+    page.wait_for_url(f"**{HOME}")
+    assert asked == ["beforeunload"]
+    page.remove_listener("dialog", stay)
+
+
+def test_a_row_that_is_added_and_not_saved_is_warned_of(page):
+    asked: list[str] = []
+
+    def leave(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.accept()
+
+    page.on("dialog", leave)
+    page.goto("/connections/draft/mapping")
+    page.get_by_role("button", name="Add a row").click()
+    expect(page.get_by_role("option", name="Choose a field")).to_have_count(1)
+    assert asked == []
+    page.get_by_role("link", name="Health").click()
+    page.wait_for_url("**/health")
+    assert asked == ["beforeunload"]
+    page.remove_listener("dialog", leave)
+
+
+def test_a_notice_is_gone_with_a_reload(page):
+    page.goto("/connections/off/limits")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url("**/connections/off")
+    expect(page.get_by_role("status")).to_have_text("Saved.")
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.get_by_role("status")).to_have_count(0)
+
+
+def test_on_a_phone_the_tabs_are_one_strip_that_shows_the_current_one(stage, open_page):
+    page = open_page(base_url=stage.system.world.console_url, viewport=NARROW)
+    page.goto(f"{HOME}/health")
+    strip = page.get_by_role("navigation", name="Keeper")
+    expect(strip.get_by_role("link", name="Health")).to_be_in_viewport()
+    expect(strip.get_by_role("link", name="Overview")).not_to_be_in_viewport()
+    assert len({link.bounding_box()["y"] for link in strip.get_by_role("link").all()}) == 1
 
 
 # Full of data

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from infra.local.simulation import wait_for
 from tests.functional.test_reauthorize import staff
 from tests.support.plain_browser import Browser, Page
 from tests.support.system import GROUP_ID, System
+from tests.support.wire import Tap
 
 DELEGATED = "delegated@example.com"
 HOME = f"/connections/{CONNECTION}"
@@ -231,25 +234,108 @@ def test_a_deletion_before_the_suspension_is_refused_with_what_was_chosen(settle
     assert (kept["deleted.suspend_after"], kept["deleted.delete_after_days"]) == ("30", "3")
 
 
-@pytest.mark.parametrize("page", ["mapping", "scope", "deprovisioning", "limits", "authorization"])
-def test_the_second_of_two_administrators_is_told_and_loses_nothing_of_the_first(system, page):
+LABELS = {
+    "mapping": "Attribute mapping",
+    "scope": "Provisioning scope",
+    "deprovisioning": "Deprovisioning",
+    "limits": "Name and limits",
+    "authorization": "App authorization",
+}
+TYPED = {  # by the second administrator
+    "mapping": {"source": ["primaryEmail"] * 7},
+    "scope": {"unit": ["id:03sales"]},
+    "deprovisioning": {"suspended__suspend_after": "21"},
+    "limits": {"minimum": "77"},
+    "authorization": {"endpoint": "{endpoint}?second", "token": "{token}"},
+}
+
+
+@pytest.mark.parametrize("page", LABELS)
+def test_the_second_of_two_administrators_is_told_who_changed_what_and_nobodys_input_is_lost(system, page):
     system.provisioned()
-    labels = {
-        "mapping": "Attribute mapping",
-        "scope": "Provisioning scope",
-        "deprovisioning": "Deprovisioning",
-        "limits": "Name and limits",
-        "authorization": "App authorization",
-    }
     second = browser(system).open(f"{HOME}/{page}")
     first = browser(system).open(f"{HOME}/limits").send("Name and limits", "Save", name="Renamed by the first")
     assert "Saved" in first.text
-    filled = {"token": system.keeper.token} if page == "authorization" else {}
-    conflict = second.send(labels[page], "save", **filled)
+    known = {"endpoint": system.keeper.endpoint, "token": system.keeper.token}
+    filled = {
+        name: [each.format(**known) for each in value] if isinstance(value, list) else value.format(**known)
+        for name, value in TYPED[page].items()
+    }
+    conflict = second.send(LABELS[page], "save", **filled)
     assert conflict.status == 412
     assert "Another administrator has changed this connection" in conflict.text
     assert HOME in conflict.links()
     assert connection_of(system).settings.name == "Renamed by the first"
+    said = re.sub(r"\s+", " ", re.sub("<.*?>", "", conflict.text))
+    assert re.search(
+        r"admin@example\.com, \d+ \w+ \d+, [\d:]+ UTC: name: Keeper &rarr;, then Renamed by the first ", said
+    )
+    fields = conflict.form(LABELS[page]).fields
+    for name, value in filled.items():
+        if name != "token":
+            kept = [each for field, each in fields if field == name.replace("__", ".")]
+            assert kept == (value if isinstance(value, list) else [value]), name
+    assert system.keeper.token not in conflict.text
+    assert dict(fields)["edition"] == str(connection_of(system).edition)
+
+
+def test_what_came_too_late_can_be_sent_again(system):
+    system.provisioned()
+    second = browser(system).open(f"{HOME}/limits")
+    browser(system).open(f"{HOME}/limits").send("Name and limits", "Save", percent="9")
+    conflict = second.send("Name and limits", "Save", name="Renamed by the second")
+    saved = conflict.send("Name and limits", "Save")
+    assert saved.status == 200
+    settings = connection_of(system).settings
+    assert (settings.name, settings.limit.percent) == ("Renamed by the second", 5.0)  # as the page had said
+
+
+def test_a_preview_that_came_too_late_says_who_changed_what_and_still_what_it_was(system):
+    system.provisioned()
+    preview = browser(system).open(f"{HOME}/scope").send("Provisioning scope", "save", group=[])
+    ready = wait_for(lambda: _ready(preview), "the preview", 40)
+    browser(system).open(f"{HOME}/limits").send("Name and limits", "Save", name="Renamed by the first")
+    late = ready.send("Save changes", "Save")
+    assert late.status == 412
+    assert "Renamed by the first" in late.text
+    assert "<ins>Everybody in the organization</ins>" in late.text
+    assert connection_of(system).settings.scope.groups
+
+
+def runs_asked_for(system: System, tap: Tap) -> list[dict[str, Any]]:
+    from autoprovisioning.domain.runs import RunKind
+
+    system.services().queue.request_run(RunKind.SWEEP)
+    return tap.until("sweep")
+
+
+@pytest.mark.parametrize(
+    ("changes", "runs"),
+    [({"name": "Renamed"}, 0), ({"patch_dialect": "keeper"}, 0), ({}, 0), ({"minimum": "77"}, 1)],
+)
+def test_only_what_concerns_accounts_starts_a_run(system, changes, runs):
+    system.provisioned()
+    before = connection_of(system).edition
+    with system.tapped("run-requests") as tap:
+        saved = browser(system).open(f"{HOME}/limits").send("Name and limits", "Save", **changes)
+        asked = runs_asked_for(system, tap)
+    assert saved.status == 200
+    assert len(asked) == runs
+    assert ("A reconciliation has been requested" in saved.text) is bool(runs)
+    assert connection_of(system).edition == before + bool(changes)
+
+
+def test_a_rename_during_a_run_is_followed_by_another(system):
+    """An edit ends the run under way, whatever it is about: somebody must do what is left of it."""
+    system.provisioned()
+    system.directory.fault(match={"method": "users.list"}, delay=1.5)
+    run = threading.Thread(target=system.world.reconcile)
+    run.start()
+    wait_for(lambda: system.services().runs.open(CONNECTION), "the run")
+    with system.tapped("run-requests") as tap:
+        browser(system).open(f"{HOME}/limits").send("Name and limits", "Save", name="Renamed")
+        assert len(runs_asked_for(system, tap)) == 1
+    run.join()
 
 
 @pytest.mark.parametrize(
@@ -399,11 +485,23 @@ def test_what_is_not_there_is_a_page_too(settled, path):
     assert "/" in page.links()
 
 
+@pytest.mark.parametrize(
+    "path",
+    [f"{HOME}/previews/none", f"{HOME}/users/nobody0", f"{HOME}/audit?cursor=made-up", f"{HOME}/holds/{'0' * 32}"],
+)
+def test_an_error_about_a_connection_is_shown_below_its_tabs(settled, path):
+    page = browser(settled).open(path)
+    assert page.status in (400, 404)
+    assert {HOME, f"{HOME}/failures", f"{HOME}/health"} <= set(page.links())
+    assert "Breadcrumb" in page.text
+
+
 def test_an_outage_of_the_directory_is_a_page_that_says_so(settled):
     settled.directory.fault(match={"method": "users.list"}, status=503, times=None)
     page = browser(settled).open(f"{HOME}/users?q=person")
     assert page.status == 503
     assert int(page.answer.headers["Retry-After"]) > 0
+    assert f"{HOME}/health" in page.links()
 
 
 def test_assets_are_for_those_who_were_let_in_and_are_cached_for_a_year(settled):

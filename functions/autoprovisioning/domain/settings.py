@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 
 from .deprovisioning import Deprovisioning
@@ -62,3 +62,7 @@ class Settings:
     limit: VolumeLimit = field(default_factory=VolumeLimit)
     archived_as_suspended: bool = False
     patch_dialect: PatchDialect = PatchDialect.STANDARD
+
+    def provisions_like(self, other: Settings) -> bool:
+        """Say whether nobody's account could differ: names, and how a PATCH is spelled, concern none."""
+        return replace(self, name=other.name, patch_dialect=other.patch_dialect) == other

@@ -197,7 +197,7 @@ def test_other_settings_and_other_people_have_previews_of_their_own(admin):
     other = Actor(address="b@example.com", directory_id="u9")
     another = ask_preview(scenario.services, "c1", scenario.connection.edition, settings, other)
     assert len({first.id, another.id, admin.ask(name="Safe").id}) == 3
-    edit(scenario.services, "c1", scenario.connection.edition, admin.settings(), ACTOR)
+    edit(scenario.services, "c1", scenario.connection.edition, admin.settings(name="Other"), ACTOR)
     assert admin.ask(name="Vault").id != first.id, "of another edition"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from autoprovisioning.app.administration.find_connection import check_edition, check_staying, existing, staying, unknown
+from autoprovisioning.app.administration.find_connection import check_edition, check_staying, existing, staying
 from autoprovisioning.app.administration.tokens import disabled, in_use, pointed, switch, verify
 from autoprovisioning.app.ports.connections import Telling
 from autoprovisioning.app.provisioning.target import wait_of
@@ -22,6 +22,7 @@ from autoprovisioning.domain.texts import has_controls
 from autoprovisioning.domain.words import SHOWN, described
 
 LONGEST_NAME = 100
+EDITED = "Edited"  # the audit's word for an edit of the settings
 _NOTHING: Mapping[str, Value] = {}
 
 
@@ -86,7 +87,8 @@ def edit(
 ) -> Connection:
     """Change a connection's configuration; a new token, or endpoint and token, are tried against Keeper first.
 
-    A connection that is on is reconciled at once, unless `run` is False.
+    An edit without a change writes nothing. A connection that is on is reconciled at once, unless `run` is False or
+    accounts have nothing to do with the change.
 
     Raises:
         NotFound, Stale: no such connection, or an administrator changed it since `edition`.
@@ -104,18 +106,27 @@ def edit(
         check_staying(current)
         return _edited(current, settings, wanted.settings.scope)
 
+    def change_if_other(current: Connection) -> Connection | None:
+        becomes = change(current)
+        return becomes if becomes.settings != current.settings else None
+
     def tell(was: Connection, becomes: Connection) -> Event:
-        return configured(services.stamp(actor), "Edited", described(was), described(becomes))
+        return configured(services.stamp(actor), EDITED, described(was), described(becomes))
 
     if token:
-        edited: Connection | None = switch(services, connection, token, tell, edit=change)
+        edited = switch(services, connection, token, tell, edit=change)
     else:
-        edited = services.connections.change(connection_id, change, tell)
-    if edited is None:
-        raise unknown()
+        changed = services.connections.change(connection_id, change_if_other, tell)
+        edited = changed or existing(services, connection_id, edition)
+        run = run and changed is not None and _reconciles(services, connection, changed)
     if run and edited.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return edited
+
+
+def _reconciles(services: Services, was: Connection, becomes: Connection) -> bool:
+    """Say whether a run is to follow: also if one is under way, which ends at an edit, whatever it is about."""
+    return not was.settings.provisions_like(becomes.settings) or bool(services.runs.open(was.id))
 
 
 def as_edited(services: Services, connection_id: str, settings: Settings, edition: int | None = None) -> Connection:

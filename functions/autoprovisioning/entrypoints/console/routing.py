@@ -8,7 +8,7 @@ super administrators unless the route says that it only looks.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import flask
 from flask import Response
@@ -35,6 +35,7 @@ class Call:
     parts: Administration
     actor: Actor
     role: Role
+    known: dict[str, Connection] = field(default_factory=dict)  # those that were read for it, by id
 
 
 ID = OUR_ID.pattern  # or one of the directory
@@ -43,7 +44,8 @@ Act = Callable[..., Response]  # (call, **arguments of the path)
 
 def existing(call: Call, connection_id: str) -> Connection:
     """Read a connection; raises NotFound."""
-    return find_connection.existing(call.parts.services, connection_id)
+    call.known[connection_id] = find_connection.existing(call.parts.services, connection_id)
+    return call.known[connection_id]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,7 @@ def overview(call: Call, connection_id: str) -> Response:
         connection,
         "overview.html",
         held=seen.plans_held,
+        failing=seen.failing,
         concerns=seen.concerns,
         counters=counters(call, connection),
         days=DAYS,

@@ -96,7 +96,7 @@ def show(call: Call, template: str, status: int = 200, *, crumbs: Crumbs = (), *
         now=parts.services.clock(),
         here=call.request.path.rstrip("/") or "/",  # links are made from it by adding a slash and more
         longest_search=LONGEST_SEARCH,
-        **{"crumbs": [("/", "Apps"), *crumbs], "error": None, "connection": None, **values},
+        **{"crumbs": [("/", "Apps"), *crumbs], "error": None, "connection": None, "badges": {}, **values},
     )
     return notices.said(shown, call.request)
 
@@ -105,11 +105,14 @@ def show_of(call: Call, connection: Connection, template: str, status: int = 200
     """Return a page about a connection, below it in the breadcrumbs."""
     home = f"/connections/{connection.id}"
     crumbs = [(home, connection.settings.name), *values.pop("crumbs", ())]
-    held = values.pop("held", None)
+    held, failing = values.pop("held", None), values.pop("failing", None)
     if held is None:
         held = waiting_holds(call, connection)
+    if failing is None:
+        failing = call.parts.reports.failing_users(connection.id) if connection.begun else 0
     about = {"connection": connection, "state": shown_state(connection, held=held > 0), "held": held, "home": home}
-    return show(call, template, status, crumbs=crumbs, **about, **values)
+    badges = {"failures": failing, "holds": held}
+    return show(call, template, status, crumbs=crumbs, badges=badges, **about, **values)
 
 
 def waiting_holds(call: Call, connection: Connection) -> int:
@@ -161,11 +164,25 @@ def _telling(act: Act) -> Act:
             return act(call, **arguments)
         except ProvisioningError as error:
             told(error)
-            shown = show(call, "error.html", status_of(error), **_error(error, call.request.path))
+            shown = _told(call, error, arguments.get("connection_id", ""))
             shown.headers.update(told_beside(error))
             return shown
 
     return telling
+
+
+def _told(call: Call, error: ProvisioningError, connection_id: str) -> Response:
+    """Show an error below the tabs of the connection that it is about; nothing that failed is asked for again."""
+    values, status = _error(error, call.request.path), status_of(error)
+    connection = call.known.get(connection_id)
+    if connection is None and connection_id and not isinstance(error, Transient | NotFound):
+        connection = call.parts.services.connections.get(connection_id)
+    if connection is None:
+        return show(call, "error.html", status, **values)
+    if not isinstance(error, Forbidden):
+        values["back"] = f"/connections/{connection.id}"
+    crumbs = [(call.request.path, values["title"])]
+    return show_of(call, connection, "error.html", status, crumbs=crumbs, held=0, failing=0, **values)
 
 
 def refusal(error: ProvisioningError) -> Response:
@@ -181,6 +198,6 @@ def refusal(error: ProvisioningError) -> Response:
 def _error(error: ProvisioningError, path: str) -> dict[str, Any]:
     title = next((title for kind, title in TITLES if isinstance(error, kind)), "Something went wrong")
     current = "/".join(path.split("/")[:3]) if path.startswith("/connections/") else "/"
-    back = current if isinstance(error, Stale | Transient | BadInput) else "/"
+    back = "/" if isinstance(error, NotFound | Forbidden) else current
     kinds = {"stale": isinstance(error, Stale), "forbidden": isinstance(error, Forbidden)}
     return {"error": error, "title": title, "back": back, **kinds}

@@ -25,6 +25,7 @@ def show_health(call: Call, connection_id: str) -> Response:
         crumbs=[(call.request.path, "Health")],
         health=seen,
         held=seen.plans_held,
+        failing=seen.failing,
         runs=parts.reports.runs(connection.id, "", RUNS).items,
         reauthorize=reauthorize_address(call, connection),
         following=seen.running is not None or follow > 0,

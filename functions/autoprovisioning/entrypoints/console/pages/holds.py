@@ -9,9 +9,9 @@ from flask import Response
 from werkzeug.datastructures import MultiDict
 
 from autoprovisioning.app.administration.held_plans import FOLLOWS, Choice, decide_hold, existing_hold, with_addresses
-from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.domain.errors import BadInput, Stale
 from autoprovisioning.domain.holds import OPEN, Standing
-from autoprovisioning.entrypoints.answers import told
+from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages.frame import form, get, go, page_number, post, show_of
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
@@ -46,11 +46,11 @@ def decide(call: Call, connection_id: str, digest: str) -> Response:
         if sent.get("confirmed") != "yes" or choice is None:
             raise BadInput("confirmed", "you have not confirmed it", "Tick the box, then decide.")
         users, cause = _meant(sent)
-    except BadInput as error:
+        connection = existing(call, connection_id)
+        decide_hold(call.parts.services, connection.id, digest, choice[0], call.actor, users=users, cause=cause)
+    except (BadInput, Stale) as error:  # the page says who decided meanwhile, and what is left to decide
         told(error)
         return _shown(call, connection_id, digest, error)
-    connection = existing(call, connection_id)
-    decide_hold(call.parts.services, connection.id, digest, choice[0], call.actor, users=users, cause=cause)
     return go(f"/connections/{connection_id}/holds", choice[1])
 
 
@@ -69,7 +69,7 @@ def _meant(sent: MultiDict[str, str]) -> tuple[list[str] | None, str]:
     return None, cause
 
 
-def _shown(call: Call, connection_id: str, digest: str, error: BadInput | None = None) -> Response:
+def _shown(call: Call, connection_id: str, digest: str, error: BadInput | Stale | None = None) -> Response:
     connection = existing(call, connection_id)
     found = existing_hold(call.parts.services, connection.id, digest)
     pages = max(1, -(-len(found.members) // MEMBERS))
@@ -83,7 +83,7 @@ def _shown(call: Call, connection_id: str, digest: str, error: BadInput | None =
         call,
         connection,
         "hold.html",
-        400 if error is not None else 200,
+        status_of(error) if error is not None else 200,
         crumbs=[(home, "Held plans"), (call.request.path, digest[:8])],
         hold=found,
         waiting=len(waiting),

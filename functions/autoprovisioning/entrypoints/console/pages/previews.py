@@ -8,12 +8,14 @@ from flask import Response
 
 from autoprovisioning.app.administration import requests
 from autoprovisioning.app.administration.confirm_adoptions import confirm_adoptions
+from autoprovisioning.app.administration.edits import edits_since
 from autoprovisioning.app.administration.preview import ask_preview, save_preview
 from autoprovisioning.app.ports.reports import Page
 from autoprovisioning.domain.connections import State
-from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.domain.errors import BadInput, Stale
 from autoprovisioning.domain.requests import PREVIEW, Line, RequestState, Would
-from autoprovisioning.entrypoints.answers import told
+from autoprovisioning.entrypoints.answers import status_of, told
+from autoprovisioning.entrypoints.console.pages.activity import changes
 from autoprovisioning.entrypoints.console.pages.frame import form, get, go, post, show_of
 from autoprovisioning.entrypoints.console.pages.summary import differences
 from autoprovisioning.entrypoints.console.routing import Call, existing
@@ -36,7 +38,7 @@ def show_preview(call: Call, connection_id: str, preview_id: str) -> Response:
     return _shown(call, connection_id, preview_id)
 
 
-def _shown(call: Call, connection_id: str, preview_id: str, error: BadInput | None = None) -> Response:
+def _shown(call: Call, connection_id: str, preview_id: str, error: BadInput | Stale | None = None) -> Response:
     services, connection = call.parts.services, existing(call, connection_id)
     preview = requests.existing(services, PREVIEW, connection_id, preview_id)
     settings = preview.subject.settings
@@ -50,7 +52,7 @@ def _shown(call: Call, connection_id: str, preview_id: str, error: BadInput | No
         call,
         connection,
         "preview.html",
-        400 if error is not None else 200,
+        status_of(error) if error is not None else 200,
         crumbs=[(f"/connections/{connection_id}/previews/{preview_id}", "Preview")],
         preview=preview,
         would=would,
@@ -62,6 +64,8 @@ def _shown(call: Call, connection_id: str, preview_id: str, error: BadInput | No
         following=following,
         refresh=3 if following else 0,
         outdated=preview.subject.edition != connection.edition,
+        edits=edits_since(call.parts.reports, connection, preview.subject.edition),
+        changes=changes,
         changed=settings != connection.settings,
         differences=differences(services, connection, settings) if done else [],
         can_turn_on=connection.state is State.OFF,
@@ -77,7 +81,11 @@ def _would(text: str) -> Would | None:
 
 def save(call: Call, connection_id: str, preview_id: str) -> Response:
     """Save the settings that were previewed."""
-    saved = save_preview(call.parts.services, connection_id, preview_id, call.actor)
+    try:
+        saved = save_preview(call.parts.services, connection_id, preview_id, call.actor)
+    except Stale as error:  # the page says who changed what, and still shows what was to be saved
+        told(error)
+        return _shown(call, connection_id, preview_id, error)
     return go(f"/connections/{connection_id}", "saved-run" if saved.state is State.ON else "saved")
 
 

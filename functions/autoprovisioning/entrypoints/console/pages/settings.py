@@ -13,11 +13,12 @@ from flask import Response
 from werkzeug.datastructures import MultiDict
 
 from autoprovisioning.app.administration.configure import edit
+from autoprovisioning.app.administration.edits import edits_since
 from autoprovisioning.app.administration.preview import ask_preview
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
 from autoprovisioning.domain.directory_fields import OFFERED, SOURCES
-from autoprovisioning.domain.errors import BadInput, NotFound, Transient
+from autoprovisioning.domain.errors import BadInput, NotFound, Stale, Transient
 from autoprovisioning.domain.keeper import MANDATORY
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, Row
 from autoprovisioning.domain.scim_user import by_group
@@ -25,6 +26,7 @@ from autoprovisioning.domain.scope import OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages import fields
+from autoprovisioning.entrypoints.console.pages.activity import changes
 from autoprovisioning.entrypoints.console.pages.frame import (
     edition,
     form,
@@ -55,14 +57,17 @@ PAGE_OF = {
     "limit": "limits",
 }
 AFTER = {"mapping": "scope", "scope": "deprovisioning", "deprovisioning": "finish"}  # the wizard's steps
-Error = BadInput | Transient | None
+Error = BadInput | Transient | Stale | None
 Show = Callable[[Call, Connection, MultiDict[str, str] | None, Error], Response]
 Read = Callable[[Settings, MultiDict[str, str]], Settings]
 
 
 def _shown(call: Call, connection: Connection, page: str, error: Error, **values: Any) -> Response:
-    """Show a settings page; what was posted keeps the edition that it was shown with."""
-    posted = call.request.method == "POST"
+    """Show a settings page; what was posted keeps the edition that it was shown with.
+
+    If somebody else has edited the connection since, the page says who and what, and what was posted can be sent again.
+    """
+    posted, stale = call.request.method == "POST", isinstance(error, Stale)
     return show_of(
         call,
         connection,
@@ -74,7 +79,10 @@ def _shown(call: Call, connection: Connection, page: str, error: Error, **values
         page=page,
         elsewhere=_elsewhere(connection, page, error),
         draft=connection.state is State.DRAFT,
-        edition=edition(call) if posted else connection.edition,
+        edition=edition(call) if posted and not stale else connection.edition,
+        edits=edits_since(call.parts.reports, connection, edition(call)) if stale else (),
+        changes=changes,
+        unsaved=posted,
         **values,
     )
 
@@ -117,6 +125,9 @@ def _previewed(page: str, show_page: Show, read: Read) -> Callable[..., Response
         except (BadInput, Transient) as error:
             told(error)
             return show_page(call, connection, fields_posted, error)
+        except Stale as error:
+            told(error)
+            return show_page(call, _editable(call, connection_id), fields_posted, error)
 
     return taken
 
@@ -323,7 +334,11 @@ def _saved(
     except (BadInput, Transient) as error:
         told(error)
         return show_page(call, connection, form(call), error)
-    return go(f"/connections/{connection_id}", "saved-run" if saved.state is State.ON else "saved")
+    except Stale as error:
+        told(error)
+        return show_page(call, _editable(call, connection_id), form(call), error)
+    done = bool(token) or not saved.settings.provisions_like(connection.settings)
+    return go(f"/connections/{connection_id}", "saved-run" if done and saved.state is State.ON else "saved")
 
 
 ONE = "/connections/<id:connection_id>"

@@ -48,10 +48,7 @@ def summary(connection: Connection) -> list[Part]:
         Part(
             page="limits",
             title="Name and limits",
-            lines=(
-                f"Held above {counted(limit.minimum, 'user')} or {limit.percent:g} percent within 24 hours",
-                f"PATCH: {words.DIALECTS[connection.settings.patch_dialect]}",
-            ),
+            lines=(f"Held above {words.limited(limit)}",),
         ),
     ]
 

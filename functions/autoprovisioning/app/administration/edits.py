@@ -1,0 +1,21 @@
+"""Who edited a connection's settings, and what they changed: for an administrator whose own edit came too late."""
+
+from __future__ import annotations
+
+from autoprovisioning.app.administration.configure import EDITED
+from autoprovisioning.app.ports.reports import EventReports, Filters
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.events import Event, EventName
+
+MOST_EDITS = 10  # more are not told
+READ = 50  # events: among an administrator's edits there are also decisions, and turning on and off
+
+
+def edits_since(reports: EventReports, connection: Connection, edition: int) -> tuple[Event, ...]:
+    """Return the latest edits after an edition, oldest first; each made the edition grow by one."""
+    number = min(connection.edition - edition, MOST_EDITS)
+    if edition < 0 or number <= 0:
+        return ()
+    configured = reports.events(connection.id, Filters(name=EventName.CONFIGURED), "", READ).items
+    edits = [event for event in configured if event.reason == EDITED]
+    return tuple(reversed(edits[:number]))
