@@ -184,7 +184,7 @@ def test_looking_into_keeper_answers_within_seconds_and_changes_nothing(system):
     assert (answer.state, answer.problem) == (RequestState.DONE, "")
     assert answer.result.account.scim_id == system.account("u1")["id"]
     assert answer.result.account.attributes["name.familyName"] == "Family1"
-    assert "by the SCIM id of the roster" in texts(answer)[-1]
+    assert "by the SCIM id that is on record" in texts(answer)[-1]
     assert system.snapshot() == before
 
 

@@ -37,7 +37,9 @@ class Delays:
                 mend = f"Use 0 for within 24 hours, a number of days up to {LONGEST_DAYS}, or null for never."
                 raise BadInput(f"deprovisioning.{name}.{part}", f"{days} is out of range", mend)
         if self.suspend_after is not None and self.delete_after is not None and self.delete_after <= self.suspend_after:
-            problem = f"{self.delete_after} days is not later than suspending after {self.suspend_after}"
+            problem = (
+                f"day {self.delete_after} is not later than day {self.suspend_after}, when the account is suspended"
+            )
             raise BadInput(f"deprovisioning.{name}.delete_after", problem, "Delete later than you suspend.")
 
 

@@ -22,6 +22,7 @@ from .keeper_listing import LOCK
 from .mapping import Row
 from .requests import Became, RequestState, Would
 from .scope import OrgUnit
+from .settings import VolumeLimit
 from .unprovisioned import By
 
 # ---- connections
@@ -46,6 +47,13 @@ WAITS_FOR: Mapping[State, str] = {
     State.DRAFT: "Waits until the set-up is finished and autoprovisioning turned on",
     State.DELETING: "Not done, since the configuration is being deleted",
 }
+PENDING_UNTIL: Mapping[State, str] = {  # what a change that could not be carried out waits for
+    State.ON: "for a retry, with the next full run at the latest",
+    State.PAUSED: "until the connection is reauthorized",
+    State.OFF: "until autoprovisioning is turned on",
+    State.DRAFT: "until autoprovisioning is turned on",
+    State.DELETING: "not any more, since the configuration is being deleted",
+}
 IF_DUE: Mapping[State, str] = {  # what is to be added to a date
     State.PAUSED: " It waits if the connection is not reauthorized by then.",
     State.OFF: " This assumes that autoprovisioning is turned on now: timers stand still while it is off.",
@@ -55,6 +63,24 @@ IF_DUE: Mapping[State, str] = {  # what is to be added to a date
 DIALECTS: Mapping[PatchDialect, str] = {
     PatchDialect.STANDARD: "one operation per attribute (RFC 7644)",
     PatchDialect.KEEPER: "as Keeper documents it",
+}
+
+# ---- where the vendors explain what a page asks for
+
+_OF_GOOGLE = (
+    "https://support.google.com/cloudidentity/answer/9227528",
+    "Google's help: Configure Keeper user provisioning",
+)
+_OF_KEEPER = (
+    "https://docs.keeper.io/enterprise-guide/user-and-team-provisioning/google-g-suite-scim",
+    "Keeper's documentation: Google Workspace provisioning with SCIM",
+)
+HELP: Mapping[str, tuple[str, str]] = {  # by page: address and title
+    "authorization": _OF_KEEPER,
+    "mapping": _OF_GOOGLE,
+    "scope": _OF_GOOGLE,
+    "deprovisioning": _OF_GOOGLE,
+    "usage": ("https://support.google.com/a/answer/6294828", "Google's help: Monitor automated user provisioning"),
 }
 
 # ---- users
@@ -259,7 +285,7 @@ def described(connection: Connection) -> dict[str, Value]:
         "scope groups": ", ".join(sorted(group.email or group.id for group in connection.settings.scope.groups)),
         "scope organizational units": ", ".join(sorted(unit.path for unit in connection.settings.scope.org_units)),
         **policy,
-        "volume limit": f"{connection.settings.limit.minimum} users or {connection.settings.limit.percent:g} percent",
+        "volume limit": limited(connection.settings.limit),
         "archived users are treated as suspended": connection.settings.archived_as_suspended,
         "PATCH dialect": connection.settings.patch_dialect.value,
     }
@@ -272,6 +298,11 @@ def _row(row: Row) -> str:
 def _delays(connection: Connection, trigger: Trigger) -> str:
     delays = connection.settings.deprovisioning.of(trigger)
     return f"suspend {after(delays.suspend_after)}, delete {after(delays.delete_after)}"
+
+
+def limited(limit: VolumeLimit) -> str:
+    """Say how much may be taken away at once."""
+    return f"{counted(limit.minimum, 'user')} or {limit.percent:g} percent within 24 hours"
 
 
 def counted(number: int, one: str, many: str = "") -> str:

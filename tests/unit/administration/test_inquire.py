@@ -88,7 +88,7 @@ def test_a_delegated_administrator_has_nobody_provisioned(scenario):
 
 
 FOUND = [
-    ("u1", "by the SCIM id of the roster"),
+    ("u1", "by the SCIM id that is on record"),
     ("u4", "by the directory id, as its externalId"),
     ("u5", "by the user's address, but it carries another directory id"),
     ("u6", "by the user's address, but it carries no directory id"),
@@ -121,8 +121,8 @@ def test_provisioning_now_makes_the_account_tells_the_steps_and_names_who_asked(
     (account,) = scenario.keeper.of("u4")
     assert (told.state, told.problem, told.result.account) == (RequestState.DONE, "", account)
     assert [step.text.partition(":")[0] for step in told.result.steps] == [
-        "Read the roster", "Read the directory", "Decided. Due now", "Recorded as",
-        "Read the roster", "Read the directory", "Decided. In step", "Keeper answered in 0.00 s",
+        "Read what is on record", "Read the directory", "Decided. Due now", "Recorded as",
+        "Read what is on record", "Read the directory", "Decided. In step", "Keeper answered in 0.00 s",
     ]  # fmt: skip
     assert "dan@example.com" not in texts(told), "steps name attributes, never their values"
     assert by(scenario, "u4") == [ACTOR]

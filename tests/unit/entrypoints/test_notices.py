@@ -53,7 +53,9 @@ def test_an_address_makes_no_page_say_anything(address):
     assert SAID not in place().open(address).text
 
 
-@pytest.mark.parametrize("value", ["saved", "saved.1@/connections/c2", "<b>.1@/connections/c1", "nothing@/connections/c1", "@"])
+@pytest.mark.parametrize(
+    "value", ["saved", "saved.1@/connections/c2", "<b>.1@/connections/c1", "nothing@/connections/c1", "@"]
+)
 def test_a_cookie_that_is_not_ours_makes_no_page_say_anything(value):
     browser = replace(place().browser(), cookies={("notice", HOME): value})
     assert SAID not in browser.open(HOME).text

@@ -14,7 +14,7 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.guard import WINDOW
 from autoprovisioning.domain.holds import Standing
 from autoprovisioning.domain.runs import ARCHIVED, Run, RunKind, RunState
-from autoprovisioning.domain.words import BEING_DELETED, at_time, missing_unit
+from autoprovisioning.domain.words import BEING_DELETED, at_time, counted, missing_unit
 
 RUNS_READ = 50  # half a day of full runs; fewer are read if one of the latest is done
 FEW_RUNS = 8
@@ -177,7 +177,8 @@ def _approved(plans: Sequence[HeldPlan]) -> list[Concern]:
     if not count:
         return []
     decided = max(plan.decided_at for plan in plans if plan.decided_at is not None)
-    what = f"Approved, but not carried out yet: {count} changes. The approval ends by {at_time(decided + WINDOW)}."
+    until = at_time(decided + WINDOW)
+    what = f"Approved, but not carried out yet: {counted(count, 'change')}. The approval ends by {until}."
     return [
         Concern(what=what, mend="The next run carries them out; Withdraw under Held plans ends the approval at once.")
     ]
@@ -212,7 +213,7 @@ def _ended_as(run: Run) -> str:
         case RunState.REFUSED:
             return "could not be planned, so nothing was changed"
         case RunState.UNSETTLED:
-            return f"left {run.unsettled} of {sum(run.planned.values())} planned changes unsettled"
+            return f"left {run.unsettled:,} of {counted(sum(run.planned.values()), 'planned change')} unsettled"
         case _:
             return "was closed with work left"
 
@@ -221,7 +222,7 @@ def _who_waits(waiting: Waiting) -> str:
     if not waiting.count:
         return ""
     since = f" since {at_time(waiting.oldest)}" if waiting.oldest is not None else ""
-    return f": {'1 user waits' if waiting.count == 1 else f'{waiting.count} users wait'}{since}"
+    return f": {counted(waiting.count, 'user waits', 'users wait')}{since}"
 
 
 def _slow(seen: Health, connection: Connection) -> list[Concern]:
@@ -233,7 +234,9 @@ def _slow(seen: Health, connection: Connection) -> list[Concern]:
     turned_on = connection.changed_at
     if seen.live_until is None and (turned_on is None or seen.at - turned_on > FIRST_CHANNEL):
         what = "No notification channel is live: changes of users wait for the next full run, up to 15 minutes."
-        mend = "The next renew_watch opens one; if this persists, see its log."
+        mend = (
+            "One is opened within 10 minutes. If this persists, whoever operates this deployment finds why in its log."
+        )
         concerns.append(Concern(what=what, mend=mend, alert="no_live_channel"))
     return concerns
 
@@ -241,7 +244,7 @@ def _slow(seen: Health, connection: Connection) -> list[Concern]:
 def _failing(users: int) -> list[Concern]:
     if not users:
         return []
-    what = f"{'1 user fails' if users == 1 else f'{users} users fail'}: what was due for them is not done."
+    what = f"{counted(users, 'user fails', 'users fail')}: what was due for them is not done."
     mend = "Failures lists each with the reason, the fix, and the next attempt."
     return [Concern(what=what, mend=mend, alert="users_failing" if users >= FEWEST_CHANGES else "")]
 

@@ -186,7 +186,7 @@ class _Answer:
         began = self.services.clock()
         user_id = self.inquiry.subject.user_id
         account = accounts.get(entry.scim_id) if entry is not None and entry.scim_id else None
-        how = "by the SCIM id of the roster"
+        how = "by the SCIM id that is on record"
         if account is None:
             account = first_found(
                 accounts, Lookup(key=user_id, external_id=user_id, user_names=self._addresses(connection))

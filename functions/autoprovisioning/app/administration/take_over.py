@@ -22,7 +22,7 @@ from autoprovisioning.domain.events import Actor, Event, Stamp, not_taken_over, 
 from autoprovisioning.domain.holds import decided_since
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.unprovisioned import Offer, Unprovisioned
-from autoprovisioning.domain.words import TAKEN_OVER_BY
+from autoprovisioning.domain.words import TAKEN_OVER_BY, counted
 
 CLAIMS_AT_ONCE = 16
 SLICE = 1_000  # accounts, each claimed, recorded and claimed again before the next
@@ -58,7 +58,7 @@ def _chosen(offered: Mapping[str, Unprovisioned], accounts: Collection[str]) -> 
         raise BadInput("accounts", "none is selected", "Choose from those offered.")
     unknown = [scim_id for scim_id in wanted if scim_id not in offered]
     if unknown:
-        problem = f"{len(unknown)} of them are not offered"
+        problem = f"not offered: {counted(len(unknown), 'account')} of those chosen"
         raise BadInput("accounts", problem, "Choose accounts from the list, which may have changed.")
     chosen = [offered[scim_id] for scim_id in wanted]
     if len({row.user_id for row in chosen}) < len(chosen):

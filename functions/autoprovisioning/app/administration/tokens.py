@@ -32,6 +32,7 @@ from autoprovisioning.domain.errors import (
 )
 from autoprovisioning.domain.events import Actor, Event, reauthorized
 from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.domain.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,10 @@ def reauthorize(services: Services, connection_id: str, token: str, actor: Actor
     waiting, proven = _tried(services, connection, token)
     if not proven and not (override and connection.state is State.PAUSED):
         raise _another_node(connection)
-    stamp, reason = services.stamp(actor), f"{waiting} users were waiting{'' if proven else OVERRIDDEN}"
+    stamp, reason = (
+        services.stamp(actor),
+        f"{counted(waiting, 'user was', 'users were')} waiting{'' if proven else OVERRIDDEN}",
+    )
 
     def tell(was: Connection, becomes: Connection) -> Event:
         return reauthorized(stamp, reason, _described(was), _described(becomes))

@@ -163,7 +163,7 @@ class _Convergence:
             return self._leave_to_owner(mark, now)
         status = entry.status if entry is not None else Status.NONE
         known = "no account is known" if status is Status.NONE else f"the account is {status.value}"
-        self._tell(f"Read the roster: {known}.")
+        self._tell(f"Read what is on record: {known}.")
         observation = self._read(round_, entry)
         # What was read is dated from now on, and never from before it was so.
         return observation is not None and self._bring_into_step(round_, entry, observation, self._services.clock())

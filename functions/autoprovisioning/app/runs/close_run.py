@@ -9,6 +9,7 @@ from dataclasses import replace
 from autoprovisioning.app.runs.hold_plan import settle_holds
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.runs import UNDER_ALIASES, Run, RunState
+from autoprovisioning.domain.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,8 @@ def beside_note(count: int) -> str:
 
 def unsettled_note(run: Run) -> str:
     """Say how much of what a run planned is unsettled, and what becomes of it."""
-    planned = sum(run.planned.values())
-    return f"Ended with {run.unsettled} of {planned} planned changes unsettled: each is retried automatically"
+    planned = counted(sum(run.planned.values()), "planned change")
+    return f"Ended with {run.unsettled} of {planned} unsettled: each is retried automatically"
 
 
 def close_unfinished(services: Services, run: Run, note: str = "") -> None:

@@ -233,9 +233,7 @@ def _telling(services: Services) -> Callable[[Hold, Hold], Event | None]:
             return held(stamp, f"Plan {was.digest} {carried_out(becomes)}")
         if becomes.state is HoldState.WAITING and was.state is not HoldState.WAITING:
             asked = len(becomes.those(*OPEN))
-            return held(
-                stamp, f"{asked} changes that were rejected 30 days ago need a decision again. Plan {was.digest}"
-            )
+            return held(stamp, f"Rejected 30 days ago, to be decided again: {asked} of plan {was.digest}")
         return None
 
     return tell
