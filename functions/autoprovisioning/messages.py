@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, TypeVar
@@ -15,6 +15,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from autoprovisioning.decoding import built
+from autoprovisioning.domain.causes import checked
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.runs import Batch, Look, RunKind
 from autoprovisioning.domain.texts import OUR_ID, USER_ID
@@ -97,7 +98,7 @@ def encode_look(look: Look) -> bytes:
 
 
 def decode_look(data: bytes) -> Look:
-    """Decode "look again"; raises BadInput."""
+    """Decode "look again"; raises BadInput. A cause that does not fit is dropped: nothing depends on it."""
     look = _decode(data, Look, LOOK)
     if look.event == "sync":
         _check_id("look.channel", look.channel)
@@ -106,7 +107,7 @@ def decode_look(data: bytes) -> Look:
         raise BadInput("look.user_id", problem, "Name the directory id of the user to look at.")
     if look.inquiry:
         _check_named("look.inquiry", "inquiry", look.inquiry)
-    return look
+    return replace(look, cause=checked(look.cause))
 
 
 def encode_batch(batch: Batch) -> bytes:

@@ -23,6 +23,7 @@ from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.adoption import Beside
+from autoprovisioning.domain.causes import Cause, Source
 from autoprovisioning.domain.changes import PlannedChange
 from autoprovisioning.domain.connections import Connection, RetiredToken, State
 from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
@@ -111,6 +112,7 @@ FULL = Entry(
     shown="shown",
 )
 PLAIN = Entry(user_id="u2", email="bob@example.com", status=Status.LOCKED)
+CAUSE = Cause(at=NOW, event="RENAME_USER", actor="boss@example.com", group="keeper@example.com")
 EVENT = Event(
     id="x1",
     at=NOW,
@@ -127,6 +129,9 @@ EVENT = Event(
     seconds=0.5,
     recovered=True,
     actor_id="u9",
+    cause=CAUSE,
+    source=Source.EVENT,
+    latency=1.5,
 )
 RUN = Run(
     id="r1",
@@ -201,6 +206,7 @@ LOOK = Look(
     channel="n1",
     inquiry="c1/i1",
     retry_failures=True,
+    cause=CAUSE,
 )
 BATCH = Batch(
     connection_id="c1",

@@ -19,7 +19,8 @@ from autoprovisioning.app.ports.reports import Filters
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import ConfigurationRefused
-from autoprovisioning.domain.events import EventName
+from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.runs import Batch, Look
 from autoprovisioning.schemas import Schema
 from tests.contract import recording
 from tests.contract.recording import CLAIM, CONNECTION, FOLDER, FULL, HOUR, PLAIN, load
@@ -29,6 +30,7 @@ from tests.support.settings import with_settings
 
 RECORDINGS = sorted(FOLDER.glob("*.json"), key=lambda path: int(path.stem))
 NEWEST = load(RECORDINGS[-1])
+WITH_CAUSES = 4  # the first recording that has them
 MESSAGES: Mapping[str, tuple[Callable[[bytes], object], object]] = {
     "look": (messages.decode_look, recording.LOOK),
     "batch": (messages.decode_batch, recording.BATCH),
@@ -109,7 +111,7 @@ class TestEarlierVersions:
             "record of a sweep": recording.SWEPT,
             "lease": None,
             "notification channel": [recording.CHANNEL],
-            "line of the audit": (replace(recording.EVENT, id="x2"),),
+            "line of the audit": (replace(as_recorded(path, recording.EVENT), id="x2"),),
             "counter of usage": [{EventName.FAILED.value: 2}],
             "failure of a user": ["u1"],
         }
@@ -123,8 +125,22 @@ class TestEarlierVersions:
     def test_every_message_is_read(self, path):
         sent = load(path)["messages"]
         assert {name: decode(sent[name].encode()) for name, (decode, _) in MESSAGES.items()} == {
-            name: wanted for name, (_, wanted) in MESSAGES.items()
+            name: as_recorded(path, wanted) for name, (_, wanted) in MESSAGES.items()
         }
+
+
+def as_recorded(path: Path, wanted: Any) -> Any:
+    """Return what a recording holds of an event or a message: no cause, if it was made before there were any."""
+    if int(path.stem) >= WITH_CAUSES:
+        return wanted
+    match wanted:
+        case Event():
+            return replace(wanted, cause=None, source=None, latency=0.0)
+        case Look():
+            return replace(wanted, cause=None)
+        case Batch():
+            return replace(wanted, looks=tuple(replace(look, cause=None) for look in wanted.looks))
+    return wanted
 
 
 def kept_but_for(firestore: Firestore, documents: Mapping[str, Any], changed: set[tuple[str, str]]) -> None:

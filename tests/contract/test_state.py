@@ -12,6 +12,7 @@ import pytest
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.roster import Edit, Progress
+from autoprovisioning.domain.causes import Cause
 from autoprovisioning.domain.connections import Connection, RetiredToken, State
 from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
 from autoprovisioning.domain.due_runs import due, due_now
@@ -383,6 +384,19 @@ class TestConnections:
         assert set(state.due_runs.all()) == later - due(RunKind.SWEEP, NOW, MINUTE) | due_now(RunKind.SWEEP, now)
         state.due_runs.strike(RunKind.SWEEP, now)
         assert set(state.due_runs.all()) == later - due(RunKind.SWEEP, NOW, MINUTE)
+
+    def test_what_was_reported_of_users_is_kept_beside_the_runs_that_find_them(self, state):
+        assert state.due_runs.causes() == {}
+        left = Cause(at=NOW, event="REMOVE_GROUP_MEMBER", actor="boss@example.com", group="g@example.com")
+        later = replace(left, at=NOW + MINUTE, actor="Google System")
+        runs = due_now(RunKind.SWEEP, NOW)
+        state.due_runs.add(runs, NOW, {"u1": left, "u2": later})
+        state.due_runs.add((), NOW, {"u1": later, "u2": left})
+        assert (state.due_runs.causes(), set(state.due_runs.all())) == ({"u1": later, "u2": later}, runs)
+        state.due_runs.strike(RunKind.SWEEP, NOW)
+        assert (len(state.due_runs.causes()), set(state.due_runs.all())) == (2, set())
+        state.due_runs.add((), NOW + 30 * MINUTE, {"u3": replace(left, at=NOW + 30 * MINUTE)})
+        assert state.due_runs.causes().keys() == {"u3"}
 
     def test_of_many_who_ask_for_due_runs_nobody_is_forgotten(self, state):
         waits = [minutes * MINUTE for minutes in range(1, 13)]

@@ -24,7 +24,9 @@ from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.reports import Filters
 from autoprovisioning.app.ports.roster import Edit
+from autoprovisioning.domain.causes import Cause
 from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.due_runs import due_now
 from autoprovisioning.domain.entry import Entry, Failure
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Kind, Member, reservation, reserve
@@ -208,6 +210,7 @@ def documents(stores: Firestore) -> dict[str, set[str]]:
 def fill(stores: Firestore, home: Connection = HOME) -> None:
     """Write a document of each kind."""
     stores.set_ups.begin(home.id, NOW)
+    stores.due_runs.add(due_now(RunKind.SWEEP, NOW), NOW, {"u1": Cause(at=NOW)})
     stores.connections.create(home)
     preview = requested(PREVIEW, Proposal(edition=1, settings=home.settings), id="p1", connection_id=home.id)
     question = Question(user_id="u1", kind=InquiryKind.EXPLAIN)

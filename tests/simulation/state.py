@@ -52,7 +52,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "guard": ("change",),
     "claims": ("claim",),
     "sweeps": ("get", "put"),
-    "due_runs": ("all", "add", "strike"),
+    "due_runs": ("all", "causes", "add", "strike"),
     "audit": ("record", "applied"),
     "leases": ("take", "release"),
     "adoptions": ("confirm", "confirmed"),

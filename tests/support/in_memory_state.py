@@ -16,8 +16,10 @@ from autoprovisioning.app.ports.adoptions import Pair
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.connections import Telling
+from autoprovisioning.app.ports.due_runs import NO_CAUSES
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.accounts import Attributes
+from autoprovisioning.domain.causes import Cause, kept
 from autoprovisioning.domain.connections import Connection, Deleted
 from autoprovisioning.domain.due_runs import DueRun, DueRunSet, added, struck
 from autoprovisioning.domain.entry import Entry, Failure
@@ -58,6 +60,7 @@ class Store:
     holds: dict[str, dict[str, Hold]] = field(default_factory=lambda: defaultdict(dict))
     swept: dict[str, frozenset[str]] = field(default_factory=dict)
     due_runs: DueRunSet = frozenset()
+    causes: Mapping[str, Cause] = field(default_factory=dict)
     deleted: list[Deleted] = field(default_factory=list)
     claims: dict[tuple[str, str], Claim] = field(default_factory=dict)
     adoptions: dict[str, dict[Pair, tuple[str, datetime]]] = field(default_factory=lambda: defaultdict(dict))
@@ -419,9 +422,13 @@ class FakeDueRuns:
     def all(self) -> Collection[DueRun]:
         return self._store.due_runs
 
-    def add(self, runs: Collection[DueRun], now: datetime) -> None:
+    def causes(self) -> Mapping[str, Cause]:
+        return self._store.causes
+
+    def add(self, runs: Collection[DueRun], now: datetime, causes: Mapping[str, Cause] = NO_CAUSES) -> None:
         with self._store.lock:
             self._store.due_runs = added(self._store.due_runs, runs, now)
+            self._store.causes = kept(self._store.causes, causes, now)
 
     def strike(self, kind: RunKind, until: datetime) -> None:
         with self._store.lock:

@@ -23,6 +23,7 @@ from autoprovisioning.app.ports.runs import Runs
 from autoprovisioning.app.ports.set_ups import SetUps
 from autoprovisioning.app.ports.sweeps import Sweeps
 from autoprovisioning.app.ports.tokens import Tokens
+from autoprovisioning.domain.causes import Origin
 from autoprovisioning.domain.events import Actor, Stamp
 
 
@@ -69,6 +70,6 @@ class Services:
     executor: Executor
     timings: Timings = field(default_factory=Timings)
 
-    def stamp(self, by: Actor) -> Stamp:
-        """Return the beginning of a new line of the audit: now, by whom."""
-        return Stamp(id=self.new_id(), at=self.clock(), by=by)
+    def stamp(self, by: Actor, origin: Origin | None = None) -> Stamp:
+        """Return the beginning of a new line of the audit: now, by whom, and what made us look."""
+        return Stamp(id=self.new_id(), at=self.clock(), by=by, origin=origin)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from .accounts import Value, changed_attributes
 from .adoption import Beside
+from .causes import Origin
 from .changes import Outcome, ended
 from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, TEXT_LIMIT, Action, Status
 from .events import NAME_OF, Actor, Event, EventName, Stamp
@@ -17,7 +18,7 @@ from .runs import UNDER_ALIASES, UNSENT
 RECREATED = "The account had vanished from Keeper and was created again."
 
 
-def event_for(outcome: Outcome, by: Actor, now: datetime) -> Event | None:
+def event_for(outcome: Outcome, by: Actor, now: datetime, origin: Origin | None = None) -> Event | None:
     """Return the audit line of an outcome; None for one that will be tried again and changed nothing.
 
     An account that exists, but not as written, counts as created: the retry is an update.
@@ -35,7 +36,7 @@ def event_for(outcome: Outcome, by: Actor, now: datetime) -> Event | None:
     reason = str(error)[:TEXT_LIMIT] if error is not None else _remark(outcome)
     changed, before = _difference(outcome)
     return told(
-        Stamp(id=change.id, at=now, by=by),
+        Stamp(id=change.id, at=now, by=by, origin=origin),
         name,
         change.user_id,
         email=str(change.attributes.get("userName") or change.entry.email or change.email),

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .accounts import Value
+from .causes import Cause, Origin, Source
 from .entry import Action, Entry, Failure
 
 
@@ -85,6 +86,9 @@ class Event:
     seconds: float = 0.0  # from decision to Keeper's answer
     recovered: bool = False  # found out after a crash, from the account itself
     actor_id: str = ""  # directory id of the administrator, empty where none acted
+    cause: Cause | None = None  # what Google reported, and made us look
+    source: Source | None = None  # what told of the change; None where an administrator asked, or it is not known
+    latency: float = 0.0  # seconds from the source's own time of the change to when its outcome was known
 
     @property
     def unsent(self) -> bool:
@@ -94,11 +98,12 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
-    """What every line of the audit begins with: which it is, when it happened, and who did it."""
+    """What every line of the audit begins with: which it is, when it happened, who did it, and what made us look."""
 
     id: str
     at: datetime
     by: Actor
+    origin: Origin | None = None
 
 
 KEEPER = Actor(address="keeper")
@@ -107,7 +112,10 @@ _NOTHING: Mapping[str, Value] = MappingProxyType({})
 
 
 def _line(stamp: Stamp, name: EventName, **rest: Any) -> Event:
-    by = stamp.by
+    by, origin = stamp.by, stamp.origin
+    if origin is not None:
+        latency = max(0.0, (stamp.at - origin.since).total_seconds())
+        rest |= {"cause": origin.cause, "source": origin.source, "latency": round(latency, 3)}
     return Event(id=stamp.id, at=stamp.at, name=name, actor=by.address, actor_id=by.directory_id, **rest)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from .causes import Cause
 from .changes import PlannedChange
 
 Counts = Mapping[str, int]  # created, updated, suspended, unsuspended, deleted, adopted, failed, held, unchanged ...
@@ -95,7 +96,7 @@ class Evidence:
 class Look:
     """ "Look at user X again": all a notification or a plan says of a user whose access may change.
 
-    It does not say who acted: anybody who may publish could write any name, so the audit takes none from a message.
+    Nothing that it says of who acted is believed: `cause` is shown as what Google reported, beside who looked.
     """
 
     user_id: str
@@ -106,6 +107,7 @@ class Look:
     inquiry: str = ""  # "<connection>/<inquiry>" of an administrator who waits for the answer; with the event
     # "provision" the user is converged, else only looked into, so that this is known when the inquiry has expired
     retry_failures: bool = False  # an administrator asked for the run: do not wait for the next attempt
+    cause: Cause | None = None  # what the audit log reported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

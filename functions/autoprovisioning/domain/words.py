@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from .accounts import Value
+from .causes import Cause, Source
 from .connections import Connection, State
 from .deprovisioning import WITHIN_24_HOURS
 from .directory_user import Presence
@@ -194,6 +195,27 @@ EVENTS: Mapping[EventName, str] = {  # those that usage counts
     EventName.FAILED: "Failed requests",
 }
 
+REPORTED: Mapping[str, str] = {  # by the events of Google's admin log; a group follows upon the first three
+    "ADD_GROUP_MEMBER": "Added to group",
+    "REMOVE_GROUP_MEMBER": "Removed from group",
+    "UPDATE_GROUP_MEMBER": "Given another role in group",
+    "CREATE_USER": "Created",
+    "DELETE_USER": "Deleted",
+    "UNDELETE_USER": "Restored",
+    "SUSPEND_USER": "Suspended",
+    "UNSUSPEND_USER": "Reactivated",
+    "ARCHIVE_USER": "Archived",
+    "UNARCHIVE_USER": "Unarchived",
+    "RENAME_USER": "Renamed",
+    "MOVE_USER_TO_ORG_UNIT": "Moved to another organizational unit",
+}
+SOURCES: Mapping[Source, tuple[str, str]] = {  # what told of a change, and since when its latency counts
+    Source.EVENT: ("Audit log", "the change, by Google's time"),
+    Source.NOTIFICATION: ("Notification", "its arrival: Google tells no time"),
+    Source.RUN: ("Sweep or run", "when it found the difference"),
+}
+A_HINT = "It made us look and proves nothing: what was done was decided by what the directory showed then."
+
 # ---- what a worker is asked for
 
 PREVIEWS: Mapping[RequestState, str] = {
@@ -253,6 +275,14 @@ def state_in_full(connection: Connection, concerned: bool) -> str:
 def at_time(at: datetime) -> str:
     """Write a time as pages and texts show it."""
     return f"{at.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
+
+
+def reported(cause: Cause) -> str:
+    """Say what Google reported: who did what in Workspace, and when."""
+    what = REPORTED.get(cause.event, "Changed")
+    group = f" {cause.group}" if cause.group else ""
+    by = f" by {cause.actor}" if cause.actor else ""
+    return f"{what}{group}{by} at {cause.at.astimezone(UTC):%H:%M:%S UTC on %-d %b %Y}, as reported by Google"
 
 
 def presence(of: Presence) -> str:

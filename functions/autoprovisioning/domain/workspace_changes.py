@@ -61,12 +61,13 @@ class MemberType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserChanged:
-    """Something of a user was changed.
+    """Something of a user was changed; `name` is what Google's log calls it.
 
     `addresses` are theirs, the likelier one first. `event` is the one that a notification of it would have.
     `may_enter`: somebody on no roster may be in scope from now on.
     """
 
+    name: str
     addresses: tuple[str, ...]
     event: str
     may_enter: bool
@@ -74,8 +75,9 @@ class UserChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberChanged:
-    """A member was added to a group or removed from it, or has another role there."""
+    """A member was added to a group or removed from it, or has another role there: `name` as the admin log calls it."""
 
+    name: str
     group: str
     member: str
     type: MemberType
@@ -154,15 +156,16 @@ def _told_by_admin(entry: LogEntry) -> Iterator[Change]:
         elif event.name in MEMBERS:
             if user and group:
                 removed = MEMBERS[event.name]
-                yield MemberChanged(group=group, member=user, type=MemberType.UNTOLD, removed=removed)
+                yield MemberChanged(name=event.name, group=group, member=user, type=MemberType.UNTOLD, removed=removed)
         elif user and event.name in ENTER:
-            yield UserChanged(addresses=(user,), event=ENTER[event.name], may_enter=True)
+            yield UserChanged(name=event.name, addresses=(user,), event=ENTER[event.name], may_enter=True)
         elif user and (event.name in OTHERS or event.name.startswith(FIELD_CHANGED)):
             addresses = (
                 (_address(event.parameters.get("NEW_VALUE", "")), user) if event.name == "RENAME_USER" else (user,)
             )
             told = OTHERS.get(event.name, "update")
-            yield UserChanged(addresses=tuple(filter(None, addresses)), event=told, may_enter=False)
+            told_of = tuple(filter(None, addresses))
+            yield UserChanged(name=event.name, addresses=told_of, event=told, may_enter=False)
 
 
 def _told_by_groups(delta: MembershipDelta) -> Iterator[Change]:
@@ -170,7 +173,8 @@ def _told_by_groups(delta: MembershipDelta) -> Iterator[Change]:
     member_type, _, member = delta.member.partition(":")
     group, member = _address(group), _address(member)
     if group and member and group_type == MemberType.GROUP and member_type in (MemberType.USER, MemberType.GROUP):
-        yield MemberChanged(group=group, member=member, type=MemberType(member_type), removed=delta.removes)
+        name = "REMOVE_GROUP_MEMBER" if delta.removes else "ADD_GROUP_MEMBER"
+        yield MemberChanged(name=name, group=group, member=member, type=MemberType(member_type), removed=delta.removes)
 
 
 def _address(text: str) -> str:

@@ -39,35 +39,42 @@ def told(sent: dict[str, Any]) -> tuple[object, ...]:
     return changes_of(decode_entry(encoded(sent)))
 
 
-def member(*, removed: bool = False, kind: MemberType = MemberType.UNTOLD) -> MemberChanged:
-    return MemberChanged(group=GROUP, member=ADA, type=kind, removed=removed)
+def member(name: str = "", *, removed: bool = False, kind: MemberType = MemberType.UNTOLD) -> MemberChanged:
+    name = name or ("REMOVE_GROUP_MEMBER" if removed else "ADD_GROUP_MEMBER")
+    return MemberChanged(name=name, group=GROUP, member=ADA, type=kind, removed=removed)
 
 
-def user(*addresses: str, event: str = "update", may_enter: bool = False) -> UserChanged:
-    return UserChanged(addresses=addresses or (ADA,), event=event, may_enter=may_enter)
+def user(name: str, *addresses: str, event: str = "update", may_enter: bool = False) -> UserChanged:
+    return UserChanged(name=name, addresses=addresses or (ADA,), event=event, may_enter=may_enter)
 
 
 MEMBERS = [
     (admin_entry("ADD_GROUP_MEMBER", USER_EMAIL=ADA, GROUP_EMAIL=GROUP), member()),
-    (admin_entry("UPDATE_GROUP_MEMBER", USER_EMAIL=ADA, GROUP_EMAIL=GROUP), member()),
+    (admin_entry("UPDATE_GROUP_MEMBER", USER_EMAIL=ADA, GROUP_EMAIL=GROUP), member("UPDATE_GROUP_MEMBER")),
     (admin_entry("REMOVE_GROUP_MEMBER", USER_EMAIL="Ada@Example.com ", GROUP_EMAIL=GROUP), member(removed=True)),
     (groups_entry(GROUP, f"user:{ADA}"), member(kind=MemberType.USER)),
     (groups_entry(GROUP, f"user:{ADA}", "REMOVE"), member(kind=MemberType.USER, removed=True)),
     (groups_entry(GROUP, f"group:{ADA}", role="OWNER"), member(kind=MemberType.GROUP)),
 ]
 USERS = [
-    (admin_entry("CREATE_USER", USER_EMAIL=ADA), user(event="add", may_enter=True)),
-    (admin_entry("UNDELETE_USER", USER_EMAIL=ADA), user(event="undelete", may_enter=True)),
-    (admin_entry("MOVE_USER_TO_ORG_UNIT", USER_EMAIL=ADA, NEW_VALUE="/Sales"), user(may_enter=True)),
-    (admin_entry("UNSUSPEND_USER", USER_EMAIL=ADA), user(may_enter=True)),
-    (admin_entry("UNARCHIVE_USER", USER_EMAIL=ADA), user(may_enter=True)),
-    (admin_entry("DELETE_USER", USER_EMAIL=ADA), user(event="delete")),
-    (admin_entry("SUSPEND_USER", USER_EMAIL=ADA), user()),
-    (admin_entry("ARCHIVE_USER", USER_EMAIL=ADA), user()),
-    (admin_entry("CHANGE_USER_CUSTOM_FIELD", USER_EMAIL=ADA), user()),
-    (admin_entry("CHANGE_FIRST_NAME", USER_EMAIL=ADA, NEW_VALUE="bob@example.com"), user()),
-    (admin_entry("RENAME_USER", USER_EMAIL="old@example.com", NEW_VALUE=ADA), user(ADA, "old@example.com")),
-    (admin_entry("RENAME_USER", USER_EMAIL=ADA, NEW_VALUE="nonsense"), user()),
+    (admin_entry("CREATE_USER", USER_EMAIL=ADA), user("CREATE_USER", event="add", may_enter=True)),
+    (admin_entry("UNDELETE_USER", USER_EMAIL=ADA), user("UNDELETE_USER", event="undelete", may_enter=True)),
+    (
+        admin_entry("MOVE_USER_TO_ORG_UNIT", USER_EMAIL=ADA, NEW_VALUE="/Sales"),
+        user("MOVE_USER_TO_ORG_UNIT", may_enter=True),
+    ),
+    (admin_entry("UNSUSPEND_USER", USER_EMAIL=ADA), user("UNSUSPEND_USER", may_enter=True)),
+    (admin_entry("UNARCHIVE_USER", USER_EMAIL=ADA), user("UNARCHIVE_USER", may_enter=True)),
+    (admin_entry("DELETE_USER", USER_EMAIL=ADA), user("DELETE_USER", event="delete")),
+    (admin_entry("SUSPEND_USER", USER_EMAIL=ADA), user("SUSPEND_USER")),
+    (admin_entry("ARCHIVE_USER", USER_EMAIL=ADA), user("ARCHIVE_USER")),
+    (admin_entry("CHANGE_USER_CUSTOM_FIELD", USER_EMAIL=ADA), user("CHANGE_USER_CUSTOM_FIELD")),
+    (admin_entry("CHANGE_FIRST_NAME", USER_EMAIL=ADA, NEW_VALUE="bob@example.com"), user("CHANGE_FIRST_NAME")),
+    (
+        admin_entry("RENAME_USER", USER_EMAIL="old@example.com", NEW_VALUE=ADA),
+        user("RENAME_USER", ADA, "old@example.com"),
+    ),
+    (admin_entry("RENAME_USER", USER_EMAIL=ADA, NEW_VALUE="nonsense"), user("RENAME_USER")),
 ]
 MANY = [
     (
@@ -102,7 +109,7 @@ def test_a_time_that_is_none_is_not_known(at):
 def test_several_events_of_an_entry_are_all_read():
     sent = admin_entry("CREATE_USER", USER_EMAIL=ADA)
     sent["protoPayload"]["metadata"]["event"] *= 2
-    assert told(sent) == (user(event="add", may_enter=True),) * 2
+    assert told(sent) == (user("CREATE_USER", event="add", may_enter=True),) * 2
 
 
 SAYING_NOTHING = [
@@ -212,7 +219,9 @@ def test_the_simulator_writes_what_is_read():
     assert told(joined) == (member(),)
     assert told(same) == (member(kind=MemberType.USER),)
     assert joined["protoPayload"]["methodName"] == "google.admin.AdminService.addGroupMember"
-    assert told(audit_log.user_event("UNDELETE_USER", ADA)) == (user(event="undelete", may_enter=True),)
+    assert told(audit_log.user_event("UNDELETE_USER", ADA)) == (
+        user("UNDELETE_USER", event="undelete", may_enter=True),
+    )
 
 
 def test_the_filter_of_the_sink_lets_out_what_is_read_and_nothing_else():

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from autoprovisioning.domain.adoption import Beside
+from autoprovisioning.domain.causes import Cause
 from autoprovisioning.domain.changes import PlannedChange
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import BadInput
@@ -33,6 +34,7 @@ LOOKS = [
     Look(user_id="", event="sync", asked_at=NOW, channel="ch1"),
     Look(user_id="u1", event="delete", evidence=Evidence(missing=True, left=("c1",)), asked_at=NOW, channel="ch1"),
     Look(user_id="u1", asked_at=NOW, inquiry="c1/i1"),
+    Look(user_id="u1", cause=Cause(at=NOW, event="SUSPEND_USER", actor="boss@example.com", group="g@example.com")),
 ]
 BATCHES = [
     Batch(connection_id="c1", run_id="r1", fence=3, number="1"),
@@ -260,3 +262,20 @@ def test_ids_that_could_not_be_ours_are_refused_before_they_are_looked_up(text):
             decode_run_request(json.dumps({"connection": text, "request": "a1"}).encode())
         with pytest.raises(BadInput, match=r"run request\.request"):
             decode_run_request(json.dumps({"request": text}).encode())
+
+
+def test_a_cause_that_does_not_fit_is_left_out_and_the_user_looked_at_all_the_same():
+    hostile = Cause(at=NOW, event="<b>", actor="<script>@example.com", group="=1+1@example.com")
+    assert decode_look(encode_look(Look(user_id="u1", cause=hostile))) == Look(user_id="u1", cause=Cause(at=NOW))
+
+
+def test_a_look_of_a_version_without_causes_has_none():
+    fields = json.loads(encode_look(Look(user_id="u1")))
+    del fields["cause"]
+    assert decode_look(json.dumps(fields).encode()) == Look(user_id="u1")
+
+
+def test_a_cause_of_a_newer_version_is_read_without_what_is_not_known_of_it():
+    fields = json.loads(encode_look(Look(user_id="u1", cause=Cause(at=NOW, event="LATER_EVENT"))))
+    fields["cause"]["later"] = {"one": 1}
+    assert decode_look(json.dumps(fields).encode()) == Look(user_id="u1", cause=Cause(at=NOW, event="LATER_EVENT"))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from autoprovisioning.app.notifications.follow_changes import (
+    BEHIND,
     COST,
     LAG_ABOVE,
     Follower,
@@ -18,8 +19,16 @@ from autoprovisioning.app.notifications.follow_changes import (
     ask_for_due_runs,
     follow,
 )
-from autoprovisioning.app.notifications.recent import DIRECTORY_REQUESTS_A_MINUTE, KEPT, MOST, Recent
+from autoprovisioning.app.notifications.recent import (
+    DIRECTORY_REQUESTS_A_MINUTE,
+    KEPT,
+    MOST,
+    NOTES_A_MINUTE,
+    Recent,
+)
+from autoprovisioning.app.ports.due_runs import NO_CAUSES
 from autoprovisioning.app.runs.sweep import sweep_if_due
+from autoprovisioning.domain.causes import MOST_KEPT
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.due_runs import due, due_now, latest
@@ -152,7 +161,7 @@ def lags(*waits: timedelta) -> set[tuple[RunKind, timedelta]]:
 @pytest.mark.parametrize("entry", [member(EVE), delta(f"user:{EVE}")])
 def test_a_new_member_of_a_scope_group_is_looked_at(office, entry):
     assert office.hears(entry) is Outcome.LOOK
-    assert office.queue.looks == [Look(user_id="u9", asked_at=office.clock())]
+    assert [replace(look, cause=None) for look in office.queue.looks] == [Look(user_id="u9", asked_at=office.clock())]
     assert (office.queue.runs, office.waits) == ([], set())
 
 
@@ -166,6 +175,21 @@ def test_a_change_after_the_look_was_asked_for_is_looked_at_again(office):
     office.clock.advance(SECOND)
     assert office.hears(member(EVE), late=SECOND / 2) is Outcome.LOOK
     assert office.hears(member(EVE), late=2 * SECOND) is Outcome.REPEATED, "an older one, delivered late"
+
+
+def test_a_change_right_before_the_look_was_asked_for_is_looked_at_again(office):
+    """What that look read of the directory may be a second or two old."""
+    office.hears(event("SUSPEND_USER", USER_EMAIL=ADA), late=SECOND)
+    assert office.hears(event("UNSUSPEND_USER", USER_EMAIL=ADA), late=SECOND / 2) is Outcome.LOOK
+    assert office.hears(event("SUSPEND_USER", USER_EMAIL=ADA), late=SECOND / 4) is Outcome.LOOK, "suspended once more"
+    assert office.hears(event("SUSPEND_USER", USER_EMAIL=ADA), late=SECOND / 4) is Outcome.REPEATED, "delivered twice"
+    assert office.hears(event("RENAME_USER", USER_EMAIL=ADA), late=BEHIND) is Outcome.REPEATED
+
+
+def test_the_other_shape_of_a_change_may_have_another_time(office):
+    assert office.hears(member(EVE), late=SECOND) is Outcome.LOOK
+    assert office.hears(delta(f"user:{EVE}"), late=SECOND * 0.9) is Outcome.REPEATED
+    assert office.hears(delta(f"user:{EVE}", TEAM), late=SECOND * 0.9) is Outcome.LOOK, "another group"
 
 
 @pytest.mark.parametrize("entry", [member(removed=True), delta(f"user:{ADA}", removes=True)])
@@ -406,6 +430,22 @@ def test_a_group_that_the_directory_does_not_know_is_asked_about_once_in_a_minut
     office.directory.nested[GROUP.id].add("g6")
     office.clock.advance(MINUTE)
     assert office.hears(member(ADA, nowhere)) is Outcome.LOOK
+
+
+def test_of_a_storm_of_removals_not_every_cause_is_stored(office):
+    """All of them are in one document."""
+    stored = []
+    add = office.follower.due_runs.add
+    office.follower.due_runs.add = lambda runs, now, causes=NO_CAUSES: (stored.extend(causes), add(runs, now, causes))
+    for number in range(2 * NOTES_A_MINUTE):
+        office.directory.live[f"v{number}"] = person(f"v{number}", f"v{number}@example.com", "V")
+        for entry in (
+            member(f"v{number}@example.com", removed=True),
+            delta(f"user:v{number}@example.com", removes=True),
+        ):
+            office.hears(entry)
+    assert len(stored) == len(set(stored)) == NOTES_A_MINUTE
+    assert len(office.store.causes) <= MOST_KEPT
 
 
 def test_runs_that_are_stored_are_not_stored_again(office):

@@ -12,9 +12,12 @@ import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Also, Database, fields_of, nothing
+from autoprovisioning.decoding import built
 from autoprovisioning.document_kinds import EVENT, USAGE
 from autoprovisioning.domain.accounts import Attributes, Value
+from autoprovisioning.domain.causes import Cause
 from autoprovisioning.domain.events import NAME_OF, Event, EventName
+from autoprovisioning.domain.latency import bucket_of
 
 AUDIT_KEPT = timedelta(days=400)
 COUNTERS = 8  # documents a day's usage is spread over
@@ -42,7 +45,7 @@ class FirestoreAudit:
 def event_fields(event: Event) -> dict[str, Any]:
     """Return an event as a document; `expires` is its TTL field.
 
-    Attributes are one JSON text each: of a map Firestore would index every attribute.
+    Attributes are one JSON text each, and so is the cause: of a map Firestore would index every key.
     """
     fields = msgspec.to_builtins(event, builtin_types=(datetime,))
     del fields["id"]
@@ -53,15 +56,17 @@ def event_fields(event: Event) -> dict[str, Any]:
             "changed": _text(event.changed),
             "before": None if event.before is None else _text(event.before),
             "after": _text(event.after),
+            "cause": "" if event.cause is None else msgspec.json.encode(event.cause).decode(),
+            "source": fields["source"] or "",
             "expires": event.at + AUDIT_KEPT,
         }
     )
 
 
 def event_of(snapshot: firestore.DocumentSnapshot) -> Event:
-    """Return the event a document holds; an older one has neither before and after, nor ids."""
+    """Return the event a document holds; an older one has neither before and after, nor ids, nor cause and source."""
     fields = fields_of(snapshot)
-    before = fields.get("before")
+    before, cause = fields.get("before"), fields.get("cause")
     return EVENT.read(
         {
             **fields,
@@ -70,6 +75,8 @@ def event_of(snapshot: firestore.DocumentSnapshot) -> Event:
             "changed": msgspec.json.decode(fields["changed"]),
             "before": None if before is None else msgspec.json.decode(before),
             "after": msgspec.json.decode(fields.get("after", "{}")),
+            "cause": msgspec.json.decode(cause, type=built(Cause)) if cause else None,
+            "source": fields.get("source") or None,
         },
         Event,
     )
@@ -105,7 +112,8 @@ def count_usage(batch: firestore.WriteBatch, home: firestore.DocumentReference, 
     """Add the events to their days' counters; returns how many documents that touches.
 
     A counter holds how many events there were of each name, and for each hour (UTC) how many changes Keeper answered,
-    how many of them it refused, the seconds they took, and how many failed before anything was sent.
+    how many of them it refused, the seconds they took, how many failed before anything was sent, and by source in which
+    bucket the latencies of those that succeeded are (`domain/latency.py`).
     """
     days: dict[str, Counter[tuple[str, ...]]] = {}
     seconds: dict[tuple[str, str], float] = {}
@@ -119,6 +127,8 @@ def count_usage(batch: firestore.WriteBatch, home: firestore.DocumentReference, 
             counts["hours", hour, "failed"] += event.name is EventName.FAILED and not event.unsent
             counts["hours", hour, "unsent"] += event.unsent
             seconds[day, hour] = seconds.get((day, hour), 0.0) + event.seconds
+        if event.source is not None and event.name in CARRIED_OUT:
+            counts["hours", hour, "latency", event.source.value, f"{bucket_of(event.latency)}"] += 1
         spread = int.from_bytes(hashlib.blake2b(event.id.encode(), digest_size=2).digest(), "big") % COUNTERS
     for day, counts in days.items():
         fields: dict[str, Any] = USAGE.stamped({"day": day})

@@ -8,19 +8,20 @@ asks for a sweep, whose complete listings prove it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 
-from autoprovisioning.app.notifications.recent import Lineage, Memory
+from autoprovisioning.app.notifications.recent import NEVER, Lineage, Memory
 from autoprovisioning.app.ports.connections import Connections
 from autoprovisioning.app.ports.directory import Directory
-from autoprovisioning.app.ports.due_runs import DueRuns
+from autoprovisioning.app.ports.due_runs import NO_CAUSES, DueRuns
 from autoprovisioning.app.ports.execution import Clock
 from autoprovisioning.app.ports.queue import Queue
 from autoprovisioning.app.ports.roster import RosterReader
+from autoprovisioning.domain.causes import Cause, checked
 from autoprovisioning.domain.connections import SERVING, Connection
 from autoprovisioning.domain.due_runs import DueRunSet, due, due_now, ripe
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
@@ -41,6 +42,7 @@ SOON = timedelta(minutes=1)
 LAG_ABOVE = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=12))
 MOST_ABOVE = 50  # groups that are asked for the groups above them
 WAITED_FOR = ("add", "undelete", "delete")  # events that the directory's answers may lag behind
+BEHIND = timedelta(seconds=2)  # by which a look's reading of the directory may be older than the request for it
 COST = 4  # directory requests, of a look; a sweep that is asked for counts as one
 
 
@@ -82,7 +84,7 @@ def follow(follower: Follower, entry: LogEntry, published: datetime) -> Sequence
     changes = changes_of(entry)
     if not changes:
         return [Outcome.OTHER]
-    following = _Following(follower, at=at, young=now < published + follower.lag)
+    following = _Following(follower, entry, at=at, young=now < published + follower.lag)
     return [following.outcome(change) for change in changes]
 
 
@@ -103,9 +105,10 @@ def ask_for_due_runs(follower: Follower) -> frozenset[RunKind]:
 class _Following:
     """One entry being followed."""
 
-    def __init__(self, follower: Follower, *, at: datetime, young: bool) -> None:
+    def __init__(self, follower: Follower, entry: LogEntry, *, at: datetime, young: bool) -> None:
         self._follower = follower
         self._memory = follower.memory
+        self._entry = entry
         self._at = at
         self._young = young
 
@@ -161,8 +164,8 @@ class _Following:
         if not user_id:
             return Outcome.STRANGER
         if nested:
-            self._later(RunKind.SWEEP, *LAG_ABOVE)
-        return self._sweep() if change.removed else self._look(user_id, "")
+            self._later(RunKind.SWEEP, *LAG_ABOVE, causes=self._news(user_id, change))
+        return self._sweep(user_id, change) if change.removed else self._look(user_id, "", change)
 
     def _is_group(self, change: MemberChanged) -> bool:
         if change.type is not MemberType.UNTOLD:
@@ -224,7 +227,7 @@ class _Following:
                 raise Transient("The directory does not yet show what was reported of a user", retry_after=5)
             return Outcome.STRANGER
         concerned = [user_id for user_id in user_ids if change.may_enter or self._on_a_roster(user_id)]
-        outcomes = [self._look(user_id, change.event) for user_id in concerned]
+        outcomes = [self._look(user_id, change.event, change) for user_id in concerned]
         return outcomes[0] if outcomes else Outcome.OUTSIDE
 
     def _user_ids(self, change: UserChanged) -> Sequence[str]:
@@ -268,37 +271,62 @@ class _Following:
     def _on_a_roster(self, user_id: str) -> bool:
         return any(self._follower.roster.entry(each, user_id) is not None for each in self._serving)
 
-    def _look(self, user_id: str, event: str) -> Outcome:
-        """Ask to look at a user, unless a look was asked for since the change."""
-        now = self._now
+    def _cause(self, change: UserChanged | MemberChanged) -> Cause | None:
+        """Return what was reported, with who did it, to be shown beside what comes of it; None without a time."""
+        if self._entry.at is None:
+            return None
+        group = change.group if isinstance(change, MemberChanged) else ""
+        return checked(Cause(at=self._at, event=change.name, actor=self._entry.actor, group=group))
+
+    def _look(self, user_id: str, event: str, change: UserChanged | MemberChanged) -> Outcome:
+        """Ask to look at a user, unless this was told before, or a look that sees it was asked for since."""
+        now, cause = self._now, self._cause(change)
         key = (user_id, event if event in WAITED_FOR else "")
+        what = (user_id, change.name, change.group if isinstance(change, MemberChanged) else "")
         asked = self._memory.asked.get(key, now)
-        if asked is not None and asked >= self._at:
+        if asked is not None and (asked - BEHIND >= self._at or self._told_before(what)):
             return Outcome.REPEATED
-        self._follower.queue.look_again([Look(user_id=user_id, event=event, asked_at=now)])
+        self._follower.queue.look_again([Look(user_id=user_id, event=event, asked_at=now, cause=cause)])
         self._memory.asked.put(key, now, now)
+        self._memory.reported.put(what, (self._at, self._entry.service), now)
         self._memory.spend(now, COST)
         return Outcome.LOOK
 
-    def _sweep(self) -> Outcome:
+    def _told_before(self, what: tuple[str, str, str]) -> bool:
+        """Say whether this report came before: the same delivered again, or its other shape, by another service."""
+        at, service = self._memory.reported.get(what, self._now) or (NEVER, "")
+        return self._at == at or (self._entry.service != service and abs(self._at - at) <= BEHIND)
+
+    def _news(self, user_id: str, change: MemberChanged) -> Mapping[str, Cause]:
+        """Return the cause that a sweep is to find, unless it is stored; of a storm not every one is."""
+        now, cause = self._now, self._cause(change)
+        known = self._memory.noted.get(user_id, now)
+        if cause is None or (known is not None and known >= cause.at) or not self._memory.may_note(now):
+            return NO_CAUSES
+        self._memory.noted.put(user_id, cause.at, now)
+        return {user_id: cause}
+
+    def _sweep(self, user_id: str, change: MemberChanged) -> Outcome:
         """Ask for a sweep now, unless one was asked for since the change, and for another one in a minute.
 
         The second one finds a user whose account was being created when they were removed.
         """
-        now = self._now
+        now, causes = self._now, self._news(user_id, change)
         if self._memory.requested >= self._at:
+            if causes:
+                self._follower.due_runs.add((), now, causes)
             return Outcome.REPEATED
-        self._follower.due_runs.add(due_now(RunKind.SWEEP, now) | due(RunKind.SWEEP, now, SOON), now)
+        self._follower.due_runs.add(due_now(RunKind.SWEEP, now) | due(RunKind.SWEEP, now, SOON), now, causes)
         self._follower.queue.request_run(RunKind.SWEEP)
         self._memory.requested = now
         self._memory.spend(now, COST)
         return Outcome.RUN
 
-    def _later(self, kind: RunKind, *waits: timedelta) -> Outcome:
-        """Store runs that are due later, unless they are stored."""
+    def _later(self, kind: RunKind, *waits: timedelta, causes: Mapping[str, Cause] = NO_CAUSES) -> Outcome:
+        """Store runs that are due later, unless they are stored, and whom they may find."""
         now = self._now
         runs: DueRunSet = due(kind, now, *waits)
-        if not runs <= self._memory.due:
-            self._follower.due_runs.add(runs, now)
+        if causes or not runs <= self._memory.due:
+            self._follower.due_runs.add(runs, now, causes)
             self._memory.due = frozenset(run for run in self._memory.due | runs if run.at > now)
         return Outcome.RUN

@@ -20,6 +20,7 @@ UNKNOWN_KEPT = timedelta(minutes=1)  # the directory may not know yet what was j
 MOST = 20_000  # entries; then it starts over
 # Of the 2,400 that all functions share (Directory API, quotas): enough for five changes a second, and room for runs.
 DIRECTORY_REQUESTS_A_MINUTE = 1_600
+NOTES_A_MINUTE = 120
 
 
 class Recent(Generic[K, V]):
@@ -59,7 +60,8 @@ class Memory:
     """All that is remembered of change events.
 
     `asked` are the times at which looks were asked for, by user and event: a look that was asked for after a change
-    sees it. `requested` is when a sweep was last asked for at once, `due` are the runs that are stored already.
+    sees it. `reported` is when the last change was made, and which service told of it, by user, event and group.
+    `requested` is when a sweep was last asked for at once, `due` are the runs that are stored already.
     """
 
     users: Recent[str, str] = field(default_factory=Recent)  # directory ids by address
@@ -67,10 +69,19 @@ class Memory:
     lineages: Recent[str, Lineage] = field(default_factory=Recent)
     no_groups: Recent[str, bool] = field(default_factory=lambda: Recent(kept=UNKNOWN_KEPT))  # addresses of no group
     asked: Recent[tuple[str, str], datetime] = field(default_factory=Recent)
+    reported: Recent[tuple[str, str, str], tuple[datetime, str]] = field(default_factory=Recent)
+    noted: Recent[str, datetime] = field(default_factory=Recent)  # the times of the causes that are stored, by user
     requested: datetime = NEVER
     due: DueRunSet = frozenset()
     _minute: datetime = NEVER
     _spent: int = 0
+    _notes: int = 0
+
+    def may_note(self, now: datetime) -> bool:
+        """Say whether one more cause may be stored in this minute, and count it: all of them are in one document."""
+        self._begin(now)
+        self._notes += 1
+        return self._notes <= NOTES_A_MINUTE
 
     def spend(self, now: datetime, requests: int = 1) -> None:
         """Count requests to the directory, ours and those of the looks that we ask for."""
@@ -84,4 +95,4 @@ class Memory:
 
     def _begin(self, now: datetime) -> None:
         if now - self._minute >= timedelta(minutes=1):
-            self._minute, self._spent = now, 0
+            self._minute, self._spent, self._notes = now, 0, 0

@@ -113,6 +113,7 @@ class _Convergence:
         self._user_id = asked.look.user_id
         self._attempted = READING
         self._rounds = 0
+        self._origin = asked.origin
         self._ours = True  # the account carries the user's directory id, as far as is known
         run = asked.run
         self._run_id = run.id if run is not None and run.connection_id == connection.id else ""
@@ -290,7 +291,7 @@ class _Convergence:
             self._replace(read, replace(noted, pending=True, failure=failure or noted.failure))
             raise error
         action = noted.mark.action if noted.mark is not None else action
-        event = failed_change(self._services.stamp(self._asked.by), noted, action, failure)
+        event = failed_change(self._services.stamp(self._asked.by, self._origin), noted, action, failure)
         return self._replace(read, replace(noted, pending=False, failure=failure), event)
 
     def _leave_to_owner(self, mark: Mark, now: datetime) -> bool:
@@ -315,7 +316,8 @@ class _Convergence:
         applied = self._services.audit.applied(self._connection.id, [entry.applied_by])
         now = self._services.clock()
         settled, outcome = recover(entry, account, observation.desired, applied.get(entry.applied_by, {}), now)
-        event = event_for(outcome, self._asked.by, now)
+        sent_for_this = entry.mark is not None and entry.mark.message_id == self._asked.message_id
+        event = event_for(outcome, self._asked.by, now, self._origin if sent_for_this else None)
         self._edit(lambda current: current == entry, lambda _: settled, event)
         return True
 
@@ -413,7 +415,12 @@ class _Convergence:
     def _act(self, entry: Entry | None, attempt: Do, observation: Observed) -> bool:
         """Mark, carry out, record; True: look again."""
         marked = MarkedChanges(
-            self._services, self._connection, message_id=self._asked.message_id, by=self._asked.by, run_id=self._run_id
+            self._services,
+            self._connection,
+            message_id=self._asked.message_id,
+            by=self._asked.by,
+            run_id=self._run_id,
+            origin=self._origin,
         )
         until = self._services.clock() + self._services.timings.user_mark
         changes, _ = marked.mark([self._wanted(entry, attempt, observation)], until)
@@ -428,7 +435,13 @@ class _Convergence:
             outcome = replace(outcome, error=self._keeper.judged(outcome.error, self._deadline))
         marked.record([outcome])
         now = self._services.clock()
-        self._tell(_told(outcome, event_for(outcome, self._asked.by, now)), failed=outcome.error is not None)
+        event = event_for(outcome, self._asked.by, now, self._origin)
+        self._tell(_told(outcome, event), failed=outcome.error is not None)
+        if event is not None and event.source is not None and outcome.error is None:
+            fields = {"connection": self._connection.id, "source": event.source.value, "latency_seconds": event.latency}
+            log.info("A change reached Keeper", extra={"json_fields": fields})
+        if marked.asked_again:
+            self._origin = None  # what is met from now on may be what the other message was about
         if outcome.error is None or (isinstance(outcome.error, Vanished) and observation.entitled):
             return True  # whatever is left to do (a rename after a suspension, or to create it again) is seen then
         if isinstance(outcome.error, Transient | ReauthorizationRequired) and not ended(outcome, now):

@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.services import Services
+from autoprovisioning.domain.causes import Origin
 from autoprovisioning.domain.change_events import count, event_for
 from autoprovisioning.domain.changes import Change, Outcome, ended, marked, recorded, unmarked
 from autoprovisioning.domain.connections import Connection
@@ -46,13 +47,21 @@ class MarkedChanges:
     """
 
     def __init__(
-        self, services: Services, connection: Connection, *, message_id: str, by: Actor, run_id: str = ""
+        self,
+        services: Services,
+        connection: Connection,
+        *,
+        message_id: str,
+        by: Actor,
+        run_id: str = "",
+        origin: Origin | None = None,
     ) -> None:
         self._services = services
         self._connection = connection
         self._message_id = message_id
         self._by = by
         self._run_id = run_id
+        self._origin = origin
         self.asked_again: set[str] = set()
 
     def mark(self, wanted: Iterable[Wanted], until: datetime) -> tuple[list[Change], dict[str, Entry | None]]:
@@ -105,7 +114,7 @@ class MarkedChanges:
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
             held = {user_id: entry for user_id, entry in entries.items() if holds(by_user[user_id].change.id, entry)}
             self._ask(held)
-            told = (event_for(by_user[user_id], self._by, now) for user_id in held)
+            told = (event_for(by_user[user_id], self._by, now, self._origin) for user_id in held)
             events = [event for event in told if event is not None]
             counts = count(events, [by_user[user_id] for user_id in held])
             if outcomes[0].change.user_id in part:

@@ -13,6 +13,7 @@ from autoprovisioning.app.ports.directory import DirectoryUsers
 from autoprovisioning.app.provisioning.placement import AskedOneByOne, place
 from autoprovisioning.app.provisioning.volume_guard import approved
 from autoprovisioning.app.services import Services
+from autoprovisioning.domain.causes import Origin, Source
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.decision import Observed, missed_twice
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
@@ -70,6 +71,17 @@ class Asked:
         return self.actor or Actor(
             address=f"run {self.run.id}" if self.run is not None else f"notification {self.message_id}"
         )
+
+    @property
+    def origin(self) -> Origin | None:
+        """Return what made us look, and since when a change waits; None where an administrator asked."""
+        look, cause = self.look, self.look.cause
+        if look.inquiry or self.actor is not None:
+            return None
+        if cause is not None:
+            return Origin(source=Source.EVENT, since=cause.at, cause=cause)
+        source = Source.NOTIFICATION if look.channel else Source.RUN
+        return Origin(source=source, since=look.asked_at or self.published)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from autoprovisioning.app.runs.close_run import EDITED, OUTAGE, add_notes, close
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import unchanged
+from autoprovisioning.domain.causes import Origin, Source
 from autoprovisioning.domain.changes import PASSING, Change, Outcome, PlannedChange, ended
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Action, Entry, Status, live_mark
@@ -174,7 +175,12 @@ class _Application:
         back = taken_back(self._services, connection, planned)
         self._left.held += len(back)
         marked = MarkedChanges(
-            self._services, connection, message_id=self._message_id, by=self._by, run_id=self._batch.run_id
+            self._services,
+            connection,
+            message_id=self._message_id,
+            by=self._by,
+            run_id=self._batch.run_id,
+            origin=Origin(source=Source.RUN, since=self._published),
         )
         changes = self._mark(marked, [change for change in planned if change.user_id not in back])
         try:

@@ -14,6 +14,7 @@ from datetime import datetime
 from autoprovisioning.app.runs.lease import leased
 from autoprovisioning.app.runs.read_directory import Members, read_groups
 from autoprovisioning.app.services import Services
+from autoprovisioning.domain.causes import of_difference
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.due_runs import latest
 from autoprovisioning.domain.entry import Entry, Status
@@ -134,10 +135,17 @@ def _swept(services: Services) -> tuple[int, bool]:
     rosters = {connection.id: services.roster.load(connection) for connection in scoped}
     members, _notes = read_groups(services.directory, scoped)
     sides = [_side(services, connection, rosters[connection.id], members) for connection in scoped]
+    differences = _differences(sides)
+    causes = services.due_runs.causes() if differences else {}
     now = services.clock()
     looks = [
-        Look(user_id=user_id, event="", evidence=Evidence(left=left), asked_at=now)
-        for user_id, left in sorted(_differences(sides).items())
+        Look(
+            user_id=user_id,
+            evidence=Evidence(left=left),
+            asked_at=now,
+            cause=of_difference(causes, user_id, left=bool(left)),
+        )
+        for user_id, left in sorted(differences.items())
     ]
     services.queue.look_again(looks)
     for side in sides:
