@@ -19,6 +19,7 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain import holds
 from autoprovisioning.domain import scope as rule
 from autoprovisioning.domain.accounts import Value, changed_attributes
+from autoprovisioning.domain.causes import Cause
 from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.decision import Decision, Do, Observed, decide
 from autoprovisioning.domain.deprovisioning import NEVER, due
@@ -107,6 +108,11 @@ class Explanation:
     def action(self) -> Action | None:
         """What is to be done, None if nothing is."""
         return self.decision.action if isinstance(self.decision, Do) else None
+
+    @property
+    def cause(self) -> Cause | None:
+        """What Google reported before the latest change, None if that had no cause of this kind."""
+        return self.events[0].cause if self.events else None
 
 
 def explain(services: Services, reports: EventReports, connection: Connection, user_id: str) -> Explanation:

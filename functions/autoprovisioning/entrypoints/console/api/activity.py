@@ -13,11 +13,14 @@ from msgspec import Meta
 from autoprovisioning.app.administration.find_connection import audited
 from autoprovisioning.app.ports import reports
 from autoprovisioning.app.ports.reports import Filters
+from autoprovisioning.domain import causes
 from autoprovisioning.domain import events as domain
+from autoprovisioning.domain.causes import Source
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.events import USAGE, EventName
 from autoprovisioning.domain.texts import LONGEST_SEARCH
+from autoprovisioning.domain.words import reported
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Paging
 from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer
 from autoprovisioning.entrypoints.console.export import export
@@ -86,8 +89,22 @@ class WantsPage(Wants):
     limit: Annotated[int, Meta(ge=1, le=200)] = LIMIT
 
 
+class Cause(Model):
+    """What Google reported, and made us look: a hint, no proof. `event` is its name in Google's admin log."""
+
+    at: datetime
+    event: str
+    actor: str
+    group: str
+    words: str
+
+
 class Event(Model):
-    """One line of the audit. `before` is null where it is not known what an attribute was."""
+    """One line of the audit. `before` is null where it is not known what an attribute was.
+
+    `source` is what told of the change, null where an administrator asked; `latency` the seconds from the source's own
+    time of it (of an event Google's, of a notification its arrival, of a run when it found it) to the outcome.
+    """
 
     id: str
     at: datetime
@@ -103,6 +120,9 @@ class Event(Model):
     code: str
     seconds: float
     recovered: bool
+    cause: Cause | None
+    source: Source | None
+    latency: float
 
 
 class Events(Model):
@@ -158,6 +178,9 @@ def export_events(call: Call, query: Wants, connection_id: str) -> Response:
         "code",
         "seconds",
         "actor id",
+        "reported by Google",
+        "source",
+        "latency",
     )
     audited(call.parts.services, connection_id)
     rows = _event_rows(call, connection_id, _filters(query))
@@ -207,7 +230,14 @@ def shown_event(found: domain.Event) -> Event:
         code=found.code,
         seconds=found.seconds,
         recovered=found.recovered,
+        cause=_cause(found.cause) if found.cause is not None else None,
+        source=found.source,
+        latency=found.latency,
     )
+
+
+def _cause(found: causes.Cause) -> Cause:
+    return Cause(at=found.at, event=found.event, actor=found.actor, group=found.group, words=reported(found))
 
 
 def _failure_rows(call: Call, connection_id: str) -> Iterator[tuple[object, ...]]:
@@ -221,7 +251,9 @@ def _event_rows(call: Call, connection_id: str, filters: Filters) -> Iterator[tu
         whom = found.actor, found.user_id, found.email, found.attempted and found.attempted.value
         values = _values(found.changed), _values(found.before)
         ending = found.reason, found.code, found.seconds, found.actor_id
-        yield (found.at.isoformat(), found.name.value, *whom, *values, *ending)
+        cause = reported(found.cause) if found.cause is not None else ""
+        origin = cause, found.source and found.source.value, found.latency or ""
+        yield (found.at.isoformat(), found.name.value, *whom, *values, *ending, *origin)
 
 
 def _values(values: Mapping[str, Any] | None) -> str:
