@@ -15,11 +15,13 @@ import pytest
 from autoprovisioning.adapters.firestore import reports as adapter
 from autoprovisioning.app.ports.reports import DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.app.ports.roster import Edit
+from autoprovisioning.domain.causes import Cause, Source
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Action, Entry, Failure, failed
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.holds import HoldState, Standing
+from autoprovisioning.domain.latency import GROWTH
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.settings import Settings
 from tests.contract.state_stores import Firestore, hold
@@ -86,6 +88,9 @@ WHOLE = Event(
     seconds=1.25,
     recovered=True,
     actor_id="u0",
+    cause=Cause(at=NOW, event="RENAME_USER", actor="boss@example.com", group="g@example.com"),
+    source=Source.EVENT,
+    latency=1.75,
 )
 BARE = Event(id="x2", at=NOW, name=EventName.PAUSED, actor="keeper")
 
@@ -106,11 +111,11 @@ class TestEvents:
         older = {
             name: value
             for name, value in document.get().to_dict().items()
-            if name not in ("before", "after", "actor_id")
+            if name not in ("before", "after", "actor_id", "cause", "source", "latency")
         }
         document.set(older)
         assert state.reports.events("c1", Filters(), "", 1).items == (
-            replace(WHOLE, before=None, after={}, actor_id=""),
+            replace(WHOLE, before=None, after={}, actor_id="", cause=None, source=None, latency=0.0),
         )
 
     @pytest.mark.parametrize("limit", [1, 4, 23, 50])
@@ -393,6 +398,25 @@ class TestPace:
         )
         assert state.reports.pace("c1", NOW - 5 * DAY) == Pace(changes=48, failed=0, seconds=12.0)
         assert state.reports.pace("c1", NOW + 5 * DAY) == Pace()
+
+    def test_how_long_changes_took_is_counted_by_source(self, state):
+        told = [(Source.EVENT, 0.9), (Source.EVENT, 1.1), (Source.NOTIFICATION, 0.2), (Source.RUN, 400.0)]
+        events = [
+            answered(f"e{number}", EventName.SUSPENDED, number % 2, 0.5, source=source, latency=latency)
+            for number, (source, latency) in enumerate(told)
+        ]
+        failed = answered("failed", EventName.FAILED, 0, 0.5, source=Source.EVENT, latency=9.0)
+        state.audit.record("c1", [*events, failed])
+        state.audit.record("c1", [answered("again", EventName.SUSPENDED, 0, 0.5, source=Source.EVENT, latency=0.9)])
+        found = state.reports.pace("c1", NOW).latencies
+        assert {source: latencies.changes for source, latencies in found.items()} == {
+            Source.EVENT: 3,
+            Source.NOTIFICATION: 1,
+            Source.RUN: 1,
+        }
+        assert 0.9 <= found[Source.EVENT].percentile(0.5) <= 0.9 * GROWTH
+        assert 1.1 <= found[Source.EVENT].percentile(0.95) <= 1.1 * GROWTH
+        assert state.reports.pace("c1", NOW + HOUR).latencies.keys() == {Source.EVENT, Source.RUN}
 
     def test_hours_of_one_day_in_one_commit_are_kept_apart(self, state):
         late = [answered("e1", EventName.CREATED, 0, 1.0), answered("e2", EventName.CREATED, 2, 2.0)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from autoprovisioning.domain.due_runs import ripe
 from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.runs import Look, RunKind
+from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
 from tests.support.log_entries import admin_entry, groups_entry
 from tests.support.system import GROUP, GROUP_ID, System, person
@@ -19,6 +22,8 @@ from tests.support.system import GROUP, GROUP_ID, System, person
 CREATED, SUSPENDED, UNSUSPENDED = EventName.CREATED, EventName.SUSPENDED, EventName.UNSUSPENDED
 JSON = {"Content-Type": "application/json"}
 FUNCTION = "workspace_events"
+BOSS = "admin@example.com"  # who does everything in the simulated directory
+MILLISECOND = timedelta(milliseconds=1)
 EVE = "u50"
 
 
@@ -54,6 +59,29 @@ def test_who_joins_or_leaves_the_group_is_in_keeper_without_any_sweep_or_notific
     following.directory.leave(GROUP, EVE)
     following.await_account(EVE, inactive)
     assert following.active() == {f"u{number}" for number in range(12)}
+
+
+def test_the_audit_tells_who_did_it_in_workspace_and_when_as_reported(following):
+    began = datetime.now(UTC)
+    following.directory.join(GROUP, EVE)
+    following.await_account(EVE, active)
+    following.directory.leave(GROUP, EVE)
+    following.await_account(EVE, inactive)
+    wait_for(lambda: len(following.events(EVE)) == 2, "the audit, which is written after Keeper has answered")
+    one = f"/connections/{CONNECTION}"
+    left, joined = following.api("GET", f"{one}/events?user={EVE}").json()["items"]
+    for event, name in ((joined, "ADD_GROUP_MEMBER"), (left, "REMOVE_GROUP_MEMBER")):
+        cause = event["cause"]
+        assert (cause["event"], cause["actor"], cause["group"]) == (name, BOSS, GROUP)
+        assert began - MILLISECOND <= datetime.fromisoformat(cause["at"]) <= datetime.fromisoformat(event["at"])
+        assert (event["source"], event["latency"] > 0) == ("event", True)
+    told = f"Removed from group {GROUP} by {BOSS} at "
+    for page in ("audit", f"users/{EVE}"):
+        shown = following.through_proxy("GET", f"{one}/{page}", None, {}).text
+        assert told in re.sub(r"<[^>]*>", "", shown), page
+    latency = following.api("GET", f"{one}/health").json()["last_hour"]["latency"]
+    assert [each["changes"] for each in latency if each["source"] == "event"] == [2]
+    assert '"latency_seconds"' in following.log("provision_user")
 
 
 def test_other_changes_of_users_are_heard_of_too(following):

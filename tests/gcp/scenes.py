@@ -42,11 +42,12 @@ from autoprovisioning.domain.errors import (
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.guard import Kind, Member
 from autoprovisioning.domain.plan import Plan
-from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.runs import Look, Run, RunKind, RunState
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.entrypoints import answers
 from tests.support.in_memory import START, FakeServices
 from tests.support.in_memory_state import FakeChannels
+from tests.support.scenario import Scenario
 from tests.support.settings import with_settings
 
 MINUTE = timedelta(minutes=1)
@@ -245,6 +246,13 @@ def run_closed(done: bool) -> None:
         close_unfinished(fakes.services, run)
 
 
+def change() -> None:
+    scenario = Scenario()
+    scenario.run()
+    scenario.suspend("u1")
+    scenario.deliver(Look(user_id="u1", asked_at=START, channel="n1"))
+
+
 SCENES: dict[str, Callable[[], None]] = {
     "vital signs": lambda: vital_signs(ON),
     "vital signs while paused": lambda: vital_signs(replace(ON, state=State.PAUSED)),
@@ -268,6 +276,7 @@ SCENES: dict[str, Callable[[], None]] = {
     "transient": failing(Transient("no")),
     "run done at once": run_done_at_once,
     "run refused": run_refused,
+    "a change": change,
     "run done": lambda: run_closed(done=True),
     "run superseded": lambda: run_closed(done=False),
 }

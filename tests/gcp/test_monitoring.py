@@ -65,6 +65,7 @@ ALIGNERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], int | None]] = {
     "ALIGN_RATE": ((DELTA,), NUMBERS, DOUBLE),
     "ALIGN_MAX": ((GAUGE, DELTA), NUMBERS, None),
     "ALIGN_NEXT_OLDER": ((GAUGE,), (*NUMBERS, BOOL), None),
+    "ALIGN_PERCENTILE_50": ((GAUGE, DELTA), (DISTRIBUTION,), DOUBLE),
     "ALIGN_PERCENTILE_95": ((GAUGE, DELTA), (DISTRIBUTION,), DOUBLE),
     "ALIGN_PERCENTILE_99": ((GAUGE, DELTA), (DISTRIBUTION,), DOUBLE),
 }
@@ -231,6 +232,7 @@ def test_the_queues_that_are_watched_are_all_that_there_are():
         ("unforeseen", {"function-error"}),
         ("run refused", set()),
         ("run done", set()),
+        ("a change", set()),
     ],
 )
 def test_each_state_raises_its_alert(scene, slugs):

@@ -8,7 +8,7 @@ the list of plans: `state`, with `raised_at` descending.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -22,9 +22,11 @@ from autoprovisioning.adapters.firestore.paging import Position, at_position, po
 from autoprovisioning.adapters.firestore.runs import run_of
 from autoprovisioning.app.ports.reports import DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.document_kinds import FAILURE, HOLD, PENDING, USAGE
+from autoprovisioning.domain.causes import Source
 from autoprovisioning.domain.connections import Deleted
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.holds import HoldState, Standing
+from autoprovisioning.domain.latency import Latencies
 from autoprovisioning.domain.runs import Run
 
 T = TypeVar("T")
@@ -91,6 +93,7 @@ class FirestoreReports:
             failed=failed,
             seconds=sum(float(figures.get("seconds", 0)) for figures in hours),
             unsent=unsent,
+            latencies=_latencies(hours),
         )
 
     def waiting(self, connection_id: str) -> Waiting:
@@ -180,6 +183,18 @@ class FirestoreReports:
         if position is not None:
             ordered = ordered.start_after({field: position[0], ID: position[1]})
         return self._database.stream(ordered)
+
+
+def _latencies(hours: Sequence[Mapping[str, Any]]) -> dict[Source, Latencies]:
+    """Add up the buckets of several hours, by source."""
+    found: dict[Source, Latencies] = {}
+    for source in Source:
+        counts: Counter[int] = Counter()
+        for figures in hours:
+            counts.update({int(name): n for name, n in figures.get("latency", {}).get(source.value, {}).items()})
+        if counts:
+            found[source] = Latencies(counts=dict(counts))
+    return found
 
 
 def _position(snapshot: firestore.DocumentSnapshot, field: str) -> Position:

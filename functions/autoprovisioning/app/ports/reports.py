@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Generic, Protocol, TypeVar
 
+from autoprovisioning.domain.causes import Source
 from autoprovisioning.domain.connections import Deleted
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.holds import HoldState
+from autoprovisioning.domain.latency import Latencies
 from autoprovisioning.domain.runs import Run
 
 T = TypeVar("T")
@@ -68,12 +70,15 @@ class Pace:
     """How Keeper answered: changes carried out, how many of them failed, and the seconds they took together.
 
     `unsent` counts the changes that failed before anything was sent: a mandatory attribute without a value, say.
+    `latencies` tell, for each source, how long those that succeeded took from its own time of the change
+    (`domain/causes.py::Origin`).
     """
 
     changes: int = 0
     failed: int = 0
     seconds: float = 0.0
     unsent: int = 0
+    latencies: Mapping[Source, Latencies] = field(default_factory=dict)
 
     @property
     def attempted(self) -> int:
@@ -141,7 +146,7 @@ class UsageReports(Protocol):
         """Return one entry for each day from first to last, oldest first, those without events included."""
 
     def pace(self, connection_id: str, since: datetime) -> Pace:
-        """Sum up Keeper's answers since then, to the full hour."""
+        """Sum up Keeper's answers since then, to the full hour, and how long changes took to get there."""
 
 
 class PlanReports(Protocol):
