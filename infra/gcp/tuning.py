@@ -79,7 +79,8 @@ def _limits(function: Function) -> dict[str, tuple[int, int]]:
         # A run takes one request for up to 25 minutes, and previews are computed meanwhile.
         "concurrency": (2 if function.name == "reconcile" else 1, MOST),
         "min_instances": (0, MOST),
-        "max_instances": (1, MOST),
+        # One process remembers what it was told of, and counts the directory requests that it causes.
+        "max_instances": (1, 1 if function.name == "workspace-events" else MOST),
     }
 
 

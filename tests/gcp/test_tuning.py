@@ -61,6 +61,8 @@ def test_another_tuning_is_another_release_and_the_same_one_changes_nothing(tmp_
         ("[provision-user]\ntimeout = 90", "give a number from 61 to 89."),
         ("[apply-changes]\ntimeout = 600", "give a number from 481 to 599."),
         ("[reconcile]\ntimeout = 900", "reconcile.timeout = 900 does not fit: give 1800, or nothing."),
+        ("[workspace-events]\nmax_instances = 2", "workspace-events.max_instances = 2 does not fit: give 1, "),
+        ("[workspace-events]\nmin_instances = 2", "workspace-events.min_instances is more than max_instances"),
         ("[renew-watch]\ntimeout = 60", "give a number from 180 to 3600."),
         ("[console]\nmin_instances = 9", "console.min_instances is more than max_instances"),
         ("[console]\niap = false", "console.iap = False does not fit: give one of memory, timeout, "),
