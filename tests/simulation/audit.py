@@ -30,6 +30,15 @@ def judge_audit(world: World) -> None:
     for connection_id in world.truth.told:
         _changes(world, connection_id, world.node_of(connection_id))
         _edits(world, connection_id)
+        _causes(world, connection_id)
+
+
+def _causes(world: World, connection_id: str) -> None:
+    """A cause is what the audit log reported, and none is told of what an administrator asked for."""
+    for event in world.ports.archive.events(connection_id).values():
+        cause = event.cause
+        if cause is not None and (cause.event, cause.group) not in world.audit_log.told:
+            world.watch.broken("a cause is what was reported", f"{connection_id}/{event.user_id}: {cause}")
 
 
 def _edits(world: World, connection_id: str) -> None:

@@ -33,11 +33,13 @@ class SimDirectory:
     Groups of `lost` are not ours to see at the moment, and those that the truth has as unreadable break off.
     """
 
-    def __init__(self, scheduler: Scheduler, weather: Weather, truth: FakeDirectory) -> None:
+    def __init__(self, scheduler: Scheduler, weather: Weather, truth: FakeDirectory, *, lags: bool = False) -> None:
         self._scheduler = scheduler
         self._weather = weather
         self.truth = truth
         self.history: dict[str, tuple[list[datetime], list[Known]]] = {}
+        self._groups: dict[str, list[frozenset[str]]] = {}  # which groups each user was in, at the times of `history`
+        self._member = (*MEMBER, "stale") if lags else MEMBER
         self.lost: set[str] = set()
         self.blind = False  # a scope group could not be read for a while: nobody need have seen who was back meanwhile
 
@@ -46,6 +48,8 @@ class SimDirectory:
         times, known = self.history.setdefault(user_id, ([], []))
         times.append(self._scheduler.now)
         known.append((self.truth.live.get(user_id), self.truth.removed.get(user_id)))
+        groups = frozenset(group for group, members in self.truth.memberships.items() if user_id in members)
+        self._groups.setdefault(user_id, []).append(groups)
 
     def at(self, user_id: str, when: datetime) -> Known:
         """Return what a user was at a time."""
@@ -86,11 +90,15 @@ class SimDirectory:
         return self._listed(f"members {group_id}", lambda: self.truth.members(group_id))
 
     def is_member(self, group_id: str, user_id: str) -> bool | None:
-        kind = self._before("is_member", MEMBER)
+        kind = self._before("is_member", self._member)
         if group_id in self.lost:
             raise ConfigurationRefused("members.list: notFound (404)")
         if kind == "untold":
             return None  # hasMember answers 400
+        if kind == "stale":
+            when = self._scheduler.now - timedelta(seconds=LAG * self._chance())
+            position = bisect_right(self.history[user_id][0], when) if user_id in self.history else 0
+            return position > 0 and group_id in self._groups[user_id][position - 1]
         return kind != "says no" and self.truth.is_member(group_id, user_id)
 
     def group(self, key: str) -> Group | None:

@@ -149,6 +149,7 @@ class Setting:
     scopes: str = "groups"  # of which the scopes are made at first: one of `SCOPES`
     days: int = 0  # of a long history, whose schedule is whole around its steps alone
     given: int = 50  # creations and reactivations a day, after the first run
+    sink: bool = False  # the organization publishes Workspace's audit log, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ class History:
             f"limits {setting.limit} and {setting.given}, faults {setting.rate:.3f}, "
             f"clocks {'apart' if setting.skewed else 'alike'}"
             f"{', state over Firestore' if setting.firestore else ''}, scopes of {setting.scopes}"
-            f"{f', {setting.days} days' if setting.days else ''}"
+            f"{f', {setting.days} days' if setting.days else ''}{', with a log sink' if setting.sink else ''}"
         )
         return "\n".join([head, *map(str, self.steps)])
 
@@ -193,9 +194,10 @@ class Leaning:
     firestore: bool | None = None
     days: int | None = 0  # None: as chance has it
     given: int | None = None
+    sink: bool | None = False  # None: as chance has it
 
 
-EVEN = Leaning(days=None)
+EVEN = Leaning(days=None, sink=None)
 
 
 def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> History:
@@ -220,6 +222,7 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
         scopes=chance.choice(SCOPES),
         days=days,
         given=leaning.given or (2 if seed % 4 == 1 else 50),
+        sink=seed % 5 in (1, 3) if leaning.sink is None else leaning.sink,
     )
     verbs = {verb: weight for verb, (weight, kind) in VERBS.items() if kind not in left_out}
     for verb in OF_TIMERS & verbs.keys() if days else ():

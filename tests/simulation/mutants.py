@@ -78,6 +78,11 @@ MIXED_UP = Leaning(
 )  # fmt: skip
 DELAYED = Leaning(verbs=("suspend", "leave", "off", "on"), rate=0.004, policy=3, steps=18, connections=1)
 
+REPORTED = Leaning(
+    verbs=("leave", "join", "move"), kinds=("says no", "not found"), rate=0.2, policy=0, steps=24, minutes=120,
+    limit=1000, skewed=False, sink=True,
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Mutant:
@@ -171,8 +176,7 @@ MUTANTS = (
     Mutant(
         "looks read the listing instead of the user",
         "app/provisioning/read_user.py",
-        "        user = read_user(services.directory, look, self._asked.published + services.timings.contradiction, "
-        "now)\n",
+        "        user = read_user(services.directory, look, fresh_until, now)\n",
         "        listed = {one.id: one for page in services.directory.users(frozenset()) for one in page}\n"
         "        user = listed.get(look.user_id) or read_user(services.directory, look, now, now)\n",
         LEAVING,
@@ -468,6 +472,26 @@ MUTANTS = (
         "decided = services.holds.change(connection_id, digest, decide, tell)",
         "decided = services.holds.change(connection_id, digest, decide)",
         HELD,
+    ),
+    Mutant(
+        "a report of a departure proves it",
+        "app/notifications/follow_changes.py",
+        '        return self._sweep(user_id, change) if change.removed else self._look(user_id, "", change)\n',
+        "        from autoprovisioning.domain.runs import Evidence\n\n"
+        "        evidence = Evidence(left=tuple(each.id for each in self._serving))\n"
+        "        if change.removed:\n"
+        "            self._follower.queue.look_again([Look(user_id=user_id, evidence=evidence)])\n"
+        "            return Outcome.LOOK\n"
+        '        return self._look(user_id, "", change)\n',
+        REPORTED,
+    ),
+    Mutant(
+        "a report of a deletion proves it",
+        "app/notifications/follow_changes.py",
+        "Look(user_id=user_id, event=event, asked_at=now, cause=cause)",
+        "Look(user_id=user_id, event=event, asked_at=now, cause=cause, evidence="
+        '__import__("autoprovisioning.domain.runs", fromlist=["Evidence"]).Evidence(missing=event == "delete"))',
+        REPORTED,
     ),
     Mutant(
         "leases are not given back",

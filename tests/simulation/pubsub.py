@@ -28,7 +28,16 @@ class Request:
     work: AnyRequest | None = None  # what an administrator asked for, if it is that
 
 
-Payload = Look | Batch | Request
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message on workspace-changes: an entry of the audit log as the sink publishes it."""
+
+    name: str
+    data: bytes
+    event: str
+
+
+Payload = Look | Batch | Request | Entry
 
 
 @dataclass(eq=False, slots=True)
@@ -47,7 +56,7 @@ Done = Callable[[Process], None]
 
 
 class Topics:
-    """The three topics with their push subscriptions, as the Queue port."""
+    """The topics with their push subscriptions, as the Queue port."""
 
     def __init__(
         self, scheduler: Scheduler, weather: Weather, deliver: Deliver, begin: Callable[[str], Process], done: Done
@@ -88,6 +97,12 @@ class Topics:
             self.waiting.add(message)
             self._set_out(message, task.chance.random(), task.chance.random())
         self._weather.after(kind)
+
+    def publish(self, entry: Entry, luck: float, pace: float) -> None:
+        """Let the log sink publish an entry."""
+        message = Message(entry.name, entry, self._scheduler.now)
+        self.waiting.add(message)
+        self._set_out(message, luck, pace)
 
     def _set_out(self, message: Message, luck: float, pace: float) -> None:
         """Deliver a message in a moment, unless it is lost; some come twice, some late."""
@@ -141,4 +156,6 @@ def _named(message: Message) -> str:
     payload = message.payload
     if isinstance(payload, Look):
         return f"look at {payload.user_id or payload.event}"
+    if isinstance(payload, Entry):
+        return f"report {payload.event}"
     return f"batch {payload.number}" if isinstance(payload, Batch) else f"request {payload.kind.value}"

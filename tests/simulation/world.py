@@ -22,7 +22,7 @@ from autoprovisioning.app.provisioning.read_user import Asked
 from autoprovisioning.app.runs import brake_plan as braking
 from autoprovisioning.app.runs.apply_batch import apply_batch
 from autoprovisioning.app.runs.reconcile import reconcile
-from autoprovisioning.app.runs.sweep import sweep
+from autoprovisioning.app.runs.sweep import sweep, sweep_if_due
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain import guard
 from autoprovisioning.domain.connections import Connection, State
@@ -32,10 +32,11 @@ from autoprovisioning.domain.runs import Batch, RunKind
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings, VolumeLimit
 from tests.simulation.administrators import happen
+from tests.simulation.audit_log import AuditLog
 from tests.simulation.directory import SimDirectory
 from tests.simulation.history import ADDRESSES, POLICIES, USERS, History
 from tests.simulation.keeper import Node, SimAccounts
-from tests.simulation.pubsub import Message, Request, Topics
+from tests.simulation.pubsub import Entry, Message, Request, Topics
 from tests.simulation.scheduler import Killed, Process, Scheduler
 from tests.simulation.state import OF_SERVICES, Called, SimRoster, StatePorts
 from tests.simulation.stored import few_shards, in_firestore
@@ -53,6 +54,7 @@ RECONCILE_TIMEOUT = timedelta(minutes=30)
 PREVIEW_LIMIT = timedelta(minutes=8)
 FOREVER = timedelta(days=3650)
 MINUTE = timedelta(minutes=1)
+SWEEP_LIMIT = timedelta(minutes=4)
 BUSY = timedelta(minutes=50)  # for which the whole schedule goes on after each step of a long history
 DRAINED = timedelta(minutes=35)  # everything in flight when the writers were stopped has ended
 
@@ -80,7 +82,7 @@ class World:
             scheduler, setting.rate, setting.kinds, only, not setting.rough_start, trace=trace
         )
         self.customer = FakeDirectory(page=3)
-        self.directory = SimDirectory(scheduler, weather, self.customer)
+        self.directory = SimDirectory(scheduler, weather, self.customer, lags=setting.sink)
         self.truth = Truth(scheduler, self.customer, FOUL if setting.rate else FAIR)
         if setting.firestore:
             self.ports = in_firestore(scheduler, weather, self.truth.connection_changed)
@@ -100,7 +102,9 @@ class World:
         if not setting.firestore:
             self._follow_connections()
         self.services = self._made_services()
+        self.audit_log = AuditLog(self)
         self._settle_in()
+        self.audit_log.listening = setting.sink
 
     def _made_services(self) -> Services:
         weather, watch = self.weather, self.watch
@@ -246,6 +250,7 @@ class World:
             self.hired[user_id] = user.created
         self.directory.changed(user_id)
         self.truth.user_changed(user_id)
+        self.audit_log.changed(user_id)
 
     # ---- what our functions do
 
@@ -261,7 +266,10 @@ class World:
         published = (
             datetime.fromtimestamp(0, now.tzinfo) if message.published > now + MINUTE else min(message.published, now)
         )
-        if isinstance(payload, Request):
+        if isinstance(payload, Entry):
+            process.limit = USER_TIMEOUT
+            self.audit_log.deliver(message)
+        elif isinstance(payload, Request):
             process.limit = RECONCILE_TIMEOUT
             self._requested(payload, published)
         elif isinstance(payload, Batch):
@@ -283,6 +291,9 @@ class World:
         work = request.work
         if work is not None and work.kind is PREVIEW:
             compute_preview(self.services, work.connection_id, work.id, now + PREVIEW_LIMIT)
+            return
+        if request.kind is RunKind.SWEEP:
+            sweep_if_due(self.services, now + SWEEP_LIMIT)
             return
         timely = now - published < RUN.patience
         self._reconcile(request.kind, insist=timely, request=work.id if timely and work is not None else "")
@@ -447,6 +458,8 @@ class World:
     def _tick(self, at: datetime, number: int) -> None:
         """Schedule what there is within five minutes: a sweep, at times a full run, a drift run, a renewal."""
         self.schedule(f"sweep-{number}", self._sweep, at + 2 * MINUTE)
+        for minute in range(5) if self.history.setting.sink else ():
+            self.schedule(f"minute-{number}.{minute}", self.audit_log.tick, at + minute * MINUTE)
         if number % 12 == 5:
             self.schedule(f"drift-{number}", lambda: self._reconcile(RunKind.DRIFT), at + 3 * MINUTE)
         if number % 3 == 0:
