@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 
-from autoprovisioning.domain.errors import Unforeseen
+from autoprovisioning.domain.errors import ProvisioningError, Unforeseen
 
 log = logging.getLogger(__name__)
 
@@ -16,3 +16,8 @@ def unforeseen(error: Exception) -> Unforeseen:
     trace = "".join(traceback.format_exception(error))
     log.error("Unforeseen error\n%s", trace, extra={"json_fields": {"alert": Unforeseen.code}})
     return Unforeseen(f"An unforeseen error ({type(error).__name__}). See the log, and report it.")
+
+
+def foreseen(error: Exception) -> ProvisioningError:
+    """Return an error of this system's own as it is, and any other one as `unforeseen` does."""
+    return error if isinstance(error, ProvisioningError) else unforeseen(error)

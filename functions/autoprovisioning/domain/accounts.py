@@ -84,16 +84,22 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """The outcome of a Write: `scim_id` on success, else `error` (one of `domain.errors`).
+class Answer:
+    """What became of one request, which `key` names; `error` is one of `domain.errors`."""
+
+    key: str
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written(Answer):
+    """The outcome of a Write: `scim_id` on success, else `error`.
 
     Both if a creation made an account, but not as written: it is ours, and must be kept track of. `shown` is what
     Keeper showed of the account afterwards, None if nothing.
     """
 
-    key: str
     scim_id: str = ""
-    error: Exception | None = None
     seconds: float = 0.0
     shown: Attributes | None = None
 
@@ -108,12 +114,10 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Answer):
     """The accounts that really carry the externalId or a userName asked for; `error` if that is not known."""
 
-    key: str
     accounts: tuple[Account, ...] = ()
-    error: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -153,7 +153,8 @@ class Counting(FakeAudit):
         self.asked: list[list[str]] = []
 
     def applied(self, connection_id: str, change_ids: Sequence[str]) -> dict[str, Attributes]:
-        self.asked.append(list(change_ids))
+        read = [name for name in change_ids if name]  # a document each
+        self.asked += [read] if read else []
         return super().applied(connection_id, change_ids)
 
 

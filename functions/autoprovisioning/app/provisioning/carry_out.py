@@ -7,7 +7,7 @@ known, and the caller commits it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -18,7 +18,7 @@ from autoprovisioning.app.provisioning.claiming import claim
 from autoprovisioning.app.provisioning.read_user import entry_of
 from autoprovisioning.app.provisioning.target import Keeper
 from autoprovisioning.app.services import Services
-from autoprovisioning.app.unforeseen import unforeseen
+from autoprovisioning.app.unforeseen import foreseen, unforeseen
 from autoprovisioning.domain.accounts import Account, Attributes, Found, Lookup, Written
 from autoprovisioning.domain.adoption import choose, locked_by_us
 from autoprovisioning.domain.changes import (
@@ -35,7 +35,6 @@ from autoprovisioning.domain.entry import Action, Status, addressees
 from autoprovisioning.domain.errors import (
     AccountGone,
     AddressTaken,
-    AuthorizationRefused,
     Contradicted,
     NotAsWritten,
     NotSent,
@@ -110,10 +109,8 @@ class _Work:
         Each takes a document of the audit; all are read at once.
         """
         ids = [change.entry.applied_by for change in changes if change.action is Action.UPDATE]
-        if not any(ids):
-            return changes
-        applied = self._services.audit.applied(self._keeper.connection.id, list(filter(None, ids)))
-        return [_before(change, applied) if change.action is Action.UPDATE else change for change in changes]
+        applied = self._services.audit.applied(self._keeper.connection.id, ids)
+        return [_before(change, applied) for change in changes]
 
     def _already_claimed(self, changes: Sequence[Change]) -> list[Change]:
         """Claim the accounts that the plan chose for adoption; returns the changes that came too late."""
@@ -128,8 +125,8 @@ class _Work:
     def _write(self, changes: Sequence[Change]) -> Iterator[Outcome]:
         yield from (Outcome(change=change, scim_id=change.scim_id) for change in changes if writes_nothing(change))
         writing = [change for change in changes if not writes_nothing(change)]
-        for change, answer in self._keeper.through(writing, self._send):
-            outcome = _outcome(change, answer if isinstance(answer, Written) else Written(key=change.id, error=answer))
+        for change, written in self._keeper.through(_by_id(writing), self._send):
+            outcome = _outcome(change, written)
             if isinstance(outcome.error, Contradicted | NotAsWritten):
                 told = {
                     "alert": "keeper_contradicts",
@@ -140,52 +137,31 @@ class _Work:
                 log.error("Keeper answered a write with success, but shows something else", extra={"json_fields": told})
             yield outcome
 
-    def _send(self, changes: Sequence[Change]) -> Iterator[tuple[Change, Written | ProvisioningError]]:
-        by_id = {change.id: change for change in changes}
-        for written in self._keeper.accounts().write([write_for(change) for change in changes], self._deadline):
-            refusal = written.error if isinstance(written.error, AuthorizationRefused) else None
-            yield by_id[written.key], refusal or written
+    def _send(self, changes: Sequence[Change]) -> Iterator[Written]:
+        return self._keeper.accounts().write([write_for(change) for change in changes], self._deadline)
 
     def _look_up(self, changes: Sequence[Change], ready: list[Change]) -> Iterator[Outcome]:
         """Search Keeper; changes with a known answer join `ready`, the rest are outcomes already."""
-        for change, answer in self._keeper.through(changes, self._search):
-            if isinstance(answer, ProvisioningError):
-                yield Outcome(change=change, error=answer)
-            else:
-                ready.append(answer)
+        for change, found in self._keeper.through(_by_id(changes), self._search):
+            try:
+                ready.append(self._matched(change, found))
+            except ProvisioningError as error:
+                yield Outcome(change=change, error=error)
 
-    def _search(self, changes: Sequence[Change]) -> Iterator[tuple[Change, Change | ProvisioningError]]:
-        by_id = {change.id: change for change in changes}
-        lookups = [
-            Lookup(key=change.id, external_id=change.user_id, user_names=_names_to_ask(change)) for change in changes
-        ]
-        for found in self._keeper.accounts().find(lookups):
-            change = by_id[found.key]
-            yield change, self._answer(change, found)
-
-    def _answer(self, change: Change, found: Found) -> Change | ProvisioningError:
-        if found.error is not None:
-            return found.error if isinstance(found.error, ProvisioningError) else unforeseen(found.error)
-        try:
-            return self._matched(change, found.accounts)
-        except ProvisioningError as error:
-            return error
+    def _search(self, changes: Sequence[Change]) -> Iterator[Found]:
+        return self._keeper.accounts().find(
+            [Lookup(key=change.id, external_id=change.user_id, user_names=_names_to_ask(change)) for change in changes]
+        )
 
     def _second_look(self, taken: Sequence[Change], gone: Sequence[Change]) -> Iterator[Outcome]:
         """Settle a 409 on creation and a 404 on a known id: look again, then adopt or give up."""
         ready: list[Change] = []
-        yield from self._look_up(taken, ready)
-        for change in [change for change in ready if not change.scim_id]:
-            ready.remove(change)
-            yield Outcome(change=change, error=self._own_elsewhere(change) or _taken_elsewhere(change))
-        found: list[Change] = []
-        yield from self._look_up([replace(change, scim_id="") for change in gone], found)
-        for change in found:
-            if change.scim_id:
-                ready.append(change)
-            else:
-                yield _vanished(change)
-        yield from self._write(ready)
+        lost = {change.id for change in gone}
+        yield from self._look_up([*taken, *(replace(change, scim_id="") for change in gone)], ready)
+        for change in ready:
+            if not change.scim_id:
+                yield _vanished(change) if change.id in lost else Outcome(change=change, error=self._taken(change))
+        yield from self._write([change for change in ready if change.scim_id])
 
     def _kept_from(self, outcome: Outcome) -> Outcome:
         """Say who has the address that an update needs: the update is retried once that user has another."""
@@ -204,8 +180,8 @@ class _Work:
     def _addressees(self) -> Mapping[str, str]:
         return addressees(self._services.roster.load(self._keeper.connection))
 
-    def _own_elsewhere(self, change: Change) -> AddressTaken | None:
-        """Say so where the address is taken by the user's own account on another connection, which they left.
+    def _taken(self, change: Change) -> AddressTaken:
+        """Say by whom the address is taken: perhaps by the user's own account on another connection, which they left.
 
         That account is not renamed to make room: the address is how its owner signs in and is reached.
         """
@@ -217,10 +193,17 @@ class _Work:
                     f"{entry.email} is the address of this user's own account on the connection {other.settings.name}. "
                     "In Keeper's Admin Console, move that account to this connection's node: it is then adopted here."
                 )
-        return None
+        return _taken_elsewhere(change)
 
-    def _matched(self, change: Change, accounts: tuple[Account, ...]) -> Change:
-        choice = choose(accounts, change.seeker(), self._grounds)
+    def _matched(self, change: Change, found: Found) -> Change:
+        """Return the change with the account found for it, of which it may become the owner, or with none.
+
+        Raises:
+            ProvisioningError: that cannot be told, or the account is somebody else's.
+        """
+        if found.error is not None:
+            raise foreseen(found.error)
+        choice = choose(found.accounts, change.seeker(), self._grounds)
         account = choice.account
         if account is None:
             return replace(change, beside=choice.beside)
@@ -244,6 +227,10 @@ class _Work:
         if not self._claim(matched):
             raise _taken_elsewhere(change)
         return matched
+
+
+def _by_id(changes: Iterable[Change]) -> dict[str, Change]:
+    return {change.id: change for change in changes}
 
 
 def _names_to_ask(change: Change) -> tuple[str, ...]:

@@ -8,14 +8,14 @@ the refusal was about one user. `through` is the one place where that is done: f
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from autoprovisioning.app.ports.accounts import Accounts
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.accounts import Account, Lookup, Value
+from autoprovisioning.domain.accounts import Account, Answer, Lookup, Value
 from autoprovisioning.domain.connections import LONGEST_THROTTLE, Connection, State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 SHORTEST_THROTTLE = timedelta(seconds=1)
 T = TypeVar("T")
 A = TypeVar("A")
-Send = Callable[[Sequence[T]], Iterable[tuple[T, A | ProvisioningError]]]
+R = TypeVar("R", bound=Answer)
 
 WAIT = "waits for Keeper until"  # in the audit
 
@@ -102,43 +102,46 @@ class Keeper:
             NotSent: a token that was replaced meanwhile was refused.
         """
 
-        def send(_: object) -> Iterator[tuple[None, A | ProvisioningError]]:
+        answers: list[A] = []
+
+        def send(_: object) -> Iterator[Answer]:
             try:
-                answer = request(self.accounts())
+                answers.append(request(self.accounts()))
             except AuthorizationRefused as error:
-                yield None, error
+                yield Answer(key="", error=error)
             else:
-                yield None, answer
+                yield Answer(key="")
 
-        ((_, answer),) = self.through((None,), send)
-        if isinstance(answer, ProvisioningError):
-            raise answer
-        return answer
+        ((_, told),) = self.through({"": None}, send)
+        if told.error is not None:
+            raise told.error
+        return answers[0]
 
-    def through(self, items: Sequence[T], send: Send[T, A]) -> Iterator[tuple[T, A | ProvisioningError]]:
-        """Send these and yield what is answered; what is refused is sent once more, with the newer token if one is.
+    def through(self, items: Mapping[str, T], send: Callable[[Sequence[T]], Iterable[R]]) -> Iterator[tuple[T, R]]:
+        """Send these, by their keys, and yield each with its answer; what is refused is sent once more.
 
-        Where no token moved they are too, unless it is a single one: those behind a refused one were never sent.
+        That is with the newer token if there is one. Where no token moved they are too, unless it is a single one:
+        those behind a refused one were never sent.
         """
-        refused: list[T] = []
-        for item, answer in send(items) if items else ():
-            if isinstance(answer, AuthorizationRefused):
-                refused.append(item)
+        refused: list[R] = []
+        for answer in send([*items.values()]) if items else ():
+            if isinstance(answer.error, AuthorizationRefused):
+                refused.append(answer)
             else:
-                yield item, answer
+                yield items[answer.key], answer
         if not refused:
             return
         moved, refused_again = self._superseded(), False
         if len(refused) == 1 and not moved:
-            yield refused[0], refusal_of_one()
+            yield items[refused[0].key], replace(refused[0], error=refusal_of_one())
             return
-        for item, answer in send(refused):
-            if not isinstance(answer, AuthorizationRefused):
-                yield item, answer
-                continue
-            if not refused_again:
-                refused_again, moved = True, self._superseded() or moved
-            yield item, NotSent("Keeper refused a token that had just been replaced") if moved else refusal_of_one()
+        for answer in send([items[each.key] for each in refused]):
+            error = answer.error
+            if isinstance(error, AuthorizationRefused):
+                if not refused_again:
+                    refused_again, moved = True, self._superseded() or moved
+                error = NotSent("Keeper refused a token that had just been replaced") if moved else refusal_of_one()
+            yield items[answer.key], replace(answer, error=error)
 
     def _superseded(self) -> bool:
         """Settle a 401 or 403: True when a newer token is in force and the request should be sent again.
