@@ -138,7 +138,7 @@ def explain(services: Services, reports: EventReports, connection: Connection, u
     seen = observed(serving, user, standing.in_scope, moving=standing.moving, outdated=standing.outdated)
     rules = rules_of(serving, confirmed_for(services, connection, [entry]))
     decision = decide(entry, seen, rules, now)
-    held = standing_of(services, connection, decision) if isinstance(decision, Do) else None
+    held = standing_of(services, connection, decision)
     return Explanation(
         at=now,
         connection=connection,

@@ -175,31 +175,23 @@ class _Convergence:
         retries = self._asked.retry_failures or self._asked.look.retry_failures
         # Only in the first round: what fails in this look waits like anything else.
         rules = rules_of(self._connection, confirmed, retry_failures=retries and not self._rounds)
-        known = entry
-        if entry is not None and entry.failure is not None and entry.failure.about == READING:
-            known = replace(entry, failure=None)  # the user was read just now
-        if entry is not None and (entry.mark is not None or self._doubted(entry, observation)):
-            if entry.mark is not None:
-                self._tell("The outcome of the last change is not known: asking Keeper.")
-                self._attempted = stuck(entry, entry.mark, observation, rules, now)
-            else:
-                self._tell("Somebody else may have locked the account in Keeper: asking for its current state.")
-            try:
-                account = self._fetch(entry)
-            except (Throttled, ReauthorizationRequired):
-                raise
-            except ProvisioningError as error:
-                return self._fail(entry, self._keeper.judged(error, self._deadline), read=entry)
-            if entry.mark is not None:
-                return self._recover(entry, account, observation)
-            known = self._as_shown(known or entry, account, observation)
-            observation = replace(observation, outdated=False)  # Keeper was asked just now
-        return self._carry_on(round_, entry, observation, decide(known, observation, rules, now), now)
+        if entry is not None and entry.mark is not None:
+            self._tell("The outcome of the last change is not known: asking Keeper.")
+            self._attempted = stuck(entry, entry.mark, observation, rules, now)
+            return self._ask_keeper(entry, lambda account: self._recover(entry, account, observation))
+
+        def carry_on(known: Entry | None, seen: Observed) -> bool:
+            return self._carry_on(round_, entry, seen, decide(_as_read(known), seen, rules, now), now)
+
+        if entry is not None and self._doubted(entry, observation):
+            self._tell("Somebody else may have locked the account in Keeper: asking for its current state.")
+            asked = replace(observation, outdated=False)
+            return self._ask_keeper(entry, lambda account: carry_on(self._as_shown(entry, account, asked), asked))
+        return carry_on(entry, observation)
 
     def _doubted(self, entry: Entry, observation: Observed) -> bool:
         """Say whether the account may differ from the roster; a paused connection cannot ask."""
-        outdated = entry.status is Status.SUSPENDED and observation.outdated
-        return (entry.status is Status.LOCKED or outdated) and self._connection.state is not State.PAUSED
+        return (entry.status is Status.LOCKED or observation.outdated) and self._connection.state is not State.PAUSED
 
     def _carry_on(
         self, round_: Round, entry: Entry | None, observation: Observed, decision: Decision, now: datetime
@@ -246,7 +238,7 @@ class _Convergence:
         self._tell(read.rstrip())
         others = {each.id: each.settings.name for each in self._connections if each.id != self._connection.id}
         owner = others.get(seen.placement.owner, "")
-        held = standing_of(self._services, self._connection, decision) if isinstance(decision, Do) else None
+        held = standing_of(self._services, self._connection, decision)
         words = in_words(decision, entry, observation, self._connection, now, owner=owner, held=held)
         self._tell(f"Decided. {words}")
 
@@ -321,11 +313,10 @@ class _Convergence:
         self._edit(lambda current: current == entry, lambda _: settled, event)
         return True
 
-    def _fetch(self, entry: Entry) -> Account | None:
-        """Return the account as Keeper shows it: by its id, else the one that carries our externalId.
+    def _ask_keeper(self, entry: Entry, go_on: Callable[[Account | None], bool]) -> bool:
+        """Fetch the account by its id, else the one that carries our externalId, and go on with it; True: look again.
 
-        Raises:
-            Rejected: Keeper refuses to show it, although the token works.
+        If Keeper does not tell, that is counted on the entry.
         """
         by_external_id = Lookup(key=entry.user_id, external_id=entry.user_id, user_names=())
 
@@ -334,10 +325,12 @@ class _Convergence:
             return account or first_found(accounts, by_external_id)
 
         try:
-            return self._keeper.ask(found)
-        except Throttled as error:
-            self._keeper.throttle(error)
-            raise
+            account = self._keeper.ask(found)
+        except ProvisioningError as error:
+            if isinstance(error, Throttled):
+                self._keeper.throttle(error)
+            return self._fail(entry, self._keeper.judged(error, self._deadline), read=entry)
+        return go_on(account)
 
     def _note(self, entry: Entry | None, decision: Decision) -> bool:
         """Nothing to send: keep what was noticed, and let no plan made before this look undo it."""
@@ -466,6 +459,13 @@ class _Convergence:
         return Wanted(
             id=change.id, user_id=change.user_id, stands=lambda current: current == entry, change=lambda _: change
         )
+
+
+def _as_read(entry: Entry | None) -> Entry | None:
+    """Return the entry of somebody whom the directory showed just now: a failure to read them is over."""
+    if entry is not None and entry.failure is not None and entry.failure.about == READING:
+        return replace(entry, failure=None)
+    return entry
 
 
 def _told(outcome: Outcome, event: Event | None) -> str:

@@ -10,7 +10,7 @@ from datetime import datetime
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.changes import PlannedChange
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.decision import Do
+from autoprovisioning.domain.decision import Decision, Do
 from autoprovisioning.domain.entry import Action, Entry, Status
 from autoprovisioning.domain.guard import (
     APPROVED,
@@ -207,8 +207,10 @@ def kept_out(services: Services, connection: Connection) -> frozenset[str]:
     )
 
 
-def standing_of(services: Services, connection: Connection, attempt: Do) -> Standing | None:
-    """Return what a change stands at in the held plans, None where none holds it."""
-    member = member_of(attempt.action, attempt.noted, attempt.trigger, attempt.attributes)
+def standing_of(services: Services, connection: Connection, decision: Decision) -> Standing | None:
+    """Return what a change stands at in the held plans, None where there is none to be made or no plan holds it."""
+    if not isinstance(decision, Do):
+        return None
+    member = member_of(decision.action, decision.noted, decision.trigger, decision.attributes)
     verdict = Book(services.holds.standing(connection.id), member.resource).verdict(member)
     return verdict.standing if verdict is not None else None
