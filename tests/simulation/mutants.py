@@ -441,8 +441,8 @@ MUTANTS = (
     Mutant(
         "another account counts as written like the one before",
         "domain/changes.py",
-        "        _with_account(entry, outcome.scim_id),\n",
-        "        replace(entry, scim_id=outcome.scim_id),\n",
+        "    entry = _with_account(entry, outcome.scim_id)\n",
+        "    entry = replace(entry, scim_id=outcome.scim_id)\n",
         REPLACED,
     ),
     Mutant(

@@ -24,7 +24,7 @@ def event_for(outcome: Outcome, by: Actor, now: datetime, origin: Origin | None 
     An account that exists, but not as written, counts as created: the retry is an update.
     """
     change, error = outcome.change, outcome.error
-    created = bool(outcome.made) and change.action is Action.CREATE and not change.scim_id  # but not as written
+    created = bool(outcome.made) and not change.scim_id  # but not as written
     trying = not ended(outcome, now)
     if trying and not created:
         return None

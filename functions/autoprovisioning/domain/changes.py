@@ -109,7 +109,7 @@ class Change(AccountChange):
     @property
     def entitled(self) -> bool:
         """Say whether the directory entitles the user to an account: in scope, and nothing begun to take it away."""
-        return self.entry.in_scope and not self.entry.timers and not self.entry.gone
+        return self.entry.in_scope and not self.entry.timers
 
     def seeker(self) -> Seeker:
         """Return the user as the choice among accounts found sees them.
@@ -240,7 +240,7 @@ PASSING_CODES = frozenset(error.code for error in (*PASSING, Unresolved))
 def counted(error: ProvisioningError, previous: Failure | None, what: str, now: datetime) -> Failure | None:
     """Count an error as a failure of one user; None where it is about the connection or the moment, not the user.
 
-    `what` names what was attempted, as `plan.about` does.
+    `what` names what was attempted, as `decision.about` does.
     """
     passing = isinstance(error, (*PASSING, Unresolved))
     if error.defers and not passing:
@@ -323,8 +323,9 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
             locked_at=now if remembers_lock(entry) else None,
         )
     status = change.leaves or _STATUS_AFTER.get(change.action, entry.status)
+    entry = _with_account(entry, outcome.scim_id)
     entry = replace(
-        _with_account(entry, outcome.scim_id),
+        entry,
         status=status,
         deleted=change.action is Action.DELETE or (entry.deleted and status is Status.SUSPENDED),
         shown=_memory(entry, outcome),
@@ -344,8 +345,7 @@ def remembers_lock(entry: Entry) -> bool:
 
 def _memory(entry: Entry, outcome: Outcome) -> str | None:
     """Return what Keeper made of what was written last: renewed for what this change sent, else as it was."""
-    desired, sent, shown = outcome.change.attributes, outcome.sent, outcome.shown
-    known = entry.shown if entry.scim_id == outcome.scim_id else None
+    desired, sent, shown, known = outcome.change.attributes, outcome.sent, outcome.shown, entry.shown
     if not sent:
         return known
     if not outcome.change.scim_id:

@@ -183,7 +183,6 @@ def settled(entry: Entry | None, seen: Observed) -> bool:
         and not entry.timers
         and entry.failure is None
         and not entry.pending
-        and not entry.gone
         and not entry.drift
         and entry.missing_since is None
         and bool(seen.desired)
