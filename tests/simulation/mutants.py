@@ -103,8 +103,8 @@ MUTANTS = (
     Mutant(
         "batches do not compare the version",
         "app/runs/apply_batch.py",
-        "return planned.version == (entry.version if entry is not None else 0) and (entry is None or",
-        "return bool(entry is None or",
+        "return entry.version == planned.version and entry.mark is None",
+        "return entry.mark is None",
         BATCHES,
     ),
     Mutant(

@@ -18,7 +18,7 @@ from autoprovisioning.app.provisioning.target import Keeper, fails_for_everybody
 from autoprovisioning.app.provisioning.volume_guard import taken_back
 from autoprovisioning.app.runs.close_run import EDITED, OUTAGE, add_notes, close_if_finished, close_unfinished
 from autoprovisioning.app.services import Services
-from autoprovisioning.app.unforeseen import unforeseen
+from autoprovisioning.app.unforeseen import foreseen
 from autoprovisioning.domain.accounts import unchanged
 from autoprovisioning.domain.causes import Origin, Source
 from autoprovisioning.domain.changes import PASSING, Change, Outcome, PlannedChange, ended
@@ -27,11 +27,9 @@ from autoprovisioning.domain.entry import Action, Entry, Status, live_mark
 from autoprovisioning.domain.errors import (
     Busy,
     NotSent,
-    ProvisioningError,
     SeatsExhausted,
     Throttled,
     Transient,
-    Unforeseen,
     Unresolved,
     Vanished,
 )
@@ -164,8 +162,8 @@ class _Application:
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
             waiting: dict[str, Entry | None] = {}
             for user_id in part:
-                entry = entries.get(user_id) or _new(planned[user_id])
-                if not entry.pending and entry.mark is None and entry.version == planned[user_id].version:
+                entry = _known(entries.get(user_id), planned[user_id])
+                if not entry.pending and _as_planned(entry, planned[user_id]):
                     waiting[user_id] = replace(entry, pending=True)
             return Edit(entries=waiting), None
 
@@ -246,7 +244,8 @@ class _Application:
                 )
             elif not _already_done(entry, by_user[user_id]):
                 self._left.looks.append(self._look(user_id))
-                self._left.unsettled.update([user_id] if _stands_open(entry) else [])
+                if entry is not None and (entry.mark is not None or entry.pending):  # what overtook it is not settled
+                    self._left.unsettled.add(user_id)
         return changes
 
     def _look(self, user_id: str) -> Look:
@@ -295,6 +294,7 @@ class _Application:
             elif isinstance(error, Throttled):
                 self._left.postponed = error
             else:
+                log.warning("A look failed, and is retried as a separate message: %s", error)
                 self._left.looks.append(replace(look, retry_failures=False))  # it was attempted
                 self._left.unsettled.add(look.user_id)
                 outages += [error] if fails_for_everybody(error) else []
@@ -312,13 +312,8 @@ class _Application:
                 Asked(look=look, message_id=self._message_id, published=self._published, run=run),
                 deadline,
             )
-        except Unforeseen as error:
-            return look, error  # logged already
-        except ProvisioningError as error:
-            log.warning("A look failed, and is retried as a separate message: %s", error)
-            return look, error
         except Exception as error:  # noqa: BLE001 - it concerns one user: the others of this batch go on
-            return look, unforeseen(error)
+            return look, foreseen(error)
         return look, None
 
     def _finish(self, looks: Sequence[Look]) -> None:
@@ -343,19 +338,23 @@ class _Application:
             close_if_finished(self._services, recorded)
 
 
-def _new(change: PlannedChange) -> Entry:
-    """Return the entry of a user who had none when the plan was made."""
-    return Entry(user_id=change.user_id, email=change.email, in_scope=True)
+def _known(entry: Entry | None, planned: PlannedChange) -> Entry:
+    """Return the entry of a user, who may have had none when the plan was made."""
+    return entry or Entry(user_id=planned.user_id, email=planned.email, in_scope=True)
+
+
+def _as_planned(entry: Entry, planned: PlannedChange) -> bool:
+    """Say whether the entry is the one that the change was planned on."""
+    return entry.version == planned.version and entry.mark is None
 
 
 def _wanted(change_id: str, planned: PlannedChange) -> Wanted:
-    def stands(entry: Entry | None) -> bool:
-        return planned.version == (entry.version if entry is not None else 0) and (entry is None or entry.mark is None)
-
-    def change(entry: Entry | None) -> Change:
-        return Change.of(planned, change_id, entry or _new(planned))
-
-    return Wanted(id=change_id, user_id=planned.user_id, stands=stands, change=change)
+    return Wanted(
+        id=change_id,
+        user_id=planned.user_id,
+        stands=lambda entry: _as_planned(_known(entry, planned), planned),
+        change=lambda entry: Change.of(planned, change_id, _known(entry, planned)),
+    )
 
 
 def _already_done(entry: Entry | None, change: PlannedChange) -> bool:
@@ -364,13 +363,5 @@ def _already_done(entry: Entry | None, change: PlannedChange) -> bool:
         entry is not None
         and entry.mark is None
         and entry.status is Status.ACTIVE
-        and entry.failure is None
         and unchanged(entry.fingerprint, change.attributes)
-    )
-
-
-def _stands_open(entry: Entry | None) -> bool:
-    """Say whether the decision that overtook this one is still unsettled, too."""
-    return entry is not None and (
-        entry.mark is not None or entry.pending or (entry.failure is not None and entry.failure.trying)
     )
