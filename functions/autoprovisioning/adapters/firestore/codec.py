@@ -9,7 +9,7 @@ this one need not keep in step; anything else, such as another status or a field
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -83,7 +83,14 @@ class _Read(_Entry, array_like=True):
     next: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # the first field that is not known
 
 
+class _Id(msgspec.Struct, array_like=True):
+    user_id: str
+
+
 _decoder = msgspec.msgpack.Decoder(built(list[_Read]))
+_one = msgspec.msgpack.Decoder(built(_Entry))
+_ids = msgspec.msgpack.Decoder(built(list[_Id]))
+_raw = msgspec.msgpack.Decoder(built(list[msgspec.Raw]))
 _encoder = msgspec.msgpack.Encoder()
 _KNOWN = len(_Entry.__struct_fields__)
 
@@ -117,6 +124,19 @@ def decode(data: bytes) -> Shard:
     if all(record.next is msgspec.UNSET for record in records):
         return Shard(entries=entries)
     return Shard(entries=entries, appended={record[0]: record[_KNOWN:] for record in msgspec.msgpack.decode(data)})
+
+
+def find(data: bytes, user_ids: Container[str]) -> dict[str, Entry]:
+    """Decode these users' entries of a shard that is only read: making all of them takes ten times as long.
+
+    Raises:
+        ConfigurationRefused: one of them holds something that only a newer version knows.
+    """
+    try:
+        each = zip(_ids.decode(data), _raw.decode(data), strict=True)
+        return {head.user_id: _to_entry(_one.decode(raw)) for head, raw in each if head.user_id in user_ids}
+    except (msgspec.MsgspecError, IndexError) as error:
+        raise ROSTER.unreadable(error) from None
 
 
 def _perhaps(convert: Callable[[A], B], value: A | None) -> B | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.audit import add_events
-from autoprovisioning.adapters.firestore.codec import Shard, decode, encode
+from autoprovisioning.adapters.firestore.codec import Shard, decode, encode, find
 from autoprovisioning.adapters.firestore.connections import from_document, lives
 from autoprovisioning.adapters.firestore.database import Database, fields_of, stamped
 from autoprovisioning.app.ports.roster import Edit, Progress
@@ -49,7 +49,7 @@ class FirestoreRoster:
         if not connection.begun:
             return None
         snapshot = self._database.get(self._reference(connection, shard_of(user_id, _shards(connection))))
-        return self._shard(connection, snapshot.to_dict() or {}).entries.get(user_id)
+        return self._found(connection, snapshot.to_dict() or {}, (user_id,)).get(user_id)
 
     def entries(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, Entry]:
         """Read the entries of these users: each of their shards once, all at once."""
@@ -57,8 +57,10 @@ class FirestoreRoster:
             return {}
         wanted = set(user_ids)
         shards = _shards_of(connection, wanted)
-        found = (self._shard(connection, read.to_dict() or {}) for read in self._read(connection, shards).values())
-        return {user_id: entry for shard in found for user_id, entry in shard.entries.items() if user_id in wanted}
+        found: dict[str, Entry] = {}
+        for read in self._read(connection, shards).values():
+            found |= self._found(connection, read.to_dict() or {}, wanted)
+        return found
 
     def load(self, connection: Connection) -> dict[str, Entry]:
         """Read every entry of a connection: as many documents as it has shards. One of schema 1 is migrated."""
@@ -297,6 +299,13 @@ class FirestoreRoster:
         else:
             batch.set(reference, PENDING.stamped({"email": after.email, "since": firestore.SERVER_TIMESTAMP}))
         return 1
+
+    def _found(self, connection: Connection, fields: Mapping[str, Any], wanted: Container[str]) -> dict[str, Entry]:
+        """Read some entries of a shard that is not written: the others are not decoded, but in schema 1."""
+        if fields and ROSTER.check(fields) == ROSTER.current:
+            return find(fields[FIELD], wanted)
+        known = self._shard(connection, fields).entries
+        return {user_id: entry for user_id, entry in known.items() if user_id in wanted}
 
     def _shard(self, connection: Connection, fields: Mapping[str, Any]) -> Shard:
         if not fields:
