@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from autoprovisioning.adapters.firestore import reports as adapter
-from autoprovisioning.app.ports.reports import DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
+from autoprovisioning.app.ports.reports import Cause, DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.causes import Cause, Source
 from autoprovisioning.domain.connections import Connection
@@ -292,6 +292,24 @@ class TestFailures:
         pages = paged(lambda cursor: state.reports.failures("c1", cursor, 3))
         assert [item.user_id for item in pages] == [f"u{number:02d}" for number in range(10, -1, -1)]
         assert list(state.reports.every_failure("c1")) == pages
+
+    def test_they_are_counted_by_code_and_those_of_one_are_listed(self, state):
+        failures = {
+            code: Failure(code=code, text=code, attempts=1, first=NOW, next_attempt=NOW + HOUR, about="create:abc")
+            for code in ("mapping", "seats_exhausted", "address_taken")
+        }
+        codes = ["mapping", "seats_exhausted", "mapping", "address_taken", "mapping", "seats_exhausted"]
+        put(state, *(Entry(user_id=f"u{number}", failure=failures[code]) for number, code in enumerate(codes)))
+        assert state.reports.causes("c1") == [
+            Cause(code="mapping", users=3),
+            Cause(code="seats_exhausted", users=2),
+            Cause(code="address_taken", users=1),
+        ]
+        pages = paged(lambda cursor: state.reports.failures("c1", cursor, 2, "mapping"))
+        assert [failing.user_id for failing in pages] == ["u4", "u2", "u0"]
+        assert list(state.reports.every_failure("c1", "mapping")) == pages
+        assert state.reports.failures("c1", "", 2, "nothing") == Page()
+        assert state.reports.causes("c2") == []
 
     def test_an_attempt_that_is_made_again_at_once_is_none_yet(self, state):
         tried = failed(None, "keeper_failed", "HTTP 500", "create:abc", NOW, at_once=2)

@@ -77,6 +77,7 @@ FORMS = (
     (f"{HOME}/delete", {"confirmation": "Keeper"}),
     (f"{HOME}/holds/abc", {"do": "approve", "confirmed": "yes"}),
     (f"{HOME}/unprovisioned", {"do": "all"}),
+    (f"{HOME}/failures", {"do": "all"}),
     (f"{HOME}/previews/abc", {}),
     (f"{HOME}/previews/abc/adoptions", {"do": "all"}),
     (f"{HOME}/users/u1/inquiries", {"kind": "provision"}),
@@ -428,6 +429,31 @@ def test_a_failure_tells_its_reason_what_to_do_and_where_to_look(system):
     assert "Buy seats in Keeper" in page.text
     assert f"/api{HOME}/failures.csv" in page.links()
     assert re.search(rf"{HOME}/users/u\d+", page.text)
+
+
+@pytest.mark.parametrize("whom", ["chosen", "cause:address_taken", "all", "one:u5", "API"])
+def test_users_who_fail_are_tried_again_before_their_time(system, whom):
+    system.keeper.settings(taken_addresses=["person5@example.com", "person6@example.com"])
+    system.connect()
+    system.sync()
+    page = browser(system).open(f"{HOME}/failures")
+    assert "The address belongs to another account in Keeper" in page.text
+    assert "Retry 2 users" in page.text
+    refused = page.send("Retry", "chosen")
+    assert (refused.status, "#f-users" in refused.links()) == (400, True)
+    system.keeper.settings(taken_addresses=[])
+    if whom == "API":
+        answer = system.api("POST", f"{HOME}/failures", {"users": ["u5"]})
+        assert (answer.status, answer.json()["detail"]) == (202, "Another attempt was requested for 1 user.")
+    else:
+        sent = page.send("Retry", whom, **({"user": ["u5"]} if whom == "chosen" else {}))
+        assert sent.status == 200
+        assert sent.address.startswith(f"{HOME}/users/u5/inquiries/" if whom == "one:u5" else f"{HOME}/failures")
+    system.await_account("u5", lambda account: account["active"])
+    if whom in ("cause:address_taken", "all"):
+        system.await_account("u6", lambda account: account["active"])
+    else:
+        assert system.account("u6") is None
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])

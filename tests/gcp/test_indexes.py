@@ -282,6 +282,8 @@ def read(stores: Firestore) -> None:
         assert len(list(reports.every_event("c1", filters))) == 4
     reports.failures("c1", "", 1)
     list(reports.every_failure("c1"))
+    [cause] = reports.causes("c1")
+    reports.failures("c1", "", 1, cause.code)
     reports.usage("c1", NOW.date(), NOW.date())
     reports.pace("c1", NOW - timedelta(hours=1))
     assert reports.waiting("c1").count == 1
@@ -347,7 +349,7 @@ def test_the_file_parses_into_the_messages_of_the_admin_api():
             json.dumps({"queryScope": wanted["queryScope"], "fields": wanted["fields"]})
         )
         assert index.query_scope == firestore_admin_v1.Index.QueryScope.COLLECTION
-        assert [field.field_path for field in index.fields][-1] in ("at", "raised_at")
+        assert [field.field_path for field in index.fields][-1] in ("at", "raised_at", "first")
     for override in deployed.described()["fieldOverrides"]:
         assert set(override) <= {"collectionGroup", "fieldPath", "ttl", "indexes"}
         name = f"projects/p/databases/d/collectionGroups/{override['collectionGroup']}/fields/{override['fieldPath']}"

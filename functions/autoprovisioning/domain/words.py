@@ -216,6 +216,46 @@ SOURCES: Mapping[Source, tuple[str, str]] = {  # what told of a change, and sinc
 }
 A_HINT = "It made us look and proves nothing: what was done was decided by what the directory showed then."
 
+FAILURES: Mapping[str, str] = {  # why users fail, by the failure's code
+    "permanent": "Keeper does not do what was asked for",
+    "mapping": "A mandatory attribute has no value, or one that does not fit",
+    "rejected": "Keeper refuses a value",
+    "address_taken": "The address belongs to another account in Keeper",
+    "not_adoptable": "The account under the user's address belongs to somebody else",
+    "adoption_in_doubt": "The account under the user's address may be somebody else's",
+    "keeper_failed": "Keeper fails for these users",
+    "directory_failed": "The directory fails to show these users",
+    "incomplete_listing": "A listing of the directory broke off",
+    "unresolved": "It is not known what became of a change",
+    "unforeseen": "An unforeseen error",
+    "not_offered": "Keeper says that it cannot do this",
+    "contradicted": "Keeper accepted a change, and shows something else",
+    "seats_exhausted": "No seats are left in Keeper",
+    "account_gone": "The account is not in Keeper any more",
+    "configuration": "Keeper refuses the set-up of this connection",
+    "authorization_refused": "Keeper refuses these changes to the access token",
+}
+
+MENDS: Mapping[str, str] = {  # what to do about a failure, by its code
+    "permanent": "Look at the reason given, and at the user's account in Keeper.",
+    "mapping": "Fill the field in the directory, or change the attribute mapping.",
+    "rejected": "Correct the value that Keeper refuses in the directory.",
+    "address_taken": "Free the address in Keeper, or change the user's address.",
+    "not_adoptable": "Remove the other account in Keeper, or correct the address in the directory.",
+    "adoption_in_doubt": "Confirm the adoption in a preview, or remove the account in Keeper.",
+    "keeper_failed": "Nothing at first: it is retried automatically. If this persists, ask Keeper's support.",
+    "directory_failed": "Nothing at first: the directory is asked again. If this persists, look at the user there.",
+    "incomplete_listing": "Nothing at first: it is retried automatically. If this persists, ask Google's support.",
+    "unresolved": "Nothing at first: Keeper is asked about the outcome. If this persists, ask Keeper's support.",
+    "unforeseen": "See the log: it says what happened. It is retried automatically.",
+    "not_offered": "Ask Keeper's support: the server says that it cannot do this.",
+    "contradicted": "Look at the account in Keeper: it does not show what was written.",
+    "seats_exhausted": "Buy seats in Keeper, or free some.",
+    "account_gone": "Nothing: the account is looked up, or created again.",
+    "configuration": "Check the endpoint URL, and what the access token may do.",
+    "authorization_refused": "Check what the access token may do, or reauthorize.",
+}
+
 # ---- what a worker is asked for
 
 PREVIEWS: Mapping[RequestState, str] = {

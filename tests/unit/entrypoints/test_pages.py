@@ -19,9 +19,9 @@ from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.scim_user import ATTRIBUTES
 from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.settings import Settings
+from autoprovisioning.domain.words import FAILURES, MENDS
 from autoprovisioning.entrypoints.console.api.operations import ROOT
 from autoprovisioning.entrypoints.console.pages import refused
-from autoprovisioning.entrypoints.console.pages.activity import MENDS
 from autoprovisioning.entrypoints.console.pages.summary import differences
 from autoprovisioning.entrypoints.pages import element
 from tests.support.console import ADDRESSES, EVIL, HOME, OF_A_CONNECTION, READER, Place, Told, full, place, sound
@@ -150,6 +150,7 @@ def test_what_is_not_there_leads_back_to_the_list():
 def test_every_lasting_failure_has_something_to_be_done():
     kinds = [Permanent, *Permanent.__subclasses__()]
     assert {kind.code for kind in kinds if kind.__module__ == Permanent.__module__} | PASSING_CODES <= set(MENDS)
+    assert set(MENDS) == set(FAILURES)
 
 
 def test_a_field_of_another_page_is_linked_to_that_page():

@@ -13,6 +13,7 @@ import pytest
 from markupsafe import escape
 
 from autoprovisioning.app.administration.tokens import reauthorize
+from autoprovisioning.app.ports.reports import Failing
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
@@ -55,7 +56,8 @@ def outcome(place: Place) -> Any:
     connections = {key: (each.state, each.settings, each.clock) for key, each in store.connections.items()}
     holds = {digest: hold.standings() for digest, hold in store.holds["c1"].items()}
     events = [told(event) for event in store.events["c1"].values()]
-    return connections, holds, events, queue.runs, len(queue.requests), list(store.deleted)
+    looks = [(look.user_id, look.retry_failures) for look in queue.looks]
+    return connections, holds, events, queue.runs, len(queue.requests), looks, list(store.deleted)
 
 
 def on_a_page(of: str, form: str, button: str, **filled: Any) -> Callable[[Place], None]:
@@ -81,6 +83,15 @@ def nothing(_place: Place) -> None:
 
 def off(place: Place) -> None:
     place.fakes.services.connections.change("c1", lambda current: replace(current, state=State.OFF))
+
+
+def failing(place: Place) -> None:
+    codes = ("mapping", "address_taken", "mapping")
+    place.told.failing = tuple(
+        Failing(user_id=f"u{number}", email="", code=code, reason="", attempted="create", attempts=1, first=START,
+                next_attempt=START)
+        for number, code in enumerate(codes)
+    )  # fmt: skip
 
 
 def decided(choice: str) -> Callable[[Place], None]:
@@ -114,6 +125,17 @@ ACTIONS = {  # what was done before, and then the same on a page and through the
         through_the_api("PATCH", "", {"name": "Vault", "limit": {"minimum": 7, "percent": 2.5}}, if_match='"4"'),
     ),
     "run now": (nothing, on_a_page("/health", "Run now", "Run now"), through_the_api("POST", "/runs", {})),
+    "retry some": (
+        failing,
+        on_a_page("/failures", "Retry", "chosen", user=["u0", "u1"]),
+        through_the_api("POST", "/failures", {"users": ["u0", "u1"]}),
+    ),
+    "retry a cause": (
+        failing,
+        on_a_page("/failures", "Retry", "cause:mapping"),
+        through_the_api("POST", "/failures", {"code": "mapping"}),
+    ),
+    "retry all": (failing, on_a_page("/failures", "Retry", "all"), through_the_api("POST", "/failures", {})),
     "delete": (
         off,
         on_a_page("/delete", "Delete configuration", "Delete configuration", confirmation="Keeper"),

@@ -2,7 +2,8 @@
 
 Nothing here reads the roster. Firestore needs four composite indexes on `events` for the filters, each with `at`
 descending: `name`, `user_id`, `email`, `actor`; filters together are answered by merging them. One on `holds` serves
-the list of plans: `state`, with `raised_at` descending.
+the list of plans: `state`, with `raised_at` descending; one on `failures` those of a cause: `code`, with `first`
+descending.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from autoprovisioning.adapters.firestore.audit import event_of
 from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.adapters.firestore.paging import Position, at_position, position_of
 from autoprovisioning.adapters.firestore.runs import run_of
-from autoprovisioning.app.ports.reports import DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
+from autoprovisioning.app.ports.reports import Cause, DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.document_kinds import FAILURE, HOLD, PENDING, USAGE
 from autoprovisioning.domain.causes import Source
 from autoprovisioning.domain.connections import Deleted
@@ -54,13 +55,28 @@ class FirestoreReports:
         """Stream the audit, some hundred events a query."""
         return self._every(self._events(connection_id, filters), "at", event_of)
 
-    def failures(self, connection_id: str, cursor: str, limit: int) -> Page[Failing]:
+    def failures(self, connection_id: str, cursor: str, limit: int, code: str = "") -> Page[Failing]:
         """Return a page of the users who are failing: it reads as many documents as it shows, and one."""
-        return self._page(self._database.home(connection_id).collection("failures"), "first", _failing, cursor, limit)
+        return self._page(self._failures(connection_id, code), "first", _failing, cursor, limit)
 
-    def every_failure(self, connection_id: str) -> Iterator[Failing]:
+    def every_failure(self, connection_id: str, code: str = "") -> Iterator[Failing]:
         """Stream the users who are failing, some hundred a query."""
-        return self._every(self._database.home(connection_id).collection("failures"), "first", _failing)
+        return self._every(self._failures(connection_id, code), "first", _failing)
+
+    def causes(self, connection_id: str) -> Sequence[Cause]:
+        """Count the users who are failing by code, in the service: one document of each is read, to learn its code."""
+        found: list[Cause] = []
+        by_code = self._failures(connection_id).order_by("code").limit(1)
+        query = by_code
+        while first := self._database.stream(query):
+            code = fields_of(first[0])["code"]
+            found.append(Cause(code=code, users=self._database.total(self._failures(connection_id, code))))
+            query = by_code.where(filter=firestore.FieldFilter("code", ">", code))
+        return sorted(found, key=lambda cause: (-cause.users, cause.code))
+
+    def _failures(self, connection_id: str, code: str = "") -> Any:
+        failures = self._database.home(connection_id).collection("failures")
+        return failures.where(filter=firestore.FieldFilter("code", "==", code[:LONGEST])) if code else failures
 
     def failing_users(self, connection_id: str) -> int:
         """Count the users who are failing, in the service, without reading one."""

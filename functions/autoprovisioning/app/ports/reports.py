@@ -58,6 +58,14 @@ class Failing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """How many users are failing for one reason, which the code names."""
+
+    code: str
+    users: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DayUsage:
     """One day's events (UTC), counted by name."""
 
@@ -126,11 +134,14 @@ class EventReports(Protocol):
 class UserReports(Protocol):
     """Users who fail or wait now, newest first."""
 
-    def failures(self, connection_id: str, cursor: str, limit: int) -> Page[Failing]:
-        """Return a page of the users who are failing; raises BadInput("cursor")."""
+    def failures(self, connection_id: str, cursor: str, limit: int, code: str = "") -> Page[Failing]:
+        """Return a page of the users who are failing, all or those with one code; raises BadInput("cursor")."""
 
-    def every_failure(self, connection_id: str) -> Iterator[Failing]:
-        """Stream the users who are failing."""
+    def every_failure(self, connection_id: str, code: str = "") -> Iterator[Failing]:
+        """Stream the users who are failing, all or those with one code."""
+
+    def causes(self, connection_id: str) -> Sequence[Cause]:
+        """Count the users who are failing by code, most first."""
 
     def failing_users(self, connection_id: str) -> int:
         """Count the users who are failing."""

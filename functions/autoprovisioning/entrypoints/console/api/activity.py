@@ -11,6 +11,7 @@ from flask import Response
 from msgspec import Meta
 
 from autoprovisioning.app.administration.find_connection import audited
+from autoprovisioning.app.administration.retry import ONE_BY_ONE, retry
 from autoprovisioning.app.ports import reports
 from autoprovisioning.app.ports.reports import Filters
 from autoprovisioning.domain import causes
@@ -20,8 +21,8 @@ from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.events import USAGE, EventName
 from autoprovisioning.domain.texts import LONGEST_SEARCH
-from autoprovisioning.domain.words import reported
-from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Paging
+from autoprovisioning.domain.words import FAILURES, MENDS, counted, reported
+from autoprovisioning.entrypoints.console.api.models import LIMIT, Accepted, Model, Paging
 from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer
 from autoprovisioning.entrypoints.console.export import export
 from autoprovisioning.entrypoints.console.routing import Call, existing
@@ -70,6 +71,38 @@ class Failures(Model):
 
     items: list[Failure]
     cursor: str
+
+
+Code = Annotated[str, Meta(max_length=100)]
+
+
+class WantsFailures(Paging):
+    """Which failures are wanted, all or those with a code, and which part of the list."""
+
+    code: Code = ""
+
+
+class Cause(Model):
+    """How many users are failing for one reason, which the code names; how to fix it."""
+
+    code: str
+    cause: str
+    mend: str
+    users: int
+
+
+class Causes(Model):
+    """Why users are failing, most first."""
+
+    items: list[Cause]
+    cursor: str = ""
+
+
+class Retry(Model):
+    """Who is to be tried again now: these users, those who fail with this code, or all who fail."""
+
+    users: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(min_length=1, max_length=ONE_BY_ONE)] | None = None
+    code: Code = ""
 
 
 class Wants(Model):
@@ -144,10 +177,26 @@ def usage(call: Call, query: Span, connection_id: str) -> Response:
     return answer(Usage(first=first, last=last, totals=totals, days=shown))
 
 
-def list_failures(call: Call, query: Paging, connection_id: str) -> Response:
+def list_failures(call: Call, query: WantsFailures, connection_id: str) -> Response:
     """List the users who are failing."""
-    page = call.parts.reports.failures(existing(call, connection_id).id, query.cursor, query.limit)
+    page = call.parts.reports.failures(existing(call, connection_id).id, query.cursor, query.limit, query.code)
     return answer(Failures(items=[_failure(found) for found in page.items], cursor=page.cursor))
+
+
+def list_causes(call: Call, connection_id: str) -> Response:
+    """Count the users who are failing by cause."""
+    found = call.parts.reports.causes(existing(call, connection_id).id)
+    shown = [
+        Cause(code=each.code, cause=FAILURES.get(each.code, each.code), mend=MENDS.get(each.code, ""), users=each.users)
+        for each in found
+    ]
+    return answer(Causes(items=shown))
+
+
+def retry_failures(call: Call, body: Retry, connection_id: str) -> Response:
+    """Try users again before their time."""
+    number = retry(call.parts.services, call.parts.reports, connection_id, call.actor, users=body.users, code=body.code)
+    return answer(Accepted(detail=f"Another attempt was requested for {counted(number, 'user')}."), 202)
 
 
 def export_failures(call: Call, connection_id: str) -> Response:
@@ -278,7 +327,25 @@ OPERATIONS = (
         what="List the users who are failing",
         act=list_failures,
         answers={200: Answers(what="A page of them", model=Failures)},
-        query=Paging,
+        query=WantsFailures,
+    ),
+    Operation(
+        name="listFailureCauses",
+        method="GET",
+        path=f"{_ONE}/failure-causes",
+        what="Count the users who are failing by cause",
+        act=list_causes,
+        answers={200: Answers(what="The causes, with how to fix each", model=Causes)},
+    ),
+    Operation(
+        name="retryFailures",
+        method="POST",
+        path=f"{_ONE}/failures",
+        what="Try users who are failing again before their time",
+        act=retry_failures,
+        answers={202: Answers(what="Another attempt was requested", model=Accepted)},
+        body=Retry,
+        refusals=(409,),
     ),
     Operation(
         name="exportFailures",

@@ -10,35 +10,22 @@ from urllib.parse import urlencode
 from flask import Response
 
 from autoprovisioning.app.administration.find_connection import audited
+from autoprovisioning.app.administration.inquire import inquire
+from autoprovisioning.app.administration.retry import ONE_BY_ONE, retry
 from autoprovisioning.app.ports.reports import Filters, Page
 from autoprovisioning.domain.accounts import Value
+from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.events import USAGE, Event, EventName
+from autoprovisioning.domain.requests import InquiryKind
+from autoprovisioning.domain.words import MENDS
+from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages.apps import DAYS, LABELS
-from autoprovisioning.entrypoints.console.pages.frame import get, show, show_of, sought
+from autoprovisioning.entrypoints.console.pages.frame import form, get, go, post, show, show_of, sought
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 LINES = 50
 ONE = "/connections/<id:connection_id>"
-MENDS = {  # what to do about a failure, by its code
-    "permanent": "Look at the reason given, and at the user's account in Keeper.",
-    "mapping": "Fill the field in the directory, or change the attribute mapping.",
-    "rejected": "Correct the value that Keeper refuses in the directory.",
-    "address_taken": "Free the address in Keeper, or change the user's address.",
-    "not_adoptable": "Remove the other account in Keeper, or correct the address in the directory.",
-    "adoption_in_doubt": "Confirm the adoption in a preview, or remove the account in Keeper.",
-    "keeper_failed": "Nothing at first: it is retried automatically. If this persists, ask Keeper's support.",
-    "directory_failed": "Nothing at first: the directory is asked again. If this persists, look at the user there.",
-    "incomplete_listing": "Nothing at first: it is retried automatically. If this persists, ask Google's support.",
-    "unresolved": "Nothing at first: Keeper is asked about the outcome. If this persists, ask Keeper's support.",
-    "unforeseen": "See the log: it says what happened. It is retried automatically.",
-    "not_offered": "Ask Keeper's support: the server says that it cannot do this.",
-    "contradicted": "Look at the account in Keeper: it does not show what was written.",
-    "seats_exhausted": "Buy seats in Keeper, or free some.",
-    "account_gone": "Nothing: the account is looked up, or created again.",
-    "configuration": "Check the endpoint URL, and what the access token may do.",
-    "authorization_refused": "Check what the access token may do, or reauthorize.",
-}
 
 
 def usage(call: Call, connection_id: str) -> Response:
@@ -60,11 +47,50 @@ def usage(call: Call, connection_id: str) -> Response:
 
 
 def failures(call: Call, connection_id: str) -> Response:
-    """List the users who are failing, and what to do."""
-    connection = existing(call, connection_id)
-    page = call.parts.reports.failures(connection.id, call.request.args.get("cursor", ""), LINES)
-    crumbs = [(call.request.path, "Failures")]
-    return show_of(call, connection, "failures.html", crumbs=crumbs, page=page, mends=MENDS)
+    """List the users who are failing by cause, and what to do."""
+    return _failures(call, connection_id)
+
+
+def _failures(call: Call, connection_id: str, error: BadInput | None = None) -> Response:
+    connection, reports = existing(call, connection_id), call.parts.reports
+    code = sought(call.request.args.get("code"))
+    causes = reports.causes(connection.id)
+    page = reports.failures(connection.id, call.request.args.get("cursor", ""), LINES, code)
+    return show_of(
+        call,
+        connection,
+        "failures.html",
+        status_of(error) if error is not None else 200,
+        crumbs=[(f"/connections/{connection.id}/failures", "Failures")],
+        failing=sum(cause.users for cause in causes),
+        causes=causes,
+        code=code,
+        page=page,
+        mends=MENDS,
+        can_retry=connection.state is State.ON,
+        older=urlencode({**({"code": code} if code else {}), "cursor": page.cursor}) if page.cursor else "",
+        error=error,
+    )
+
+
+def retry_failures(call: Call, connection_id: str) -> Response:
+    """Try users again now: one, whose attempt is then shown, those selected, those of one cause, or all."""
+    sent, services = form(call), call.parts.services
+    word, _, meant = sent.get("do", "").partition(":")
+    home = f"/connections/{connection_id}"
+    try:
+        if word == "one":
+            asked = inquire(services, connection_id, meant, InquiryKind.PROVISION, call.actor, call.role)
+            return go(f"{home}/users/{meant}/inquiries/{asked.id}")
+        users = sent.getlist("user") if word == "chosen" else None
+        code = meant if word == "cause" else ""
+        if word not in ("chosen", "cause", "all") or (word == "cause" and not meant):
+            raise BadInput("do", "it is not one of those offered", "Use the page's buttons.")
+        number = retry(services, call.parts.reports, connection_id, call.actor, users=users, code=code)
+    except BadInput as error:
+        told(error)
+        return _failures(call, connection_id, error)
+    return go(f"{home}/failures", "retried" if number <= ONE_BY_ONE else "retried-run")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,5 +164,6 @@ def _day(field: str, text: str, later: timedelta = timedelta()) -> datetime | No
 ROUTES = (
     get(f"{ONE}/usage", usage),
     get(f"{ONE}/failures", failures),
+    post(f"{ONE}/failures", retry_failures),
     get(f"{ONE}/audit", audit),
 )

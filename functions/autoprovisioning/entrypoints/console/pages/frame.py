@@ -48,6 +48,8 @@ NOTICES: Mapping[str, str] = {
     "finished": "The set-up is finished.",
     "deleting": f"{BEING_DELETED} Keeper accounts stay as they are.",
     "approved": f"Approved: {FOLLOWS}.",
+    "retried": "Another attempt was requested. Those for whom it works leave this list within seconds.",
+    "retried-run": "Another attempt was requested: a reconciliation tries everybody who is failing.",
     "confirmed": "Confirmed. These accounts are adopted once autoprovisioning is on. A new preview lists them as "
     "adopted.",
     "confirmed-run": "Confirmed. A reconciliation has been requested and adopts these accounts. A new preview lists "
