@@ -36,6 +36,7 @@ KINDS = (
     messages.BATCH,
     messages.RUN_REQUEST,
     document_kinds.DUE_RUNS,
+    document_kinds.PEOPLE,
 )
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 NONE = "none"  # no release was there before

@@ -1,8 +1,8 @@
 """Record what the adapters store today: one document of each kind that lasts, and each message, every field filled.
 
-    PYTHONPATH=functions python -m tests.contract.recording 3
+    PYTHONPATH=functions python -m tests.contract.recording 4
 
-writes `tests/contract/recorded/3.json`. A recording is never changed: `test_recorded.py` holds every later version to
+writes `tests/contract/recorded/4.json`. A recording is never changed: `test_recorded.py` holds every later version to
 it. Whoever adds a field or a schema fills it in here and adds a recording with the next number. Requests,
 the lines of previews and the list of runs that are due later are not recorded, since they expire within a day.
 """
@@ -33,6 +33,7 @@ from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import GuardState, Kind, Member, reservation
 from autoprovisioning.domain.holds import Hold, Standing, Verdict, digest_of
 from autoprovisioning.domain.mapping import AttributeMapping
+from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.runs import Batch, Evidence, Look, Run, RunKind, RunState
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
@@ -237,6 +238,13 @@ BATCH = Batch(
 RUN_REQUEST = messages.RunRequest(kind=RunKind.DRIFT, retry_failures=True, request="a1")
 
 
+LISTED = {
+    "u1": Listed("ada@example.com", "Ada Lovelace", Presence.ARCHIVED),
+    "u2": Listed("alan@example.com", "", Presence.UNKNOWN),
+    "u3": Listed("grace@example.com", "Grace Hopper", Presence.ACTIVE),
+}
+
+
 def populate(stores: Stores) -> None:
     """Write a document of each kind."""
     stores.set_ups.begin("c9", NOW)
@@ -250,6 +258,7 @@ def populate(stores: Stores) -> None:
     stores.claims.claim("c1", "k1", CLAIM)
     stores.adoptions.confirm("c1", [("u1", "k1")], "boss@example.com", NOW, replace(EVENT, id="x2"))
     stores.unprovisioned.put("c1", REPORT)
+    stores.people.put(CONNECTION, NOW, LISTED, {"u1": FULL, "u2": PLAIN})
     stores.sweeps.put("c1", SWEPT)
     stores.leases.take("reconcile", "me", NOW, HOUR)
     stores.channels.put(CHANNEL)

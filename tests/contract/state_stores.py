@@ -30,6 +30,7 @@ from autoprovisioning.app.ports.due_runs import DueRuns
 from autoprovisioning.app.ports.guard import Guard
 from autoprovisioning.app.ports.holds import Holds
 from autoprovisioning.app.ports.leases import Leases
+from autoprovisioning.app.ports.people import People
 from autoprovisioning.app.ports.requests import PreviewLines, Requests
 from autoprovisioning.app.ports.roster import Edit, Roster
 from autoprovisioning.app.ports.runs import Runs
@@ -80,6 +81,7 @@ class State:
     adoptions: Adoptions
     channels: Channels
     unprovisioned: UnprovisionedAccounts
+    people: People
 
     def audited(self, connection_id: str) -> set[str]:
         """Return the ids of a connection's events."""

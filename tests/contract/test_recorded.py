@@ -6,6 +6,7 @@ Each recording of `tests/contract/recorded/` is what one layout wrote; `recordin
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,7 @@ MESSAGES: Mapping[str, tuple[Callable[[bytes], object], object]] = {
     "batch": (messages.decode_batch, recording.BATCH),
     "run request": (messages.decode_run_request, recording.RUN_REQUEST),
 }
-WRITTEN_ANEW = {"schema", "stamp", "entries"}  # entries are compared one by one
+WRITTEN_ANEW = {"schema", "stamp", "entries", "written"}  # entries are compared one by one
 
 
 def store(firestore: Firestore, documents: Mapping[str, Mapping[str, Any]]) -> None:
@@ -46,6 +47,15 @@ def store(firestore: Firestore, documents: Mapping[str, Mapping[str, Any]]) -> N
 
 def stored(firestore: Firestore, documents: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {path: firestore.client.document(path).get().to_dict() for path in documents}
+
+
+FIRST_WITH_PEOPLE = 4  # recording
+PEOPLE = {user_id: listed.name for user_id, listed in recording.LISTED.items()}
+
+
+def named(firestore: Firestore) -> dict[str, str]:
+    """Return the names of the people of the connection by their ids."""
+    return {person.user_id: person.name for _, person in firestore.people.read(CONNECTION, NOW).lines}
 
 
 def read_all(firestore: Firestore) -> dict[str, object]:
@@ -116,6 +126,11 @@ class TestEarlierVersions:
             "failure of a user": ["u1"],
         }
 
+    def test_people_are_told_with_the_names_that_were_kept(self, firestore, path):
+        store(firestore, load(path)["documents"])
+        names = PEOPLE if int(path.stem) >= FIRST_WITH_PEOPLE else {"u1": "", "u2": ""}
+        assert named(firestore) == names
+
     def test_what_is_written_keeps_the_rest(self, firestore, path):
         documents = load(path)["documents"]
         store(firestore, documents)
@@ -164,6 +179,9 @@ def newer(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
     shard = made["connections/c1/roster/0000"]
     records = msgspec.msgpack.decode(shard["entries"])
     shard["entries"] = msgspec.msgpack.encode([[*record, ["later", record[0]], 7] for record in records])
+    packed = msgspec.msgpack.decode(zlib.decompress(made["connections/c1/people/01.00"]["people"]))
+    appended = [(shard, [[*person, {"later": 1}] for person in people]) for shard, people in packed]
+    made["connections/c1/people/01.00"]["people"] = zlib.compress(msgspec.msgpack.encode(appended))
     made["connections/c1"]["limit"] = {**made["connections/c1"]["limit"], "later": 1}
     made["connections/c1"]["mapping"] = [{**row, "later": 1} for row in made["connections/c1"]["mapping"]]
     return made
@@ -174,6 +192,7 @@ class TestNewerVersions:
         documents = newer(NEWEST["documents"])
         store(firestore, documents)
         assert read_all(firestore)["roster shard"] == {"u1": FULL, "u2": PLAIN}
+        assert named(firestore) == PEOPLE
         write_all(firestore)
         kept_but_for(firestore, documents, CHANGED)
 
@@ -237,6 +256,7 @@ def refused_reads(firestore: Firestore) -> dict[str, tuple[str, Callable[[], obj
         "claim on an account": ("claims", lambda: firestore.claims.claim("c1", "k1", CLAIM)),
         "list of confirmed adoptions": ("adoptions", lambda: firestore.adoptions.confirmed("c1")),
         "report of unprovisioned accounts": ("unprovisioned", lambda: firestore.unprovisioned.get("c1")),
+        "list of people": ("people", lambda: firestore.people.read(CONNECTION, NOW)),
         "record of a sweep": ("sweep", lambda: firestore.sweeps.get("c1")),
         "lease": ("leases", lambda: firestore.leases.take("reconcile", "me", NOW, HOUR)),
         "notification channel": ("channels", firestore.channels.all),

@@ -26,11 +26,13 @@ from autoprovisioning.app.ports.reports import Filters
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.causes import Cause
 from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.due_runs import due_now
 from autoprovisioning.domain.entry import Entry, Failure
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Kind, Member, reservation, reserve
 from autoprovisioning.domain.holds import Hold, Standing
+from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.requests import INQUIRY, PREVIEW, RUN, InquiryKind, Line, Proposal, Question, Would
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from infra.gcp import firestore as deployed
@@ -257,6 +259,7 @@ def fill(stores: Firestore, home: Connection = HOME) -> None:
     stores.holds.change(home.id, "h1", lambda hold: replace(hold, reason="still too many"))
     stores.claims.claim(home.id, "k1", Claim(user_id="u1", change_id="e1"))
     stores.adoptions.confirm(home.id, [("u1", "k1")], "boss@example.com", NOW, replace(event, id="e2"))
+    stores.people.put(home, NOW - DAY, {"u1": Listed("ada@example.com", "Ada", Presence.ACTIVE)}, {})
     stores.sweeps.put(home.id, frozenset({"x"}))
     stores.leases.take(f"lease-{home.id}", "me", NOW, DAY)
     stores.channels.put(Channel(id=f"n-{home.id}", address="https://hook", expires=NOW + DAY, opened=NOW))
@@ -270,6 +273,7 @@ def read(stores: Firestore) -> None:
     assert stores.runs.asked_for("c1", "a1") is not None
     stores.holds.standing("c1")
     assert stores.adoptions.confirmed("c1") == {"u1": {"k1"}}
+    assert stores.people.read(HOME, NOW).lines
     stores.channels.all()
     reports = stores.reports
     for name, user, actor, since, until in itertools.product(
@@ -371,7 +375,7 @@ def test_every_listed_field_is_one_that_is_written(documents):
 def test_what_only_holds_data_is_in_no_index(documents, recorded):
     """The roster and the audit are written most, and Firestore would index every entry of a map."""
     asked = {(each.collection, field) for each in recorded.asked for field in (*each.ranges, *dict(each.orders))}
-    for collection in ("roster", "events", "members", "chunks", "adoptions"):
+    for collection in ("roster", "events", "members", "chunks", "adoptions", "people"):
         for field in documents[collection]:
             assert ((collection, field) in INDEXES.exempt) is ((collection, field) not in asked), field
     assert asked.isdisjoint(INDEXES.exempt)

@@ -19,6 +19,7 @@ from autoprovisioning.app.ports.due_runs import DueRuns
 from autoprovisioning.app.ports.guard import Guard
 from autoprovisioning.app.ports.holds import Holds
 from autoprovisioning.app.ports.leases import Leases
+from autoprovisioning.app.ports.people import People
 from autoprovisioning.app.ports.requests import PreviewLines, Requests
 from autoprovisioning.app.ports.roster import Edit, Roster
 from autoprovisioning.app.ports.runs import Runs
@@ -57,6 +58,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "leases": ("take", "release"),
     "adoptions": ("confirm", "confirmed"),
     "unprovisioned": ("put", "get"),
+    "people": ("put", "read"),
     "channels": ("all", "put", "prove", "remove"),
     "tokens": ("read", "add", "disable", "destroy", "stored"),
 }  # fmt: skip
@@ -82,6 +84,7 @@ class StatePorts:
     leases: Leases
     adoptions: Adoptions
     unprovisioned: UnprovisionedAccounts
+    people: People
     channels: Channels
     archive: Archive
 

@@ -25,4 +25,5 @@ def state_ports(database: firestore.Database) -> dict[str, Any]:
         "leases": firestore.FirestoreLeases(database),
         "adoptions": firestore.FirestoreAdoptions(database),
         "unprovisioned": firestore.FirestoreUnprovisioned(database),
+        "people": firestore.FirestorePeople(database),
     }

@@ -27,6 +27,7 @@ from autoprovisioning.domain.errors import Contention, Stale, Transient
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState
 from autoprovisioning.domain.holds import Hold, HoldState
+from autoprovisioning.domain.people import Listed, Roll, entitled, in_order, line_of, person_of
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.unprovisioned import Report
 from tests.support.in_memory_requests import FakePreviewLines, FakeRequests, StoredRequests
@@ -65,6 +66,7 @@ class Store:
     claims: dict[tuple[str, str], Claim] = field(default_factory=dict)
     adoptions: dict[str, dict[Pair, tuple[str, datetime]]] = field(default_factory=lambda: defaultdict(dict))
     unprovisioned: dict[str, Report] = field(default_factory=dict)
+    people: dict[str, tuple[datetime, dict[str, Listed], set[str]]] = field(default_factory=dict)
     leases: dict[str, tuple[str, datetime, int]] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     set_ups: dict[str, datetime] = field(default_factory=dict)
@@ -271,6 +273,7 @@ class FakeConnections:
                 store.swept,
                 store.adoptions,
                 store.unprovisioned,
+                store.people,
             ):
                 kept.pop(connection_id, None)
 
@@ -506,6 +509,27 @@ class FakeUnprovisioned:
         return self._store.unprovisioned.get(connection_id)
 
 
+class FakePeople:
+    """The People port: always as of now."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def put(
+        self, connection: Connection, at: datetime, listed: Mapping[str, Listed], roster: Mapping[str, Entry]
+    ) -> None:
+        self._store.people[connection.id] = (at, dict(listed), set(roster))
+
+    def read(self, connection: Connection, now: datetime) -> Roll:
+        if not connection.begun:
+            return Roll(at=now)
+        at, listed, rostered = self._store.people.get(connection.id, (None, {}, set()))
+        entries = FakeRoster(self._store).load(connection)
+        found = [person_of(entry, listed.get(user_id)) for user_id, entry in entries.items()]
+        found += [entitled(*each) for each in listed.items() if each[0] not in rostered and each[0] not in entries]
+        return Roll(at=now, listed=at, lines=sorted(map(line_of, found), key=in_order))
+
+
 class FakeChannels:
     """The Channels port."""
 
@@ -546,4 +570,5 @@ def state_ports(store: Store) -> dict[str, Any]:
         "leases": FakeLeases(store),
         "adoptions": FakeAdoptions(store),
         "unprovisioned": FakeUnprovisioned(store),
+        "people": FakePeople(store),
     }

@@ -16,6 +16,7 @@ from autoprovisioning.app.ports.execution import Clock, Executor, Meter, NewId
 from autoprovisioning.app.ports.guard import Guard
 from autoprovisioning.app.ports.holds import Holds
 from autoprovisioning.app.ports.leases import Leases
+from autoprovisioning.app.ports.people import People
 from autoprovisioning.app.ports.queue import Queue
 from autoprovisioning.app.ports.requests import PreviewLines, Requests
 from autoprovisioning.app.ports.roster import Roster
@@ -63,6 +64,7 @@ class Services:
     due_runs: DueRuns
     adoptions: Adoptions
     unprovisioned: UnprovisionedAccounts
+    people: People
     tokens: Tokens
     queue: Queue
     accounts_for: AccountsFor

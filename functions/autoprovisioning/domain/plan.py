@@ -35,6 +35,7 @@ from .entry import EXTERNAL_ID, Action, Entry, Status, addressees
 from .errors import MappingFailure, NotAdoptable
 from .keeper_listing import Listing, as_found, new_drift
 from .observation import observed
+from .people import Listed, listed_of
 from .runs import Evidence, Look
 from .unprovisioned import Search
 
@@ -128,6 +129,7 @@ class Planner:
         self._now = now
         self._met: set[str] = set()
         self.search: Search | None = None  # for the owners of accounts that nobody provisions
+        self.listed: dict[str, Listed] | None = None  # who is on the roster, or entitled to be, if that is to be kept
         self.plan = Plan(now=now, active=sum(entry.status is Status.ACTIVE for entry in roster.values()))
 
     def read_at(self, now: datetime) -> None:
@@ -151,6 +153,8 @@ class Planner:
         if self.search is not None:
             self.search.see(user, in_scope)
         entry = self._roster.get(user.id)
+        if self.listed is not None and (entry is not None or (in_scope and user.presence is Presence.ACTIVE)):
+            self.listed[user.id] = listed_of(user)
         if entry is not None:
             self._met.add(user.id)
         elif in_scope is False:

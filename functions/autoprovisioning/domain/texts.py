@@ -14,3 +14,11 @@ LINES = "\t\n\r"  # fine in a text of several lines, such as an address
 def has_controls(text: str, allowed: str = "") -> bool:
     """Say whether a text holds control characters, line separators or half of a surrogate pair."""
     return any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text if char not in allowed)
+
+
+def folded(text: str) -> str:
+    """Return a text as it is searched for: case, accents and the number of blanks make no difference."""
+    plain = " ".join(text.split()).casefold()
+    if plain.isascii():
+        return plain
+    return "".join(char for char in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(char))

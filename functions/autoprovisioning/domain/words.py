@@ -97,6 +97,19 @@ BECAUSE: Mapping[Trigger, str] = {
     Trigger.SUSPENDED: "the user is suspended in the directory",
     Trigger.DELETED: "the user is deleted in the directory",
 }
+LEFT_BECAUSE: Mapping[Trigger, str] = {
+    Trigger.APP_OFF: "Left the provisioning scope",
+    Trigger.SUSPENDED: "Suspended in Google",
+    Trigger.DELETED: "Deleted in Google",
+}
+IN_KEEPER: Mapping[str, str] = {  # by the values of `people.InKeeper`
+    "active": "Active",
+    "suspended": "Suspended",
+    "deleted": "Deleted: locked",
+    "locked": "Locked",
+    "none": "No account",
+}
+LACKING = "The directory's listings lack the user"
 IN_SCOPE: Mapping[bool | None, str] = {True: "In scope.", False: "Not in scope.", None: "Not known."}
 WHEN: Mapping[Trigger, str] = {  # as the settings name the triggers
     Trigger.APP_OFF: "When the app is turned off for a user",
@@ -323,6 +336,11 @@ def reported(cause: Cause) -> str:
     group = f" {cause.group}" if cause.group else ""
     by = f" by {cause.actor}" if cause.actor else ""
     return f"{what}{group}{by} at {cause.at.astimezone(UTC):%H:%M:%S UTC on %-d %b %Y}, as reported by Google"
+
+
+def on_day(at: datetime) -> str:
+    """Write a day as pages and texts show it."""
+    return f"{at.astimezone(UTC):%-d %b %Y}"
 
 
 def presence(of: Presence) -> str:

@@ -6,14 +6,13 @@ What a decision depends on is believed only in the type that directory_v1's disc
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence, to_the_second
 from autoprovisioning.domain.scope import Group
-from autoprovisioning.domain.texts import USER_ID
+from autoprovisioning.domain.texts import USER_ID, folded
 
 LONGEST_ID = 256
 
@@ -80,20 +79,15 @@ def has_address(item: Mapping[str, Any], address: str) -> bool:
 
 def begins_with(item: Mapping[str, Any], text: str) -> bool:
     """Say whether a user's or a group's name or address begins with a text, accents and case apart."""
-    wanted = _folded(text)
+    wanted = folded(text)
     name = item.get("name")
     names = name if isinstance(name, dict) else {"fullName": name}
-    given, family, full = (_folded(text_of(names, key)) for key in ("givenName", "familyName", "fullName"))
+    given, family, full = (folded(text_of(names, key)) for key in ("givenName", "familyName", "fullName"))
     addresses = (text_of(item, "primaryEmail"), text_of(item, "email"), *texts_of(item, "aliases"))
-    if any(each.startswith(wanted) for each in (given, family, full, *map(_folded, addresses))):
+    if any(each.startswith(wanted) for each in (given, family, full, *map(folded, addresses))):
         return True
     first, _, rest = wanted.partition(" ")
     return bool(rest) and given.startswith(first) and family.startswith(rest)
-
-
-def _folded(text: str) -> str:
-    apart = unicodedata.normalize("NFKD", " ".join(text.split()).casefold())
-    return "".join(char for char in apart if not unicodedata.combining(char))
 
 
 def text_of(item: Mapping[str, Any], name: str) -> str:

@@ -30,6 +30,7 @@ FORGOTTEN = (
     "claims",
     "adoptions",
     "unprovisioned",
+    "people",
     "runs",
     "sweep",
     "requests",

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ T = TypeVar("T")
 Snapshots = Mapping[int, firestore.DocumentSnapshot]  # by shard
 
 FIELD = "entries"
+WRITTEN = "written"  # field: when the shard was, for `written_since`
 SMALLEST = 64  # shards
 USERS_A_SHARD = 300  # at first; those who join later may make it 2,000
 SHARDS_A_READ = 64
@@ -71,9 +73,24 @@ class FirestoreRoster:
                 fields = snapshot.to_dict() or {}
                 shard = self._shard(connection, fields).entries
                 if fields and ROSTER.check(fields) < ROSTER.current:
-                    self._database.migrate(snapshot, ROSTER.stamped({FIELD: encode(shard)}))
+                    self._database.migrate(snapshot, _fields(encode(shard)))
                 entries |= shard
         return entries
+
+    def written_since(self, connection: Connection, since: datetime) -> tuple[dict[int, dict[str, Entry]], datetime]:
+        """Read the shards written after a time, whole; returns them by number, and when the last of them was.
+
+        Those that were written last by a version that did not note the time are left out.
+        """
+        shards = self._database.home(connection.id).collection("roster")
+        found: dict[int, dict[str, Entry]] = {}
+        last = since
+        query = shards.where(filter=firestore.FieldFilter(WRITTEN, ">", since))
+        for snapshot in self._database.stream(query):
+            fields = fields_of(snapshot)
+            found[int(snapshot.id)] = self._shard(connection, fields).entries
+            last = max(last, fields[WRITTEN])
+        return found, last
 
     def begin(self, connection: Connection, expected: Collection[str]) -> Connection:
         """Fix the number of shards: a power of two, at least 64, that leaves at most 300 of these users in any."""
@@ -245,7 +262,7 @@ class FirestoreRoster:
             size += len(data)
             if len(data) > LARGEST_SHARD:
                 raise Permanent(f"The roster has outgrown its {shards} shards: one has {len(data)} bytes")
-            self._database.put(batch, snapshots[shard], ROSTER.stamped({FIELD: data}), stamp)
+            self._database.put(batch, snapshots[shard], _fields(data), stamp)
         if size > LARGEST_COMMIT:
             raise Permanent(f"A roster commit of {size} bytes is too large; commit fewer users at once")
         return documents + len(touched)
@@ -319,6 +336,10 @@ class FirestoreRoster:
 
     def _reference(self, connection: Connection, shard: int) -> firestore.DocumentReference:
         return self._database.home(connection.id).collection("roster").document(f"{shard:04d}")
+
+
+def _fields(data: bytes) -> dict[str, Any]:
+    return ROSTER.stamped({FIELD: data, WRITTEN: firestore.SERVER_TIMESTAMP})
 
 
 def _shards(connection: Connection) -> int:

@@ -42,7 +42,7 @@ def judge_everybody(
     serving = [connection for connection in connections if connection.state in SERVING]
     held = {each.id: kept_out(services, each) for each in serving} if len(serving) > 1 else {}
     survey = begin(services.directory, connections)
-    fields = frozenset[str]().union(*(connection.settings.mapping.source_fields() for connection in planned))
+    fields = frozenset({"name"}).union(*(connection.settings.mapping.source_fields() for connection in planned))
     everywhere = Scope().located(survey.units)
     for user in everybody(services.directory, survey, fields, services.clock, deadline):
         survey.unplaced += bool(survey.units) and not everywhere.lists(user.org_unit_path)

@@ -113,7 +113,10 @@ def _reconcile(services: Services, asked: _Asked, deadline: datetime, fence: int
         for side in sides:
             refuse(services, side, str(error))
         raise
-    return runs + _send_out(services, sides, survey, deadline)
+    runs += _send_out(services, sides, survey, deadline)
+    for side in sides:
+        _keep_people(services, side, survey)
+    return runs
 
 
 def _send_out(services: Services, sides: Sequence[Side], survey: Survey, deadline: datetime) -> list[Run]:
@@ -132,6 +135,17 @@ def _send_out(services: Services, sides: Sequence[Side], survey: Survey, deadlin
     return runs
 
 
+def _keep_people(services: Services, side: Side, survey: Survey) -> None:
+    """Keep who was listed, for those who look who has access: the run is no worse without."""
+    listed = side.planner.listed if side.planner is not None else None
+    if listed is None or not survey.complete or not side.connection.begun:
+        return
+    try:
+        services.people.put(side.connection, side.run.started, listed, side.roster)
+    except ProvisioningError as error:
+        log.warning("The list of people could not be kept: %s", type(error).__name__)
+
+
 def _observe(
     services: Services,
     connections: Sequence[Connection],
@@ -146,6 +160,8 @@ def _observe(
         confirmed = confirmed_for(services, side.connection, side.roster.values())
         rules = rules_of(side.connection, confirmed, retry_failures=asked.retry_failures)
         side.planner = Planner(side.connection, side.roster, rules, now, side.found)
+        if asked.kind is RunKind.FULL:
+            side.planner.listed = {}
         planners[side.connection.id] = side.planner
     survey = judge_differing(services, connections, sides) if asked.kind is RunKind.DRIFT else None
     rosters = {side.connection.id: side.roster for side in sides}

@@ -82,7 +82,7 @@ class WantsFailures(Paging):
     code: Code = ""
 
 
-class Cause(Model):
+class FailureCause(Model):
     """How many users are failing for one reason, which the code names; how to fix it."""
 
     code: str
@@ -91,10 +91,10 @@ class Cause(Model):
     users: int
 
 
-class Causes(Model):
+class FailureCauses(Model):
     """Why users are failing, most first."""
 
-    items: list[Cause]
+    items: list[FailureCause]
     cursor: str = ""
 
 
@@ -187,10 +187,12 @@ def list_causes(call: Call, connection_id: str) -> Response:
     """Count the users who are failing by cause."""
     found = call.parts.reports.causes(existing(call, connection_id).id)
     shown = [
-        Cause(code=each.code, cause=FAILURES.get(each.code, each.code), mend=MENDS.get(each.code, ""), users=each.users)
+        FailureCause(
+            code=each.code, cause=FAILURES.get(each.code, each.code), mend=MENDS.get(each.code, ""), users=each.users
+        )
         for each in found
     ]
-    return answer(Causes(items=shown))
+    return answer(FailureCauses(items=shown))
 
 
 def retry_failures(call: Call, body: Retry, connection_id: str) -> Response:

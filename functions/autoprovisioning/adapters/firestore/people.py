@@ -1,0 +1,208 @@
+"""Everybody of a connection: packed by full runs into at most 16 documents, and kept up to date in memory.
+
+Packed are the people of a range of the roster's shards: each shard with its lines in order. Whoever reads them again
+reads the documents whose digest changed, and the shards written since. The time of a shard's write is the service's
+when it began to handle the commit, so what was written shortly before the last write that was seen is read again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import zlib
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+from google.cloud import firestore
+
+from autoprovisioning.adapters.firestore.database import Database, fields_of
+from autoprovisioning.adapters.firestore.roster import FirestoreRoster, shard_of
+from autoprovisioning.decoding import built
+from autoprovisioning.document_kinds import PEOPLE
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.entry import Entry
+from autoprovisioning.domain.people import Line, Listed, Person, Roll, again, entitled, in_order, line_of, person_of
+
+PEOPLE_A_DOCUMENT = 8_000  # of some 60 bytes each, compressed; a document may have 1 MiB
+MOST_DOCUMENTS = 16
+FRESH = timedelta(seconds=3)  # what was read then is shown again
+OVERLAP = timedelta(seconds=30)  # longer than a commit takes, and clocks differ
+UNREAD = datetime(1970, 1, 1, tzinfo=UTC)
+KEPT = 4  # connections in memory
+
+Shard = tuple[int, list[Person]]
+
+_shards = msgspec.msgpack.Decoder(built(list[Shard]))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """What was read of a connection: lines by shard, and all of them in order."""
+
+    layout: str
+    roll: Roll
+    digests: Sequence[str] = ()
+    listed: datetime | None = None
+    written: datetime = UNREAD  # up to when the shards are
+    shards: dict[int, list[Line]] = field(default_factory=dict)
+
+
+class FirestorePeople:
+    """The People port; one instance for a process, since it keeps what it read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._roster = FirestoreRoster(database)
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._reading = threading.Lock()
+
+    def put(
+        self, connection: Connection, at: datetime, listed: Mapping[str, Listed], roster: Mapping[str, Entry]
+    ) -> None:
+        """Store the documents that changed, then the head, which names the digest of each."""
+        shards = int(connection.roster_layout or 0)
+        ids: dict[int, list[str]] = defaultdict(list)
+        for user_id in chain(roster, (user_id for user_id in listed if user_id not in roster)):
+            ids[shard_of(user_id, shards)].append(user_id)
+        count = 1
+        while count < min(shards, MOST_DOCUMENTS) and count * PEOPLE_A_DOCUMENT < sum(map(len, ids.values())):
+            count *= 2
+        head = self._head(connection)
+        known = head.get("digests", ())
+        digests = []
+        for number in range(count):
+            some = range(number * shards // count, (number + 1) * shards // count)
+            packed = msgspec.msgpack.encode([(shard, _people(ids[shard], listed, roster)) for shard in some])
+            digests.append(hashlib.blake2b(packed, digest_size=12).hexdigest())
+            if len(known) != count or known[number] != digests[number]:
+                self._set(self._document(connection, count, number), {"people": zlib.compress(packed, 1)})
+        if digests != list(known):
+            self._set(self._document(connection, 0, 0), {"at": at, "digests": digests})
+        if known and len(known) != count:
+            self._forget([self._document(connection, len(known), number) for number in range(len(known))])
+
+    def read(self, connection: Connection, now: datetime) -> Roll:
+        """Return everybody: a process that has read them before reads what changed since."""
+        if not connection.begun:
+            return Roll(at=now)
+        with self._reading:
+            known = self._known.get(connection.id)
+            if known is None or now - known.roll.at >= FRESH:
+                head = self._head(connection)
+                if known is None or _restored(connection, known, head):
+                    known = _Known(layout=connection.roster_layout, roll=Roll(at=now))
+                self._refresh(connection, known, head, now)
+            self._known[connection.id] = known
+            self._known.move_to_end(connection.id)
+            while len(self._known) > KEPT:
+                self._known.popitem(last=False)
+            return known.roll
+
+    def _refresh(self, connection: Connection, known: _Known, head: Mapping[str, Any], now: datetime) -> None:
+        if not head and known.written == UNREAD:
+            read, known.written = self._whole_roster(connection), now
+        else:
+            read = self._changed(connection, known, head) if head else {}
+            since = head["at"] if read else known.written
+            written, last = self._roster.written_since(connection, since - OVERLAP)
+            known.written = max(known.written, since, last)
+            for shard, entries in written.items():
+                read[shard] = _anew(read.get(shard, known.shards.get(shard, ())), entries)
+        lines = _merged(known, read) if read else known.roll.lines
+        known.shards |= read
+        known.roll = Roll(at=now, listed=known.listed, lines=lines)
+
+    def _whole_roster(self, connection: Connection) -> dict[int, list[Line]]:
+        """Read what no full run has kept yet."""
+        shards: dict[int, dict[str, Entry]] = defaultdict(dict)
+        for user_id, entry in self._roster.load(connection).items():
+            shards[shard_of(user_id, int(connection.roster_layout))][user_id] = entry
+        return {shard: _anew((), entries) for shard, entries in shards.items()}
+
+    def _changed(self, connection: Connection, known: _Known, head: Mapping[str, Any]) -> dict[int, list[Line]]:
+        """Read the documents that a full run has written since."""
+        digests, before = head["digests"], known.digests
+        count = len(digests)
+        numbers = [n for n in range(count) if len(before) != count or before[n] != digests[n]]
+        found: dict[int, list[Line]] = {}
+        for snapshot in self._database.get_all([self._document(connection, count, n) for n in numbers]):
+            fields = fields_of(snapshot)
+            PEOPLE.check(fields)
+            for shard, people in _unpacked(fields["people"]) if fields else ():
+                found[shard] = list(map(line_of, people))
+        known.digests, known.listed = digests, head["at"]
+        return found
+
+    def _head(self, connection: Connection) -> dict[str, Any]:
+        fields = fields_of(self._database.get(self._document(connection, 0, 0)))
+        PEOPLE.check(fields)
+        return fields
+
+    def _set(self, reference: firestore.DocumentReference, fields: dict[str, Any]) -> None:
+        batch = self._database.client.batch()
+        batch.set(reference, PEOPLE.stamped(fields))
+        self._database.write(batch, 1)
+
+    def _forget(self, references: Sequence[firestore.DocumentReference]) -> None:
+        batch = self._database.client.batch()
+        for reference in references:
+            batch.delete(reference)
+        self._database.write(batch, len(references))
+
+    def _document(self, connection: Connection, count: int, number: int) -> firestore.DocumentReference:
+        """Name a document by how many there are: those of different numbers hold different shards."""
+        people = self._database.home(connection.id).collection("people")
+        return people.document(f"{count:02d}.{number:02d}" if count else "head")
+
+
+def _restored(connection: Connection, known: _Known, head: Mapping[str, Any]) -> bool:
+    """Say whether what is stored is not what was read grown older, but something else: a backup of it, say."""
+    if known.layout != connection.roster_layout or (known.listed is not None and not head):
+        return True
+    return known.listed is not None and head["at"] != known.listed and head["digests"] == known.digests
+
+
+def _unpacked(data: bytes) -> list[Shard]:
+    """Return what a document holds; what a newer version appended to a person is passed over."""
+    try:
+        packed = zlib.decompress(data)
+        try:
+            return _shards.decode(packed)
+        except msgspec.ValidationError:
+            known = [
+                (shard, [each[: len(Person._fields)] for each in people])
+                for shard, people in msgspec.msgpack.decode(packed)
+            ]
+            return msgspec.convert(known, list[Shard])
+    except (msgspec.MsgspecError, zlib.error) as error:
+        raise PEOPLE.unreadable(error) from None
+
+
+def _people(ids: Iterable[str], listed: Mapping[str, Listed], roster: Mapping[str, Entry]) -> list[Person]:
+    """Return the people of a shard in order."""
+    found = (
+        person_of(roster[user_id], listed.get(user_id)) if user_id in roster else entitled(user_id, listed[user_id])
+        for user_id in ids
+    )
+    return [person for _, person in sorted(map(line_of, found), key=in_order)]
+
+
+def _anew(lines: Sequence[Line], entries: Mapping[str, Entry]) -> list[Line]:
+    """Return the lines of a shard as its entries are by now."""
+    listed = {person.user_id: person for _, person in lines}
+    stays = (again(person, entries.get(user_id)) for user_id, person in listed.items())
+    comes = (person_of(entry, None) for user_id, entry in entries.items() if user_id not in listed)
+    return sorted((line_of(person) for person in chain(stays, comes) if person is not None), key=in_order)
+
+
+def _merged(known: _Known, read: Mapping[int, list[Line]]) -> list[Line]:
+    """Return all lines in order, those of these shards replaced."""
+    gone = {person.user_id for shard in read for _, person in known.shards.get(shard, ())}
+    kept = [line for line in known.roll.lines if line[1].user_id not in gone] if gone else list(known.roll.lines)
+    return sorted(chain(kept, chain.from_iterable(read.values())), key=itemgetter(0))

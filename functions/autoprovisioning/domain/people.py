@@ -1,0 +1,392 @@
+"""People: who has access through a connection now, and why, in a line each.
+
+A person is what a full run saw in the directory, and what the roster says. Persons are tuples: a connection may have
+100,000, which are stored, searched and sorted together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import cached_property
+from operator import itemgetter
+from typing import NamedTuple
+
+from .connections import SERVING, Connection
+from .deprovisioning import NEVER, due
+from .directory_user import DirectoryUser, Presence
+from .entry import Entry, Status, Timer, Trigger
+from .guard import Member
+from .holds import OPEN, Hold, Standing
+from .scope import Scope
+from .texts import folded
+from .unprovisioned import By, Unprovisioned
+from .words import LACKING, LEFT_BECAUSE, NOUNS, OWNED_BY, WAITS_FOR, on_day
+
+SOON = timedelta(days=30)
+
+
+class Listed(NamedTuple):
+    """What a full run's listing of the directory said of somebody."""
+
+    email: str
+    name: str
+    presence: Presence
+
+
+def listed_of(user: DirectoryUser) -> Listed:
+    """Return what is kept of a listed user; what of a name is no text is replaced, as it could not be stored."""
+    name = user.name
+    return Listed(user.primary_email, name if name.isascii() else name.encode(errors="replace").decode(), user.presence)
+
+
+class Running(NamedTuple):
+    """A timer of an entry, as `entry.Timer`, in whole seconds."""
+
+    trigger: Trigger
+    since: int
+    accrued: int
+    running_since: int | None
+
+
+class Person(NamedTuple):
+    """Somebody on the roster, or entitled to be; stored: fields are only ever appended, with a default.
+
+    `presence` is as listed, UNKNOWN where no full run has seen them. `by` and `account` are those of an account that
+    nobody provisions, whose owner this may be.
+    """
+
+    user_id: str
+    email: str
+    name: str = ""
+    presence: Presence = Presence.UNKNOWN
+    on_roster: bool = False
+    status: Status = Status.NONE
+    in_scope: bool = True
+    deleted: bool = False  # by a DELETE of ours
+    gone: bool = False
+    missing: bool = False
+    waits: bool = False
+    last: int | None = None  # when something was done last, in seconds
+    failure: str = ""
+    timers: tuple[Running, ...] = ()
+    account: str = ""
+    by: By = By.NOTHING
+
+    @property
+    def key(self) -> str:
+        """Name the line: somebody may be listed again with an account that nobody provisions."""
+        return self.account or self.user_id
+
+
+Line = tuple[str, Person]  # what a person is sorted by and found by, then the person
+in_order: Callable[[Line], tuple[str, str]] = lambda line: (line[0], line[1].key)  # noqa: E731 - a key, as others are
+
+
+def line_of(person: Person) -> Line:
+    """Return a person with the text that is searched: name and address, folded."""
+    return folded(f"{person.name} {person.email}"), person
+
+
+def person_of(entry: Entry, listed: Listed | None) -> Person:
+    """Join an entry with what was listed."""
+    failure = entry.failure
+    return Person(
+        user_id=entry.user_id,
+        email=entry.email or (listed.email if listed is not None else ""),
+        name=listed.name if listed is not None else "",
+        presence=listed.presence if listed is not None else Presence.UNKNOWN,
+        on_roster=True,
+        status=entry.status,
+        in_scope=entry.in_scope,
+        deleted=entry.deleted,
+        gone=entry.gone,
+        missing=entry.missing_since is not None,
+        waits=entry.pending,
+        last=int(entry.last_action_at.timestamp()) if entry.last_action_at is not None else None,
+        failure=failure.text if failure is not None and not failure.trying else "",
+        timers=tuple(_running(*timer) for timer in sorted(entry.timers.items())) if entry.timers else (),
+    )
+
+
+def entitled(user_id: str, listed: Listed) -> Person:
+    """Return somebody who is in scope and on no roster yet."""
+    return Person(user_id, listed.email, listed.name, listed.presence)
+
+
+def again(person: Person, entry: Entry | None) -> Person | None:
+    """Return a person as the roster has them by now; None where that makes them nobody's."""
+    if entry is not None:
+        return person_of(entry, Listed(person.email, person.name, person.presence))
+    return None if person.on_roster else person
+
+
+def _running(trigger: Trigger, timer: Timer) -> Running:
+    running = int(timer.running_since.timestamp()) if timer.running_since is not None else None
+    return Running(trigger, int(timer.since.timestamp()), int(timer.accrued.total_seconds()), running)
+
+
+def _timer(running: Running) -> Timer:
+    return Timer(
+        since=_at(running.since),
+        accrued=timedelta(seconds=running.accrued),
+        running_since=_at(running.running_since) if running.running_since is not None else None,
+    )
+
+
+def _at(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roll:
+    """Everybody of a connection in the order of names, as of `at`; `listed` is when names were read, None if never."""
+
+    at: datetime
+    listed: datetime | None = None
+    lines: Sequence[Line] = ()
+
+
+class InKeeper(StrEnum):
+    """The state of an account."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    DELETED = "deleted"  # by us: Keeper locks on it
+    LOCKED = "locked"  # by somebody else
+    NONE = "none"
+
+
+class Shown(StrEnum):
+    """Which people are listed, in the order of the page."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    NONE = "none"
+    FAILING = "failing"
+    HELD = "held"
+    WAITING = "waiting"
+    DUE = "due"  # to lose access, or the account, within 30 days
+    LOCKED = "locked"
+    UNPROVISIONED = "unprovisioned"
+
+
+class Sort(StrEnum):
+    """What people are sorted by."""
+
+    NAME = "name"
+    ADDRESS = "address"
+    GOOGLE = "google"
+    KEEPER = "keeper"
+    CHANGE = "change"
+
+
+class Tone(StrEnum):
+    """Whether a reason is news."""
+
+    PLAIN = "plain"
+    WARN = "warn"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A person as shown: the state on both sides, why in a phrase, and what is due when."""
+
+    person: Person
+    google: Presence
+    keeper: InKeeper
+    why: str
+    tone: Tone = Tone.PLAIN
+    due: datetime | None = None
+    last: datetime | None = None
+
+
+class Decided:
+    """What held plans say about people: whose change waits for a decision, and whose was rejected."""
+
+    def __init__(self, holds: Iterable[Hold] = ()) -> None:
+        """Read the plans, newest first; of several the newest counts."""
+        self.waiting: dict[str, Member] = {}
+        self.rejected: dict[str, Member] = {}
+        for hold in holds:
+            for member, verdict in hold.each():
+                if verdict.standing in OPEN:
+                    self.waiting.setdefault(member.resource, member)
+                elif verdict.standing is Standing.REJECTED:
+                    self.rejected.setdefault(member.resource, member)
+
+
+class Review:
+    """Who has access through a connection, as of the roll: counted, searched, sorted, and told why."""
+
+    def __init__(
+        self,
+        roll: Roll,
+        connection: Connection,
+        now: datetime,
+        decided: Decided | None = None,
+        accounts: Iterable[Unprovisioned] = (),
+    ) -> None:
+        """Join the roll with what was decided, and with the active accounts of the node that nobody provisions."""
+        self.roll = roll
+        self._connection = connection
+        self._now = now
+        self._decided = decided or Decided()
+        self._accounts = [line_of(_owner(account)) for account in accounts]
+        self.lines: Sequence[Line] = roll.lines
+        if self._accounts:
+            self.lines = sorted((*roll.lines, *self._accounts), key=itemgetter(0))
+
+    @cached_property
+    def _due(self) -> Mapping[str, datetime]:
+        """When those lose access, or their account, for whom a timer runs; off, none does."""
+        if self._connection.state not in SERVING:
+            return {}
+        found = ((person.user_id, self._when(person)) for _, person in self.roll.lines if person.timers)
+        return {user_id: at for user_id, at in found if at < NEVER}
+
+    def _when(self, person: Person) -> datetime:
+        if person.deleted or person.status not in (Status.ACTIVE, Status.SUSPENDED):
+            return NEVER
+        timers = {running.trigger: _timer(running) for running in person.timers}
+        when = due(self._connection.settings.deprovisioning, timers, self._connection.clock, self._now)
+        return min(when.suspend, when.delete) if person.status is Status.ACTIVE else when.delete
+
+    def counts(self) -> dict[Shown, int]:
+        """Count each kind."""
+        return {shown: len(self.those(shown)) for shown in Shown}
+
+    def those(self, shown: Shown | None) -> Sequence[Line]:
+        """Return one kind of people, everybody for None, in the order of names."""
+        if shown is None:
+            return self.lines
+        if shown is Shown.UNPROVISIONED:
+            return self._accounts
+        lines, held = self.roll.lines, self._decided.waiting
+        match shown:
+            case Shown.ACTIVE:
+                return [line for line in lines if line[1].status is Status.ACTIVE]
+            case Shown.SUSPENDED:
+                return [line for line in lines if line[1].status is Status.SUSPENDED]
+            case Shown.NONE:
+                return [line for line in lines if line[1].status is Status.NONE]
+            case Shown.LOCKED:
+                return [line for line in lines if line[1].status is Status.LOCKED]
+            case Shown.FAILING:
+                return [line for line in lines if line[1].failure]
+            case Shown.WAITING:
+                return [line for line in lines if line[1].waits]
+            case Shown.HELD:
+                return [line for line in lines if line[1].user_id in held] if held else []
+        soon = {user_id for user_id, at in self._due.items() if at < self._now + SOON}
+        return [line for line in lines if line[1].user_id in soon] if soon else []
+
+    def found(self, shown: Shown | None = None, search: str = "") -> Sequence[Line]:
+        """Return those of a kind whose name or address contains all words of the search."""
+        lines = self.those(shown)
+        for word in folded(search).split():
+            lines = [line for line in lines if word in line[0]]
+        return lines
+
+    def best(self, search: str) -> Sequence[Line]:
+        """Return everybody found, first those in whose name or address a word begins with each word of the search."""
+        words = [f" {word}" for word in folded(search).split()]
+        found = self.found(None, search)
+        return sorted(found, key=lambda line: not all(word in f" {line[0]}" for word in words))
+
+    def sorted(self, lines: Sequence[Line], by: Sort, *, descending: bool = False) -> Sequence[Line]:
+        """Return lines, which are in the order of names, in another order."""
+        keys: Mapping[Sort, Callable[[Line], str | int]] = {
+            Sort.ADDRESS: lambda line: line[1].email.casefold(),
+            Sort.GOOGLE: lambda line: google(line[1]).value,
+            Sort.KEEPER: lambda line: in_keeper(line[1]).value,
+            Sort.CHANGE: lambda line: line[1].last or 0,
+        }
+        if by in keys:
+            return sorted(lines, key=keys[by], reverse=descending)
+        return lines[::-1] if descending else lines
+
+    def row(self, person: Person) -> Row:
+        """Say of a person what the page shows."""
+        why, tone = self._why(person)
+        return Row(
+            person=person,
+            google=google(person),
+            keeper=in_keeper(person),
+            why=why,
+            tone=tone,
+            due=None if person.account else self._due.get(person.user_id),
+            last=_at(person.last) if person.last is not None else None,
+        )
+
+    def _why(self, person: Person) -> tuple[str, Tone]:
+        if person.account:
+            return f"Nobody provisions it: {OWNED_BY[person.by]}", Tone.BAD
+        held = self._decided.waiting.get(person.user_id)
+        if held is not None:
+            return f"{NOUNS[held.action][0].capitalize()} waits for approval", Tone.WARN
+        if person.failure:
+            return person.failure, Tone.BAD
+        if person.waits:
+            return WAITS_FOR.get(self._connection.state, "A change is being retried"), Tone.WARN
+        kept = self._decided.rejected.get(person.user_id)
+        if kept is not None and any(running.trigger == kept.trigger for running in person.timers):
+            return f"An administrator rejected the {NOUNS[kept.action][0]}", Tone.WARN
+        if person.status is Status.LOCKED:
+            return "Locked in Keeper by somebody else", Tone.WARN
+        if person.missing:
+            return LACKING, Tone.WARN
+        return self._settled(person), Tone.PLAIN
+
+    def _settled(self, person: Person) -> str:
+        if person.timers:
+            reason = LEFT_BECAUSE[min(person.timers, key=lambda running: running.since).trigger]
+            at = self._due.get(person.user_id)
+            if at is None:
+                return reason
+            what = "suspension" if person.status is Status.ACTIVE else "deletion"
+            return f"{reason}; {what} due {'now' if at <= self._now else f'on {on_day(at)}'}"
+        if not person.in_scope:
+            return "Not in the provisioning scope"
+        if person.status is Status.NONE and google(person) is not Presence.ACTIVE:
+            return "No account before the return"
+        return _through(self._connection.settings.scope)
+
+
+def google(person: Person) -> Presence:
+    """Return the state in Google: the roster learns at once of suspensions and deletions, a listing of the rest."""
+    if person.account or person.gone or person.missing:
+        return Presence.DELETED if person.gone else Presence.UNKNOWN if person.missing else person.presence
+    if any(running.trigger is Trigger.SUSPENDED for running in person.timers):
+        return Presence.ARCHIVED if person.presence is Presence.ARCHIVED else Presence.SUSPENDED
+    return person.presence if person.status is Status.NONE else Presence.ACTIVE
+
+
+def in_keeper(person: Person) -> InKeeper:
+    """Return the state in Keeper."""
+    return InKeeper.DELETED if person.deleted else InKeeper(person.status.value)
+
+
+def _owner(account: Unprovisioned) -> Person:
+    return Person(
+        user_id=account.user_id,
+        email=account.user_name,
+        presence=account.presence,
+        status=Status.ACTIVE,
+        account=account.scim_id,
+        by=account.by,
+    )
+
+
+def _through(scope: Scope) -> str:
+    """Say what entitles people who are in scope."""
+    if not scope.groups and not scope.org_units:
+        return "Everybody is in scope"
+    if len(scope.groups) == 1 and not scope.org_units:
+        return f"In {scope.groups[0].email or scope.groups[0].id}"
+    if len(scope.org_units) == 1 and not scope.groups:
+        return f"In {scope.org_units[0].path}"
+    return "In the provisioning scope"

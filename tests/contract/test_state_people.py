@@ -1,0 +1,124 @@
+"""The contract of the list of everybody: what full runs kept, and the roster as it is by now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from autoprovisioning.adapters.firestore import people
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.directory_user import Presence
+from autoprovisioning.domain.entry import Entry, Status
+from autoprovisioning.domain.people import Listed, Roll
+from tests.contract.state_stores import HOME, IN_FIRESTORE, Firestore, State, write
+from tests.support.builders import DAY, NOW
+
+BEGAN = NOW - 365 * DAY  # of the full run: every store's own clock is later
+MINUTE = timedelta(minutes=1)
+ADA = Entry(user_id="u1", email="ada@example.com", scim_id="k1", status=Status.ACTIVE, in_scope=True)
+ALAN = replace(ADA, user_id="u2", email="alan@example.com", scim_id="k2")
+LISTED = {
+    "u1": Listed("ada@example.com", "Ada Lovelace", Presence.ACTIVE),
+    "u2": Listed("alan@example.com", "Alan Turing", Presence.SUSPENDED),
+    "u3": Listed("grace@example.com", "Grace Hopper", Presence.ACTIVE),
+}
+
+
+def told(roll: Roll) -> list[tuple[str, str, bool, str]]:
+    return [(person.name, person.email, person.on_roster, person.status.value) for _, person in roll.lines]
+
+
+def kept(state: State) -> None:
+    write(state, entries={"u1": ADA, "u2": ALAN})
+    state.people.put(HOME, BEGAN, LISTED, {"u1": ADA, "u2": ALAN})
+
+
+def test_everybody_is_there_in_the_order_of_names(state):
+    kept(state)
+    roll = state.people.read(HOME, NOW)
+    assert told(roll) == [
+        ("Ada Lovelace", "ada@example.com", True, "active"),
+        ("Alan Turing", "alan@example.com", True, "active"),
+        ("Grace Hopper", "grace@example.com", False, "none"),
+    ]
+    assert (roll.at, roll.listed) == (NOW, BEGAN)
+
+
+def test_nobody_is_there_before_the_first_run(state):
+    assert state.people.read(Connection(id="c1"), NOW) == Roll(at=NOW)
+
+
+def test_the_roster_is_told_before_a_full_run_kept_anything(state):
+    write(state, entries={"u1": ADA})
+    assert told(state.people.read(HOME, NOW)) == [("", "ada@example.com", True, "active")]
+    write(state, entries={"u1": replace(ADA, status=Status.SUSPENDED), "u2": ALAN})
+    later = state.people.read(HOME, NOW + MINUTE)
+    assert [line[1:] for line in told(later)] == [
+        ("ada@example.com", True, "suspended"),
+        ("alan@example.com", True, "active"),
+    ]
+
+
+def test_what_changes_on_the_roster_is_told_with_the_names_kept(state):
+    kept(state)
+    state.people.read(HOME, NOW)
+    write(state, entries={"u1": replace(ADA, status=Status.SUSPENDED), "u2": None, "u3": replace(ADA, user_id="u3")})
+    assert told(state.people.read(HOME, NOW + MINUTE)) == [
+        ("Ada Lovelace", "ada@example.com", True, "suspended"),
+        ("Grace Hopper", "ada@example.com", True, "active"),
+    ]
+
+
+def test_a_later_run_replaces_what_was_kept(state):
+    kept(state)
+    state.people.read(HOME, NOW)
+    renamed = LISTED | {"u1": Listed("ada@example.com", "Ada King", Presence.ACTIVE)}
+    del renamed["u3"]
+    state.people.put(HOME, BEGAN + DAY, renamed, {"u1": ADA, "u2": ALAN})
+    roll = state.people.read(HOME, NOW + MINUTE)
+    assert [line[0] for line in told(roll)] == ["Ada King", "Alan Turing"]
+    assert roll.listed == BEGAN + DAY
+
+
+def test_they_are_forgotten_with_the_connection(state):
+    state.connections.create(HOME)
+    kept(state)
+    state.connections.purge("c1")
+    assert told(state.people.read(HOME, NOW)) == []
+
+
+@pytest.mark.parametrize("firestore", IN_FIRESTORE, indirect=True)
+class TestCost:
+    def test_a_run_that_saw_nothing_new_reads_one_document_and_writes_none(self, firestore: Firestore):
+        kept(firestore)
+        firestore.reads.clear()
+        firestore.people.put(HOME, BEGAN + DAY, LISTED, {"u1": ADA, "u2": ALAN})
+        assert firestore.reads == {"firestore_reads": 1}
+
+    def test_whoever_looks_again_reads_the_shards_that_changed(self, firestore: Firestore, monkeypatch):
+        monkeypatch.setattr(people, "OVERLAP", timedelta())
+        kept(firestore)
+        firestore.people.read(HOME, NOW)
+        firestore.reads.clear()
+        first = firestore.people.read(HOME, NOW + timedelta(seconds=1))
+        assert (first.at, firestore.reads) == (NOW, {})
+        firestore.people.read(HOME, NOW + MINUTE)
+        assert firestore.reads == {"firestore_reads": 2}  # the head, and an empty query
+
+    def test_many_go_into_several_documents(self, firestore: Firestore, monkeypatch):
+        monkeypatch.setattr(people, "PEOPLE_A_DOCUMENT", 10)
+        many = {
+            f"u{number}": Listed(f"{number}@example.com", f"N{number:03d}", Presence.ACTIVE) for number in range(35)
+        }
+        firestore.people.put(HOME, BEGAN, dict(list(many.items())[:10]), {})
+        assert sorted(firestore.collection("c1", "people")) == ["01.00", "head"]
+        firestore.people.put(HOME, BEGAN, many, {})
+        assert sorted(firestore.collection("c1", "people")) == ["04.00", "04.01", "04.02", "04.03", "head"]
+        assert [name for name, *_ in told(firestore.people.read(HOME, NOW))] == [
+            f"N{number:03d}" for number in range(35)
+        ]
+        firestore.reads.clear()
+        firestore.people.put(HOME, BEGAN, many | {"u1": Listed("one@example.com", "One", Presence.ACTIVE)}, {})
+        assert firestore.reads == {"firestore_reads": 1, "firestore_writes": 2}

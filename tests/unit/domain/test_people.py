@@ -1,0 +1,267 @@
+"""Who has access, in a line each: the states on both sides, one reason, and which list a person is in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
+from autoprovisioning.domain.entry import Entry, Failure, Status, Trigger
+from autoprovisioning.domain.guard import Member
+from autoprovisioning.domain.holds import Hold, Standing, Verdict
+from autoprovisioning.domain.people import (
+    Decided,
+    InKeeper,
+    Listed,
+    Person,
+    Review,
+    Roll,
+    Shown,
+    Sort,
+    again,
+    entitled,
+    line_of,
+    listed_of,
+    person_of,
+)
+from autoprovisioning.domain.scope import Group, OrgUnit, Scope
+from autoprovisioning.domain.settings import Settings
+from autoprovisioning.domain.unprovisioned import By, Unprovisioned
+from tests.support.builders import DAY, NOW, entry, running
+
+GROUP = Group(id="g1", email="keeper@example.com")
+LATER = Deprovisioning(
+    app_off=Delays(suspend_after=None, delete_after=None),
+    suspended=Delays(suspend_after=0, delete_after=30),
+    deleted=Delays(suspend_after=0, delete_after=90),
+)
+HERE = Connection(id="c1", state=State.ON, settings=Settings(scope=Scope(groups=(GROUP,)), deprovisioning=LATER))
+ADA = Listed("ada@example.com", "Ada Lovelace", Presence.ACTIVE)
+
+
+def ada(status: Status = Status.ACTIVE, **changes: object) -> Person:
+    presence = changes.pop("presence", Presence.ACTIVE)
+    assert isinstance(presence, Presence)
+    return person_of(entry(status, **changes), ADA._replace(presence=presence))
+
+
+def suspended(since: datetime, status: Status = Status.SUSPENDED, **changes: object) -> Person:
+    return ada(status, timers={Trigger.SUSPENDED: running(since)}, **changes)
+
+
+def review(*people: Person, connection: Connection = HERE, decided: Decided | None = None) -> Review:
+    return Review(Roll(at=NOW, lines=sorted(map(line_of, people))), connection, NOW, decided)
+
+
+def told(person: Person, **given: object) -> tuple[Presence, InKeeper, str]:
+    row = review(person, **given).row(person)  # type: ignore[arg-type]
+    return row.google, row.keeper, row.why
+
+
+FAILED = Failure(code="x", text="No seats are left", attempts=3, first=NOW, next_attempt=NOW + DAY, about="create:")
+
+
+@pytest.mark.parametrize(
+    ("person", "wanted"),
+    [
+        (ada(), (Presence.ACTIVE, InKeeper.ACTIVE, "In keeper@example.com")),
+        (
+            suspended(NOW - 10 * DAY),
+            (Presence.SUSPENDED, InKeeper.SUSPENDED, "Suspended in Google; deletion due on 14 Dec 2026"),
+        ),
+        (
+            suspended(NOW, Status.ACTIVE),
+            (Presence.SUSPENDED, InKeeper.ACTIVE, "Suspended in Google; suspension due now"),
+        ),
+        (
+            suspended(NOW - DAY, presence=Presence.ARCHIVED),
+            (Presence.ARCHIVED, InKeeper.SUSPENDED, "Suspended in Google; deletion due on 23 Dec 2026"),
+        ),
+        (suspended(NOW - 40 * DAY, deleted=True), (Presence.SUSPENDED, InKeeper.DELETED, "Suspended in Google")),
+        (
+            ada(Status.SUSPENDED, gone=True, timers={Trigger.DELETED: running(NOW)}),
+            (Presence.DELETED, InKeeper.SUSPENDED, "Deleted in Google; deletion due on 22 Feb 2027"),
+        ),
+        (
+            ada(in_scope=False, timers={Trigger.APP_OFF: running(NOW)}),
+            (Presence.ACTIVE, InKeeper.ACTIVE, "Left the provisioning scope"),
+        ),
+        (ada(Status.LOCKED), (Presence.ACTIVE, InKeeper.LOCKED, "Locked in Keeper by somebody else")),
+        (ada(Status.NONE, failure=FAILED), (Presence.ACTIVE, InKeeper.NONE, "No seats are left")),
+        (ada(pending=True), (Presence.ACTIVE, InKeeper.ACTIVE, "A change is being retried")),
+        (
+            ada(missing_since=NOW),
+            (Presence.UNKNOWN, InKeeper.ACTIVE, "The directory's listings lack the user"),
+        ),
+        (
+            ada(Status.NONE, presence=Presence.SUSPENDED),
+            (Presence.SUSPENDED, InKeeper.NONE, "No account before the return"),
+        ),
+        (ada(Status.NONE, in_scope=False), (Presence.ACTIVE, InKeeper.NONE, "Not in the provisioning scope")),
+        (entitled("u1", ADA), (Presence.ACTIVE, InKeeper.NONE, "In keeper@example.com")),
+    ],
+    ids=lambda value: value[2] if isinstance(value, tuple) and len(value) == 3 else "",
+)
+def test_a_person_is_told_in_a_line(person, wanted):
+    assert told(person) == wanted
+
+
+def test_the_roster_is_newer_than_the_listing():
+    assert told(ada(presence=Presence.SUSPENDED))[0] is Presence.ACTIVE
+    assert told(suspended(NOW, presence=Presence.ACTIVE))[0] is Presence.SUSPENDED
+
+
+def test_a_failure_that_is_tried_again_at_once_is_told_to_nobody():
+    trying = replace(FAILED, attempts=1, next_attempt=NOW)
+    assert review(ada(failure=trying)).counts()[Shown.FAILING] == 0
+
+
+def hold(standing: Standing, since: datetime = NOW) -> Decided:
+    member = Member(resource="u1", action="suspend", trigger="suspended", since=since)
+    verdict = Verdict(standing=standing, at=NOW, by="boss@example.com")
+    return Decided([Hold(digest="d", raised_at=NOW, members=(member,), verdicts=(verdict,))])
+
+
+@pytest.mark.parametrize(
+    ("standing", "why", "held"),
+    [
+        (Standing.WAITING, "Suspension waits for approval", 1),
+        (Standing.WITHDRAWN, "Suspension waits for approval", 1),
+        (Standing.REJECTED, "An administrator rejected the suspension", 0),
+        (Standing.APPROVED, "Suspended in Google; suspension due now", 0),
+    ],
+)
+def test_what_was_decided_is_the_reason(standing, why, held):
+    person = suspended(NOW, Status.ACTIVE)
+    decided = hold(standing)
+    assert told(person, decided=decided)[2] == why
+    assert review(person, decided=decided).counts()[Shown.HELD] == held
+
+
+def test_a_rejection_is_no_reason_once_its_cause_is_gone():
+    assert told(ada(), decided=hold(Standing.REJECTED))[2] == "In keeper@example.com"
+
+
+@pytest.mark.parametrize("state", [State.OFF, State.DELETING])
+def test_nothing_falls_due_while_the_connection_is_off(state):
+    off = replace(HERE, state=state)
+    assert told(suspended(NOW - DAY), connection=off)[2] == "Suspended in Google"
+    assert review(suspended(NOW - DAY), connection=off).counts()[Shown.DUE] == 0
+
+
+@pytest.mark.parametrize(
+    ("scope", "why"),
+    [
+        (Scope(), "Everybody is in scope"),
+        (Scope(org_units=(OrgUnit(id="o1", path="/Sales"),)), "In /Sales"),
+        (Scope(groups=(GROUP, Group(id="g2"))), "In the provisioning scope"),
+        (Scope(groups=(Group(id="g2"),)), "In g2"),
+    ],
+)
+def test_the_scope_is_the_reason_of_those_in_it(scope, why):
+    assert told(ada(), connection=replace(HERE, settings=Settings(scope=scope)))[2] == why
+
+
+def test_each_list_has_its_people():
+    people = (
+        ada(user_id="u1"),
+        suspended(NOW - DAY, user_id="u2"),
+        suspended(NOW - DAY, user_id="u3", deleted=True),
+        ada(Status.LOCKED, user_id="u4"),
+        ada(Status.NONE, user_id="u5", failure=FAILED),
+        ada(user_id="u6", pending=True),
+    )
+    account = Unprovisioned(scim_id="k9", user_name="stranger@example.com", external_id="")
+    reviewed = Review(Roll(at=NOW, lines=sorted(map(line_of, people))), HERE, NOW, None, [account])
+    assert {shown.value: [person.key for _, person in reviewed.those(shown)] for shown in Shown} == {
+        "active": ["u1", "u6"],
+        "suspended": ["u2", "u3"],
+        "none": ["u5"],
+        "failing": ["u5"],
+        "held": [],
+        "waiting": ["u6"],
+        "due": ["u2"],
+        "locked": ["u4"],
+        "unprovisioned": ["k9"],
+    }
+    assert [person.key for _, person in reviewed.lines] == ["u1", "u2", "u3", "u4", "u5", "u6", "k9"]
+
+
+def test_what_is_due_later_than_in_30_days_is_not_soon():
+    far = replace(HERE, settings=Settings(deprovisioning=Deprovisioning(suspended=Delays(delete_after=60))))
+    assert review(suspended(NOW), connection=far).counts()[Shown.DUE] == 0
+    assert review(suspended(NOW - 31 * DAY), connection=far).counts()[Shown.DUE] == 1
+
+
+def test_an_account_that_nobody_provisions_is_told_with_its_owner():
+    account = Unprovisioned(
+        scim_id="k9",
+        user_name="old@example.com",
+        external_id="u9",
+        by=By.EXTERNAL_ID,
+        user_id="u9",
+        presence=Presence.DELETED,
+    )
+    reviewed = Review(Roll(at=NOW), HERE, NOW, None, [account])
+    [(_, person)] = reviewed.found(Shown.UNPROVISIONED, "old@")
+    row = reviewed.row(person)
+    assert (row.google, row.keeper) == (Presence.DELETED, InKeeper.ACTIVE)
+    assert row.why == "Nobody provisions it: its externalId is their directory id"
+
+
+@pytest.mark.parametrize("search", ["LOVE", "ada", "muller ada", "@example", "  Müller "])
+def test_a_search_finds_all_its_words_anywhere_in_name_and_address(search):
+    person = person_of(entry(), Listed("", "Ada Müller-Lovelace", Presence.ACTIVE))
+    assert [found.user_id for _, found in review(person).found(None, search)] == ["u1"]
+    assert review(person).found(None, f"{search} nobody") == []
+
+
+def test_the_best_matches_come_first():
+    names = ("Bohr Grace", "Ada Grace Hopper")
+    people = [entitled(name, Listed("", name, Presence.ACTIVE)) for name in names]
+    assert [person.name for _, person in review(*people).best("grace h")] == ["Ada Grace Hopper", "Bohr Grace"]
+
+
+def test_people_are_sorted_by_what_is_asked_for():
+    people = (
+        person_of(entry(user_id="u1", email="z@example.com", last_action_at=NOW), ADA._replace(name="A")),
+        person_of(entry(Status.SUSPENDED, user_id="u2", email="y@example.com"), ADA._replace(name="B")),
+        person_of(entry(user_id="u3", email="x@example.com", last_action_at=NOW - DAY), ADA._replace(name="C")),
+    )
+    reviewed = review(*people)
+
+    def order(sort: Sort, *, descending: bool = False) -> list[str]:
+        return [person.user_id for _, person in reviewed.sorted(reviewed.lines, sort, descending=descending)]
+
+    assert order(Sort.NAME) == ["u1", "u2", "u3"]
+    assert order(Sort.NAME, descending=True) == ["u3", "u2", "u1"]
+    assert order(Sort.ADDRESS) == ["u3", "u2", "u1"]
+    assert order(Sort.KEEPER) == ["u1", "u3", "u2"]
+    assert order(Sort.CHANGE, descending=True) == ["u1", "u3", "u2"]
+
+
+def test_a_person_follows_the_roster_and_keeps_the_name():
+    gone = again(ada(), None)
+    assert gone is None
+    stays = entitled("u1", ADA)
+    assert again(stays, None) == stays
+    comes = again(stays, Entry(user_id="u1", email="ada@example.com", status=Status.ACTIVE))
+    assert comes is not None
+    assert (comes.name, comes.status, comes.on_roster) == ("Ada Lovelace", Status.ACTIVE, True)
+
+
+def test_half_a_character_in_a_name_is_replaced():
+    user = DirectoryUser(
+        id="u1", primary_email="a@example.com", presence=Presence.ACTIVE, profile={"name": {"fullName": "A\ud800"}}
+    )
+    assert listed_of(user).name == "A?"
+
+
+def test_timers_survive_being_kept():
+    person = suspended(NOW - timedelta(days=29, seconds=-5))
+    [at] = [row.due for row in [review(person).row(person)]]
+    assert at == NOW + DAY + timedelta(seconds=5)
