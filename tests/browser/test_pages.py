@@ -138,7 +138,7 @@ FOCUSED = """() => {
         seen: box.width > 1 && box.bottom > 0 && box.right > 0 && box.top < innerHeight && box.left < innerWidth,
     };
 }"""
-MENU = ["Overview", "Usage", "Failures 2", "Users", "Held plans 1", "Audit", "Health"]  # with what waits there
+MENU = ["Overview", "People", "Usage", "Failures 2", "Held plans 1", "Audit", "Health"]  # with what waits there
 
 
 def walk(page: Page) -> Iterator[dict[str, Any]]:

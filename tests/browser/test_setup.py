@@ -156,7 +156,7 @@ def usage_tells(page: Page, event: str, number: str) -> None:
 
 def test_why_and_provision_now(provisioned, page):
     page.goto(HOME)
-    section(page, "Users")
+    section(page, "People")
     page.get_by_label("Search by name, e-mail or id").fill("given5")
     press(page, "Search")
     follow(page, "person5@example.com")
@@ -308,7 +308,7 @@ def test_without_scripts_the_forms_do_the_same(system, open_page):
     press(page, "Turn on")
     expect(page.get_by_text("Syncing active")).to_be_visible()
     wait_for(lambda: len(system.active()) == 12, "the accounts", 40)
-    section(page, "Users")
+    section(page, "People")
     page.get_by_label("Search by name, e-mail or id").fill("person3")
     press(page, "Search")
     follow(page, "person3@example.com")

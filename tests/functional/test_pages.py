@@ -402,7 +402,7 @@ def test_a_change_shows_in_usage_audit_and_why(system):
     assert "<b>" not in audit.text
     usage = browser(system).open(f"{HOME}/usage")
     assert "Update Auto Provisioned User" in usage.text
-    why = browser(system).open(f"{HOME}/users").send("Users", q="person3")
+    why = browser(system).open(f"{HOME}/users").send("People", q="person3")
     assert f"{HOME}/users/u3" in why.links()
     shown = browser(system).open(f"{HOME}/users/u3")
     assert "In scope. Member of keeper-users@example.com" in shown.text
@@ -523,8 +523,8 @@ def test_an_error_about_a_connection_is_shown_below_its_tabs(settled, path):
 
 
 def test_an_outage_of_the_directory_is_a_page_that_says_so(settled):
-    settled.directory.fault(match={"method": "users.list"}, status=503, times=None)
-    page = browser(settled).open(f"{HOME}/users?q=person")
+    settled.directory.fault(match={"method": "users.get"}, status=503, times=None)
+    page = browser(settled).open(f"{HOME}/users/u3")
     assert page.status == 503
     assert int(page.answer.headers["Retry-After"]) > 0
     assert f"{HOME}/health" in page.links()
@@ -533,7 +533,7 @@ def test_an_outage_of_the_directory_is_a_page_that_says_so(settled):
 def test_assets_are_for_those_who_were_let_in_and_are_cached_for_a_year(settled):
     page = browser(settled).open("/")
     files = [found.get("href") or found.get("src", "") for tag, found in page.tags if tag in ("link", "script")]
-    assert len(files) == 4
+    assert len(files) == 5
     for path in files:
         answer = settled.through_proxy("GET", path)
         assert answer.status == 200

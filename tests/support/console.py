@@ -18,13 +18,14 @@ from autoprovisioning.app.ports.reports import Cause, DayUsage, Failing, HeldPla
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
-from autoprovisioning.domain.entry import Action, Entry, Failure, Status, Trigger
+from autoprovisioning.domain.entry import Action, Entry, Failure, Status, Timer, Trigger
 from autoprovisioning.domain.errors import ProvisioningError
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, HoldState, Standing, Verdict
 from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
+from autoprovisioning.domain.people import listed_of
 from autoprovisioning.domain.requests import (
     INQUIRY,
     PREVIEW,
@@ -41,6 +42,7 @@ from autoprovisioning.domain.requests import (
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings
+from autoprovisioning.domain.unprovisioned import By, Report, Unprovisioned
 from autoprovisioning.entrypoints.answers import problem
 from autoprovisioning.entrypoints.console import router
 from autoprovisioning.entrypoints.console.pages import refused
@@ -342,14 +344,14 @@ def place(state: State = State.ON) -> Place:
         fingerprint="",
         status=Status.ACTIVE,
         in_scope=True,
-        timers={Trigger.SUSPENDED: START},
-        mark=START,
-        pending=None,
-        failure=True,
-        last_action_at=Action.DELETE,
-        gone=failure,
-        applied_by=START,
+        timers={Trigger.SUSPENDED: Timer(since=START, running_since=START)},
+        failure=failure,
+        last_action_at=START,
     )
+    listed = {"u1": listed_of(user), "u9": listed_of(replace(user, id="u9", primary_email=f"{LONG}@example.com"))}
+    fakes.services.people.put(full(), START, listed, {"u1": entry})
+    account = Unprovisioned(scim_id="k9", user_name=f"{EVIL}@x.example", external_id="", by=By.ADDRESS)
+    fakes.services.unprovisioned.put("c1", Report(at=START, digest="d", accounts=(account,)))
     fakes.store.shards["c1", 0] = (1, {"u1": entry})
     members = tuple(
         Member(resource=f"u{number}", action="suspend", trigger="suspended", since=START) for number in range(60)
@@ -431,6 +433,11 @@ ADDRESSES = (
     *OF_A_CONNECTION,
     f"{HOME}/users?q=a",
     f"{HOME}/users?q=nobody",
+    f"{HOME}/users?state=active&sort=change&order=desc",
+    f"{HOME}/users?state=unprovisioned",
+    "/find",
+    "/find?q=a",
+    "/find?q=nobody&quick=1",
     f"{HOME}/groups?q=k",
     f"{HOME}/groups?q=nothing",
     f"{HOME}/users/u1",

@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from autoprovisioning.domain import words
-from autoprovisioning.domain.words import at_time, counted
+from autoprovisioning.domain.words import at_time, counted, on_day
 from autoprovisioning.entrypoints import assets
 from autoprovisioning.entrypoints.answers import SECURE
 
@@ -48,6 +48,8 @@ def _templates() -> Environment:
     environment.filters |= {
         "time": shown_time,
         "day": shown_day,
+        "ago": shown_ago,
+        "initials": initials,
         "moment": shown_moment,
         "length_of": shown_length,
         "element": element,
@@ -99,6 +101,29 @@ def shown_moment(at: datetime) -> Markup:
 def shown_day(day: Any) -> Markup:
     """Show a day."""
     return Markup('<time datetime="{}">{}</time>').format(day.isoformat(), day.strftime("%-d %b %Y"))
+
+
+def shown_ago(at: datetime | None, now: datetime) -> Markup | str:
+    """Show how long ago something was, the day after a month; exactly to those who point at it."""
+    if at is None:
+        return "never"
+    minutes = int((now - at).total_seconds() // 60)
+    for length, one in ((1440, "day"), (60, "hour"), (1, "minute")):
+        if minutes >= length:
+            text = f"{counted(minutes // length, one)} ago"
+            break
+    else:
+        text = "just now"
+    if minutes > 30 * 1440:
+        text = on_day(at)
+    exact = at.astimezone(UTC).isoformat(timespec="seconds")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, exact, text)
+
+
+def initials(name: str) -> str:
+    """Return the letters that stand for a name or, for want of one, an address."""
+    words = [word for word in name.partition("@")[0].replace(".", " ").split() if word[0].isalnum()]
+    return "".join(word[0] for word in (words[:1] + words[1:][-1:])).upper()
 
 
 def shown_length(span: timedelta | float | None) -> str:

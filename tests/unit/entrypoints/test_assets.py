@@ -40,8 +40,9 @@ def test_our_own_files_change_their_address_with_their_content():
         assert digest in assets.address(name)
 
 
-def test_scripts_of_ours_neither_evaluate_nor_write_markup():
-    script = (FOLDER / "console.js").read_text()
+@pytest.mark.parametrize("name", ["console.js", "finder.js"])
+def test_scripts_of_ours_neither_evaluate_nor_write_markup(name):
+    script = (FOLDER / name).read_text()
     assert not re.search(r"\beval\b|innerHTML|outerHTML|insertAdjacentHTML|document\.write|new Function", script)
     assert len(script.splitlines()) < 120
 

@@ -218,8 +218,8 @@ def test_the_mapping_page_and_the_api_offer_the_same_fields_and_attributes():
         ("", "Overview", "page"),
         ("/scope", "Overview", "true"),
         ("/previews/p1", "Overview", "true"),
-        ("/users", "Users", "page"),
-        ("/users/u1/inquiries/i2", "Users", "true"),
+        ("/users", "People", "page"),
+        ("/users/u1/inquiries/i2", "People", "true"),
         ("/holds", "Held plans", "page"),
     ],
 )

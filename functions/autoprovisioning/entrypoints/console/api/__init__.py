@@ -8,6 +8,7 @@ from autoprovisioning.entrypoints.console.api import (
     holds,
     people,
     previews,
+    review,
     unprovisioned,
     users,
     working,
@@ -26,6 +27,7 @@ OPERATIONS: tuple[Operation, ...] = describing(
         *unprovisioned.OPERATIONS,
         *working.OPERATIONS,
         *users.OPERATIONS,
+        *review.OPERATIONS,
     )
 )
 ROUTES: tuple[Route, ...] = tuple(operation.route() for operation in OPERATIONS)

@@ -1,4 +1,4 @@
-"""Users: search, and why a user has the access that they have."""
+"""Why a user has the access that they have, and what Keeper has of them."""
 
 from __future__ import annotations
 
@@ -19,26 +19,11 @@ from autoprovisioning.domain.errors import BadInput, NotFound, ProvisioningError
 from autoprovisioning.domain.requests import INQUIRY, InquiryKind
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.activity import changes
-from autoprovisioning.entrypoints.console.pages.frame import form, get, go, post, show_of, sought
+from autoprovisioning.entrypoints.console.pages.frame import form, get, go, post, show_of
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 ONE = "/connections/<id:connection_id>/users"
 FOLLOWED = timedelta(minutes=3)  # longer than a worker may take
-
-
-def search(call: Call, connection_id: str) -> Response:
-    """Find users of the directory by name, address or id."""
-    connection = existing(call, connection_id)
-    letters = sought(call.request.args.get("q"))
-    found = call.parts.services.directory.search_users(letters) if letters else None
-    return show_of(
-        call,
-        connection,
-        "users.html",
-        crumbs=[(call.request.path, "Users")],
-        letters=letters,
-        found=found,
-    )
 
 
 def why(call: Call, connection_id: str, user_id: str) -> Response:
@@ -50,7 +35,7 @@ def why(call: Call, connection_id: str, user_id: str) -> Response:
         call,
         connection,
         "why.html",
-        crumbs=[(f"/connections/{connection_id}/users", "Users"), (call.request.path, explained.email or user_id)],
+        crumbs=[(f"/connections/{connection_id}/users", "People"), (call.request.path, explained.email or user_id)],
         told=explained,
         name=explained.user.name,
         changes=changes,
@@ -115,7 +100,7 @@ def answer(call: Call, connection_id: str, user_id: str, inquiry_id: str) -> Res
     entry = entry_of(call.parts.services, connection, user_id)
     users = f"/connections/{connection_id}/users"
     title = "Provision now" if inquiry.subject.kind is InquiryKind.PROVISION else "Account in Keeper"
-    crumbs = [(users, "Users"), (f"{users}/{user_id}", "Why?"), (call.request.path, title)]
+    crumbs = [(users, "People"), (f"{users}/{user_id}", "Why?"), (call.request.path, title)]
     return show_of(
         call,
         connection,
@@ -134,7 +119,6 @@ def answer(call: Call, connection_id: str, user_id: str, inquiry_id: str) -> Res
 
 
 ROUTES = (
-    get(ONE, search),
     get(f"{ONE}/<id:user_id>", why),
     post(f"{ONE}/<id:user_id>/inquiries", ask, looks=True),
     get(f"{ONE}/<id:user_id>/inquiries/<id:inquiry_id>", answer),
