@@ -1,4 +1,4 @@
-"""Fill Firestore as a connection of 20,000 users leaves it after a month: roster, 50,000 events, usage, failures."""
+"""Fill Firestore as a connection of 100,000 users leaves it after a month: roster, 50,000 events, usage, failures."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from google.cloud.firestore import SERVER_TIMESTAMP
+
+from autoprovisioning.adapters.directory.resources import user_of
 from autoprovisioning.adapters.firestore.audit import event_fields
 from autoprovisioning.adapters.firestore.codec import encode
 from autoprovisioning.adapters.firestore.roster import shard_of
@@ -17,10 +20,11 @@ from autoprovisioning.document_kinds import ROSTER
 from autoprovisioning.domain import requests
 from autoprovisioning.domain.accounts import fingerprint
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.entry import Action, Entry, Failure, Status
+from autoprovisioning.domain.entry import Action, Entry, Failure, Status, Timer, Trigger
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, digest_of
+from autoprovisioning.domain.people import listed_of
 from autoprovisioning.domain.requests import Forecast, Line, Proposal, WorkRequest, Would
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 
@@ -30,8 +34,10 @@ RUNS = 400
 HELD = 1_200
 DAYS = 30
 PREVIEW = "preview1"
-SHARDS = 128
+SHARDS = 512
 WRITES_A_COMMIT = 400
+BYTES_A_COMMIT = 3_000_000  # of roster: the emulator takes 4 MiB a message
+LEAVERS = 20  # one in so many is suspended
 NAMES = (
     (EventName.UPDATED, Action.UPDATE, 60),
     (EventName.CREATED, Action.CREATE, 20),
@@ -52,9 +58,15 @@ def fill(connection_id: str, users: list[dict[str, Any]], now: datetime) -> tupl
     )
     assert connection is not None
     entries = [_entry(connection, user) for user in users]
+    for number in range(0, len(entries), LEAVERS):
+        since = now - timedelta(days=chance.randrange(1, DAYS))
+        timers = {Trigger.SUSPENDED: Timer(since=since, running_since=since)}
+        entries[number] = replace(entries[number], status=Status.SUSPENDED, timers=timers, last_action_at=since)
     failing = chance.sample(entries, FAILURES)
     events = [_event(number, chance.choice(entries), chance, now) for number in range(EVENTS)]
     _write(_roster(connection, entries))
+    listed = {user["id"]: listed_of(user_of(user)) for user in users}
+    process_services().people.put(connection, now, listed, {entry.user_id: entry for entry in entries})
     _write(_events(connection_id, events))
     _write(_usage(connection_id, events))
     _write(_failures(connection_id, failing, now))
@@ -149,7 +161,7 @@ def _roster(connection: Connection, entries: list[Entry]) -> Iterator[Document]:
     for shard, content in shards.items():
         yield (
             _home(connection.id).collection("roster").document(f"{shard:04d}"),
-            ROSTER.stamped({"entries": encode(content)}),
+            ROSTER.stamped({"entries": encode(content), "written": SERVER_TIMESTAMP}),
         )
 
 
@@ -195,12 +207,13 @@ def _write(documents: Iterator[Document]) -> None:
     from google.cloud import firestore
 
     client = firestore.Client()
-    batch, pending = client.batch(), 0
+    batch, pending, size = client.batch(), 0, 0
     for reference, fields in documents:
         batch.set(reference, fields)
         pending += 1
-        if pending == WRITES_A_COMMIT:
+        size += len(fields.get("entries", b""))
+        if pending == WRITES_A_COMMIT or size > BYTES_A_COMMIT:
             batch.commit()
-            batch, pending = client.batch(), 0
+            batch, pending, size = client.batch(), 0, 0
     if pending:
         batch.commit()

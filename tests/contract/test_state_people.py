@@ -27,7 +27,7 @@ LISTED = {
 
 
 def told(roll: Roll) -> list[tuple[str, str, bool, str]]:
-    return [(person.name, person.email, person.on_roster, person.status.value) for _, person in roll.lines]
+    return [(person.name, person.email, person.on_roster, person.status.value) for _, person in roll.lines.all]
 
 
 def kept(state: State) -> None:

@@ -273,7 +273,7 @@ def read(stores: Firestore) -> None:
     assert stores.runs.asked_for("c1", "a1") is not None
     stores.holds.standing("c1")
     assert stores.adoptions.confirmed("c1") == {"u1": {"k1"}}
-    assert stores.people.read(HOME, NOW).lines
+    assert stores.people.read(HOME, NOW).lines.all
     stores.channels.all()
     reports = stores.reports
     for name, user, actor, since, until in itertools.product(

@@ -15,7 +15,6 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from .connections import SERVING, Connection
-from .deprovisioning import NEVER, due
 from .directory_user import DirectoryUser, Presence
 from .entry import Entry, Status, Timer, Trigger
 from .guard import Member
@@ -81,13 +80,19 @@ class Person(NamedTuple):
         return self.account or self.user_id
 
 
-Line = tuple[str, Person]  # what a person is sorted by and found by, then the person
-in_order: Callable[[Line], tuple[str, str]] = lambda line: (line[0], line[1].key)  # noqa: E731 - a key, as others are
+Line = tuple[str, Person]  # what a person is sorted and found by, no two alike, then the person
+in_order: Callable[[Line], str] = itemgetter(0)
 
 
 def line_of(person: Person) -> Line:
-    """Return a person with the text that is searched: name and address, folded."""
-    return folded(f"{person.name} {person.email}"), person
+    """Return a person with name and address, folded, and the key, which settles who of namesakes comes first."""
+    return f"{folded(f'{person.name} {person.email}')}\t{person.key.casefold()}", person
+
+
+def _has(line: Line, word: str) -> bool:
+    """Say whether a word is in the name or the address, or is the id."""
+    text, _, key = line[0].partition("\t")
+    return word in text or word == key
 
 
 def person_of(entry: Entry, listed: Listed | None) -> Person:
@@ -128,25 +133,51 @@ def _running(trigger: Trigger, timer: Timer) -> Running:
     return Running(trigger, int(timer.since.timestamp()), int(timer.accrued.total_seconds()), running)
 
 
-def _timer(running: Running) -> Timer:
-    return Timer(
-        since=_at(running.since),
-        accrued=timedelta(seconds=running.accrued),
-        running_since=_at(running.running_since) if running.running_since is not None else None,
-    )
-
-
 def _at(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+class Lines:
+    """Everybody in the order of names, and those lists of them that neither time nor a decision changes."""
+
+    def __init__(self, lines: Sequence[Line] = ()) -> None:
+        """Take lines in that order."""
+        self.all = lines
+
+    @cached_property
+    def by_status(self) -> Mapping[Status, Sequence[Line]]:
+        """Return them by the status of the account."""
+        found: dict[Status, list[Line]] = {status: [] for status in Status}
+        for line in self.all:
+            found[line[1].status].append(line)
+        return found
+
+    @cached_property
+    def failing(self) -> Sequence[Line]:
+        """Return those whose last attempt failed."""
+        return [line for line in self.all if line[1].failure]
+
+    @cached_property
+    def waiting(self) -> Sequence[Line]:
+        """Return those with a change that waits."""
+        return [line for line in self.all if line[1].waits]
+
+    @cached_property
+    def timed(self) -> Sequence[Line]:
+        """Return those with a timer."""
+        return [line for line in self.all if line[1].timers]
+
+
+NOBODY = Lines()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roll:
-    """Everybody of a connection in the order of names, as of `at`; `listed` is when names were read, None if never."""
+    """Everybody of a connection, as of `at`; `listed` is when names were read, None if never."""
 
     at: datetime
     listed: datetime | None = None
-    lines: Sequence[Line] = ()
+    lines: Lines = NOBODY
 
 
 class InKeeper(StrEnum):
@@ -236,24 +267,40 @@ class Review:
         self._now = now
         self._decided = decided or Decided()
         self._accounts = [line_of(_owner(account)) for account in accounts]
-        self.lines: Sequence[Line] = roll.lines
+        self.lines = roll.lines.all
         if self._accounts:
-            self.lines = sorted((*roll.lines, *self._accounts), key=itemgetter(0))
+            self.lines = sorted((*roll.lines.all, *self._accounts), key=in_order)
 
     @cached_property
     def _due(self) -> Mapping[str, datetime]:
         """When those lose access, or their account, for whom a timer runs; off, none does."""
         if self._connection.state not in SERVING:
             return {}
-        found = ((person.user_id, self._when(person)) for _, person in self.roll.lines if person.timers)
-        return {user_id: at for user_id, at in found if at < NEVER}
+        found = ((person.user_id, self._when(person)) for _, person in self.roll.lines.timed)
+        return {user_id: _at(at) for user_id, at in found if at is not None}
 
-    def _when(self, person: Person) -> datetime:
+    @cached_property
+    def _clock(self) -> int:
+        """How far the connection's clock is behind."""
+        return int((self._now - self._connection.clock.at(self._now)).total_seconds())
+
+    @cached_property
+    def _delays(self) -> Mapping[Trigger, tuple[int | None, int | None]]:
+        policy = self._connection.settings.deprovisioning
+        return {trigger: (policy.of(trigger).suspend_after, policy.of(trigger).delete_after) for trigger in Trigger}
+
+    def _when(self, person: Person) -> int | None:
+        """Return the earlier date of `deprovisioning.due` that concerns the account, in seconds: many are asked for."""
         if person.deleted or person.status not in (Status.ACTIVE, Status.SUSPENDED):
-            return NEVER
-        timers = {running.trigger: _timer(running) for running in person.timers}
-        when = due(self._connection.settings.deprovisioning, timers, self._connection.clock, self._now)
-        return min(when.suspend, when.delete) if person.status is Status.ACTIVE else when.delete
+            return None
+        dates: list[int] = []
+        for trigger, _, accrued, running_since in person.timers:
+            if running_since is not None:
+                began = min(running_since + self._clock, int(self._now.timestamp())) - accrued
+                suspend, delete = self._delays[trigger]
+                days = (suspend, delete) if person.status is Status.ACTIVE else (delete,)
+                dates += [began + 86_400 * after for after in days if after is not None]
+        return min(dates, default=None)
 
     def counts(self) -> dict[Shown, int]:
         """Count each kind."""
@@ -263,32 +310,27 @@ class Review:
         """Return one kind of people, everybody for None, in the order of names."""
         if shown is None:
             return self.lines
-        if shown is Shown.UNPROVISIONED:
-            return self._accounts
         lines, held = self.roll.lines, self._decided.waiting
         match shown:
-            case Shown.ACTIVE:
-                return [line for line in lines if line[1].status is Status.ACTIVE]
-            case Shown.SUSPENDED:
-                return [line for line in lines if line[1].status is Status.SUSPENDED]
-            case Shown.NONE:
-                return [line for line in lines if line[1].status is Status.NONE]
-            case Shown.LOCKED:
-                return [line for line in lines if line[1].status is Status.LOCKED]
+            case Shown.ACTIVE | Shown.SUSPENDED | Shown.NONE | Shown.LOCKED:
+                return lines.by_status[Status(shown.value)]
             case Shown.FAILING:
-                return [line for line in lines if line[1].failure]
+                return lines.failing
             case Shown.WAITING:
-                return [line for line in lines if line[1].waits]
+                return lines.waiting
             case Shown.HELD:
-                return [line for line in lines if line[1].user_id in held] if held else []
-        soon = {user_id for user_id, at in self._due.items() if at < self._now + SOON}
-        return [line for line in lines if line[1].user_id in soon] if soon else []
+                return [line for line in lines.all if line[1].user_id in held] if held else []
+            case Shown.DUE:
+                soon = {user_id for user_id, at in self._due.items() if at < self._now + SOON}
+                return [line for line in lines.timed if line[1].user_id in soon]
+            case Shown.UNPROVISIONED:
+                return self._accounts
 
     def found(self, shown: Shown | None = None, search: str = "") -> Sequence[Line]:
-        """Return those of a kind whose name or address contains all words of the search."""
+        """Return those of a kind whose name or address contains all words of the search, or whose id it is."""
         lines = self.those(shown)
         for word in folded(search).split():
-            lines = [line for line in lines if word in line[0]]
+            lines = [line for line in lines if word in line[0] and _has(line, word)]
         return lines
 
     def best(self, search: str) -> Sequence[Line]:

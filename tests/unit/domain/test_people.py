@@ -6,16 +6,19 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.deprovisioning import NEVER, Clock, Delays, Deprovisioning, due
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
-from autoprovisioning.domain.entry import Entry, Failure, Status, Trigger
+from autoprovisioning.domain.entry import Entry, Failure, Status, Timer, Trigger
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, Standing, Verdict
 from autoprovisioning.domain.people import (
     Decided,
     InKeeper,
+    Lines,
     Listed,
     Person,
     Review,
@@ -54,7 +57,7 @@ def suspended(since: datetime, status: Status = Status.SUSPENDED, **changes: obj
 
 
 def review(*people: Person, connection: Connection = HERE, decided: Decided | None = None) -> Review:
-    return Review(Roll(at=NOW, lines=sorted(map(line_of, people))), connection, NOW, decided)
+    return Review(Roll(at=NOW, lines=Lines(sorted(map(line_of, people)))), connection, NOW, decided)
 
 
 def told(person: Person, **given: object) -> tuple[Presence, InKeeper, str]:
@@ -176,7 +179,7 @@ def test_each_list_has_its_people():
         ada(user_id="u6", pending=True),
     )
     account = Unprovisioned(scim_id="k9", user_name="stranger@example.com", external_id="")
-    reviewed = Review(Roll(at=NOW, lines=sorted(map(line_of, people))), HERE, NOW, None, [account])
+    reviewed = Review(Roll(at=NOW, lines=Lines(sorted(map(line_of, people)))), HERE, NOW, None, [account])
     assert {shown.value: [person.key for _, person in reviewed.those(shown)] for shown in Shown} == {
         "active": ["u1", "u6"],
         "suspended": ["u2", "u3"],
@@ -261,7 +264,33 @@ def test_half_a_character_in_a_name_is_replaced():
     assert listed_of(user).name == "A?"
 
 
-def test_timers_survive_being_kept():
-    person = suspended(NOW - timedelta(days=29, seconds=-5))
-    [at] = [row.due for row in [review(person).row(person)]]
-    assert at == NOW + DAY + timedelta(seconds=5)
+def test_the_id_is_searched_for_whole():
+    person = ada(user_id="12345")
+    assert [found.user_id for _, found in review(person).found(None, "12345")] == ["12345"]
+    assert review(person).found(None, "1234") == []
+
+
+DELAY = st.none() | st.integers(0, 40)
+TIMES = st.integers(0, 90 * 86_400).map(lambda seconds: NOW - timedelta(seconds=seconds))
+TIMER = st.builds(
+    Timer,
+    since=TIMES,
+    accrued=st.integers(0, 90_000).map(lambda n: timedelta(seconds=n)),
+    running_since=st.none() | TIMES,
+)
+
+
+@given(
+    timers=st.dictionaries(st.sampled_from(Trigger), TIMER),
+    delays=st.tuples(*[st.builds(Delays, suspend_after=DELAY, delete_after=DELAY)] * 3),
+    status=st.sampled_from([Status.ACTIVE, Status.SUSPENDED]),
+    stood=st.integers(0, 10),
+)
+def test_what_is_due_when_is_what_is_decided(timers, delays, status, stood):
+    policy = Deprovisioning(app_off=delays[0], suspended=delays[1], deleted=delays[2])
+    clock = Clock(stood=stood * DAY, last=(NOW - 90 * DAY, NOW - (90 - stood) * DAY))
+    connection = replace(HERE, clock=clock, settings=Settings(deprovisioning=policy))
+    person = ada(status, timers=timers)
+    when = due(policy, timers, clock, NOW)
+    at = when.delete if status is Status.SUSPENDED else min(when.suspend, when.delete)
+    assert review(person, connection=connection).row(person).due == (at if at < NEVER else None)

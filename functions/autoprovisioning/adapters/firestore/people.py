@@ -1,21 +1,22 @@
 """Everybody of a connection: packed by full runs into at most 16 documents, and kept up to date in memory.
 
-Packed are the people of a range of the roster's shards: each shard with its lines in order. Whoever reads them again
+Packed are the people of a range of the roster's shards, each shard apart. Whoever reads them again
 reads the documents whose digest changed, and the shards written since. The time of a shard's write is the service's
 when it began to handle the commit, so what was written shortly before the last write that was seen is read again.
 """
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import threading
 import zlib
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -27,7 +28,18 @@ from autoprovisioning.decoding import built
 from autoprovisioning.document_kinds import PEOPLE
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry
-from autoprovisioning.domain.people import Line, Listed, Person, Roll, again, entitled, in_order, line_of, person_of
+from autoprovisioning.domain.people import (
+    Line,
+    Lines,
+    Listed,
+    Person,
+    Roll,
+    again,
+    entitled,
+    in_order,
+    line_of,
+    person_of,
+)
 
 PEOPLE_A_DOCUMENT = 8_000  # of some 60 bytes each, compressed; a document may have 1 MiB
 MOST_DOCUMENTS = 16
@@ -66,6 +78,12 @@ class FirestorePeople:
         self, connection: Connection, at: datetime, listed: Mapping[str, Listed], roster: Mapping[str, Entry]
     ) -> None:
         """Store the documents that changed, then the head, which names the digest of each."""
+        with _uncollected():
+            self._put(connection, at, listed, roster)
+
+    def _put(
+        self, connection: Connection, at: datetime, listed: Mapping[str, Listed], roster: Mapping[str, Entry]
+    ) -> None:
         shards = int(connection.roster_layout or 0)
         ids: dict[int, list[str]] = defaultdict(list)
         for user_id in chain(roster, (user_id for user_id in listed if user_id not in roster)):
@@ -91,7 +109,7 @@ class FirestorePeople:
         """Return everybody: a process that has read them before reads what changed since."""
         if not connection.begun:
             return Roll(at=now)
-        with self._reading:
+        with self._reading, _uncollected():
             known = self._known.get(connection.id)
             if known is None or now - known.roll.at >= FRESH:
                 head = self._head(connection)
@@ -114,7 +132,7 @@ class FirestorePeople:
             known.written = max(known.written, since, last)
             for shard, entries in written.items():
                 read[shard] = _anew(read.get(shard, known.shards.get(shard, ())), entries)
-        lines = _merged(known, read) if read else known.roll.lines
+        lines = Lines(_merged(known, read)) if read else known.roll.lines
         known.shards |= read
         known.roll = Roll(at=now, listed=known.listed, lines=lines)
 
@@ -161,6 +179,18 @@ class FirestorePeople:
         return people.document(f"{count:02d}.{number:02d}" if count else "head")
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Make 100,000 objects without looking through them for cycles again and again: that takes longer than they do."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
 def _restored(connection: Connection, known: _Known, head: Mapping[str, Any]) -> bool:
     """Say whether what is stored is not what was read grown older, but something else: a backup of it, say."""
     if known.layout != connection.roster_layout or (known.listed is not None and not head):
@@ -185,12 +215,11 @@ def _unpacked(data: bytes) -> list[Shard]:
 
 
 def _people(ids: Iterable[str], listed: Mapping[str, Listed], roster: Mapping[str, Entry]) -> list[Person]:
-    """Return the people of a shard in order."""
-    found = (
+    """Return the people of a shard, in the same order each time."""
+    return [
         person_of(roster[user_id], listed.get(user_id)) if user_id in roster else entitled(user_id, listed[user_id])
-        for user_id in ids
-    )
-    return [person for _, person in sorted(map(line_of, found), key=in_order)]
+        for user_id in sorted(ids)
+    ]
 
 
 def _anew(lines: Sequence[Line], entries: Mapping[str, Entry]) -> list[Line]:
@@ -204,5 +233,5 @@ def _anew(lines: Sequence[Line], entries: Mapping[str, Entry]) -> list[Line]:
 def _merged(known: _Known, read: Mapping[int, list[Line]]) -> list[Line]:
     """Return all lines in order, those of these shards replaced."""
     gone = {person.user_id for shard in read for _, person in known.shards.get(shard, ())}
-    kept = [line for line in known.roll.lines if line[1].user_id not in gone] if gone else list(known.roll.lines)
-    return sorted(chain(kept, chain.from_iterable(read.values())), key=itemgetter(0))
+    kept = [line for line in known.roll.lines.all if line[1].user_id not in gone] if gone else known.roll.lines.all
+    return sorted(chain(kept, chain.from_iterable(read.values())), key=in_order)
