@@ -13,6 +13,7 @@ from tests.browser.stage import ENDLESS, HOME, LONG_NAME, Stage, set_stage
 
 PAGES = (
     "/",
+    "/find?q=person",
     "/connections/new",
     HOME,
     *(f"{HOME}/{name}" for name in "authorization mapping scope deprovisioning limits turn-off delete".split()),
@@ -20,6 +21,7 @@ PAGES = (
         f"{HOME}/{name}"
         for name in "usage failures users?q=person users?q=zzz holds audit health unprovisioned".split()
     ),
+    *(f"{HOME}/users{query}" for query in ("", "?state=held&sort=keeper", "?state=unprovisioned")),
     *(f"{HOME}/users/{name}" for name in ("u1", "u10", "u20", "u58", "u59")),
     f"{HOME}/audit?user=u1&since=2026-01-01",
     HOME + "/holds/{hold}",

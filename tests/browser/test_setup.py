@@ -157,9 +157,9 @@ def usage_tells(page: Page, event: str, number: str) -> None:
 def test_why_and_provision_now(provisioned, page):
     page.goto(HOME)
     section(page, "People")
-    page.get_by_label("Search by name, e-mail or id").fill("given5")
+    page.get_by_label("Name or address").fill("given5")
     press(page, "Search")
-    follow(page, "person5@example.com")
+    follow(page, "Given5 Family5")
     expect(page.get_by_role("main")).to_contain_text(f"In scope. Member of {GROUP}")
     account = page.get_by_role("region", name="Account in Keeper", exact=True).last
     expect(account).to_contain_text(provisioned.account("u5")["id"], timeout=PATIENCE)
@@ -309,9 +309,9 @@ def test_without_scripts_the_forms_do_the_same(system, open_page):
     expect(page.get_by_text("Syncing active")).to_be_visible()
     wait_for(lambda: len(system.active()) == 12, "the accounts", 40)
     section(page, "People")
-    page.get_by_label("Search by name, e-mail or id").fill("person3")
+    page.get_by_label("Name or address").fill("person3")
     press(page, "Search")
-    follow(page, "person3@example.com")
+    follow(page, "Given3 Family3")
     press(page, "Look up in Keeper")
     expect(row(page, "Account in Keeper", "SCIM id")).to_contain_text(system.account("u3")["id"], timeout=PATIENCE)
     section(page, "Usage")

@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from autoprovisioning.adapters.firestore import reports as adapter
-from autoprovisioning.app.ports.reports import Cause, DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
+from autoprovisioning.app.ports.reports import DayUsage, FailureCause, Failing, Filters, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.causes import Cause, Source
 from autoprovisioning.domain.connections import Connection
@@ -301,9 +301,9 @@ class TestFailures:
         codes = ["mapping", "seats_exhausted", "mapping", "address_taken", "mapping", "seats_exhausted"]
         put(state, *(Entry(user_id=f"u{number}", failure=failures[code]) for number, code in enumerate(codes)))
         assert state.reports.causes("c1") == [
-            Cause(code="mapping", users=3),
-            Cause(code="seats_exhausted", users=2),
-            Cause(code="address_taken", users=1),
+            FailureCause(code="mapping", users=3),
+            FailureCause(code="seats_exhausted", users=2),
+            FailureCause(code="address_taken", users=1),
         ]
         pages = paged(lambda cursor: state.reports.failures("c1", cursor, 2, "mapping"))
         assert [failing.user_id for failing in pages] == ["u4", "u2", "u0"]

@@ -21,7 +21,7 @@ from autoprovisioning.adapters.firestore.audit import event_of
 from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.adapters.firestore.paging import Position, at_position, position_of
 from autoprovisioning.adapters.firestore.runs import run_of
-from autoprovisioning.app.ports.reports import Cause, DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
+from autoprovisioning.app.ports.reports import FailureCause, DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.document_kinds import FAILURE, HOLD, PENDING, USAGE
 from autoprovisioning.domain.causes import Source
 from autoprovisioning.domain.connections import Deleted
@@ -63,14 +63,14 @@ class FirestoreReports:
         """Stream the users who are failing, some hundred a query."""
         return self._every(self._failures(connection_id, code), "first", _failing)
 
-    def causes(self, connection_id: str) -> Sequence[Cause]:
+    def causes(self, connection_id: str) -> Sequence[FailureCause]:
         """Count the users who are failing by code, in the service: one document of each is read, to learn its code."""
-        found: list[Cause] = []
+        found: list[FailureCause] = []
         by_code = self._failures(connection_id).order_by("code").limit(1)
         query = by_code
         while first := self._database.stream(query):
             code = fields_of(first[0])["code"]
-            found.append(Cause(code=code, users=self._database.total(self._failures(connection_id, code))))
+            found.append(FailureCause(code=code, users=self._database.total(self._failures(connection_id, code))))
             query = by_code.where(filter=firestore.FieldFilter("code", ">", code))
         return sorted(found, key=lambda cause: (-cause.users, cause.code))
 

@@ -58,7 +58,7 @@ class Failing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
+class FailureCause:
     """How many users are failing for one reason, which the code names."""
 
     code: str
@@ -140,7 +140,7 @@ class UserReports(Protocol):
     def every_failure(self, connection_id: str, code: str = "") -> Iterator[Failing]:
         """Stream the users who are failing, all or those with one code."""
 
-    def causes(self, connection_id: str) -> Sequence[Cause]:
+    def causes(self, connection_id: str) -> Sequence[FailureCause]:
         """Count the users who are failing by code, most first."""
 
     def failing_users(self, connection_id: str) -> int:

@@ -138,7 +138,7 @@ def _send_out(services: Services, sides: Sequence[Side], survey: Survey, deadlin
 def _keep_people(services: Services, side: Side, survey: Survey) -> None:
     """Keep who was listed, for those who look who has access: the run is no worse without."""
     listed = side.planner.listed if side.planner is not None else None
-    if listed is None or not survey.complete or not side.connection.begun:
+    if listed is None or survey.alone or not survey.whole(side.connection) or not side.connection.begun:
         return
     try:
         services.people.put(side.connection, side.run.started, listed, side.roster)

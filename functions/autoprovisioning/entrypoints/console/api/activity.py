@@ -337,7 +337,7 @@ OPERATIONS = (
         path=f"{_ONE}/failure-causes",
         what="Count the users who are failing by cause",
         act=list_causes,
-        answers={200: Answers(what="The causes, with how to fix each", model=Causes)},
+        answers={200: Answers(what="The causes, with how to fix each", model=FailureCauses)},
     ),
     Operation(
         name="retryFailures",
