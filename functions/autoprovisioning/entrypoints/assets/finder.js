@@ -22,15 +22,15 @@
     const field = made("input", {
       id: "find-q", name: "q", type: "search", autocomplete: "off", spellcheck: "false", maxlength: "320",
       "aria-label": "Name or address", placeholder: "Name or address",
-      "hx-get": `${link.href}?quick=1`, "hx-trigger": "input changed delay:150ms", "hx-target": "#find-hits",
-      "hx-select": "#find-hits", "hx-swap": "outerHTML", "hx-sync": "this:queue last",
+      "hx-get": `${link.href}?quick=1`, "hx-trigger": "input changed delay:150ms", "hx-target": "#find-box",
+      "hx-select": "#find-hits", "hx-sync": "this:queue last",
     });
     const form = made("form", { action: link.href, role: "search", class: "finder" }, field);
     const keys = made("p", { class: "hint keys", "aria-hidden": "true" });
     [["\u2191", " "], ["\u2193", " choose "], ["Enter", " open "], ["Esc", " close"]].forEach(([key, does]) =>
       keys.append(made("kbd", {}, key), does),
     );
-    const found = made("div", { id: "find", role: "group" }, form, keys, made("div", { id: "find-hits" }));
+    const found = made("div", { id: "find", role: "group" }, form, keys, made("div", { id: "find-box", "aria-live": "polite" }));
     finder = made("dialog", { class: "finder-box", "aria-label": "Find a person" }, found);
     finder.addEventListener("close", () => finder.remove());
     finder.addEventListener("click", (event) => event.target === finder && finder.close());
@@ -54,7 +54,7 @@
   }
 
   function current(field) {
-    return document.getElementById("find-hits").dataset.q === field.value.trim();
+    return document.getElementById("find-hits")?.dataset.q === field.value.trim();
   }
 
   function keys(event) {
