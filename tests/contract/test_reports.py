@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from autoprovisioning.adapters.firestore import reports as adapter
-from autoprovisioning.app.ports.reports import DayUsage, FailureCause, Failing, Filters, HeldPlan, Pace, Page, Waiting
+from autoprovisioning.app.ports.reports import DayUsage, Failing, FailureCause, Filters, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.causes import Cause, Source
 from autoprovisioning.domain.connections import Connection

@@ -14,7 +14,7 @@ from werkzeug.test import EnvironBuilder
 
 from autoprovisioning.app.administration.roles import Admitted, Caller, Role
 from autoprovisioning.app.ports.channels import Channel
-from autoprovisioning.app.ports.reports import Cause, DayUsage, Failing, HeldPlan, Pace, Page, Waiting
+from autoprovisioning.app.ports.reports import DayUsage, Failing, FailureCause, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
@@ -103,8 +103,10 @@ class Told:
     def every_failure(self, _connection_id: str, code: str = "") -> Iterator[Failing]:
         return (failing for failing in self.failing if code in ("", failing.code))
 
-    def causes(self, _connection_id: str) -> list[Cause]:
-        return [Cause(code=code, users=users) for code, users in Counter(each.code for each in self.failing).items()]
+    def causes(self, _connection_id: str) -> list[FailureCause]:
+        return [
+            FailureCause(code=code, users=users) for code, users in Counter(each.code for each in self.failing).items()
+        ]
 
     def usage(self, _connection_id: str, first: date, last: date) -> list[DayUsage]:
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]

@@ -21,7 +21,7 @@ from autoprovisioning.adapters.firestore.audit import event_of
 from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.adapters.firestore.paging import Position, at_position, position_of
 from autoprovisioning.adapters.firestore.runs import run_of
-from autoprovisioning.app.ports.reports import FailureCause, DayUsage, Failing, Filters, HeldPlan, Pace, Page, Waiting
+from autoprovisioning.app.ports.reports import DayUsage, Failing, FailureCause, Filters, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.document_kinds import FAILURE, HOLD, PENDING, USAGE
 from autoprovisioning.domain.causes import Source
 from autoprovisioning.domain.connections import Deleted
