@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +28,7 @@ from autoprovisioning.domain.workspace_changes import (
 from autoprovisioning.domain.workspace_changes import MANY as MANY_CHANGED
 from autoprovisioning.domain.workspace_changes import MEMBERS as MEMBERS_OF_GROUPS
 from autoprovisioning.log_entries import LARGEST_ENTRY, decode_entry
+from infra.gcp import sink
 from infra.local.directory import audit_log
 from tests.support.log_entries import ADMIN, GROUPS, UPDATE, admin_entry, encoded, entry, groups_entry
 
@@ -225,10 +225,10 @@ def test_the_simulator_writes_what_is_read():
 
 
 def test_the_filter_of_the_sink_lets_out_what_is_read_and_nothing_else():
-    """The command of docs/changes-of-groups.md."""
-    page = (Path(__file__).parents[3] / "docs" / "changes-of-groups.md").read_text()
-    (pattern,) = re.findall(r'protoPayload.methodName=~"(AdminService[^"]+)"', page)
-    assert f'protoPayload.methodName="{UPDATE_MEMBERSHIP}"' in page
+    text = sink.entries("123456789012")
+    (pattern,) = re.findall(r'protoPayload.methodName=~"(AdminService[^"]+)"', text)
+    assert f'protoPayload.methodName="{UPDATE_MEMBERSHIP}"' in text
+    assert 'logName="organizations/123456789012/logs/cloudaudit.googleapis.com%2Factivity"' in text
 
     def let_out(event: str) -> bool:
         method = audit_log.admin_event("USER_SETTINGS", event)["protoPayload"]["methodName"]
