@@ -66,7 +66,8 @@ def fill(connection_id: str, users: list[dict[str, Any]], now: datetime) -> tupl
     events = [_event(number, chance.choice(entries), chance, now) for number in range(EVENTS)]
     _write(_roster(connection, entries))
     listed = {user["id"]: listed_of(user_of(user)) for user in users}
-    process_services().people.put(connection, now, listed, {entry.user_id: entry for entry in entries})
+    packed = now + timedelta(minutes=5)  # a run that began long enough after the last write
+    process_services().people.put(connection, packed, listed, {entry.user_id: entry for entry in entries})
     _write(_events(connection_id, events))
     _write(_usage(connection_id, events))
     _write(_failures(connection_id, failing, now))

@@ -98,14 +98,20 @@ class TestCost:
         assert firestore.reads == {"firestore_reads": 1}
 
     def test_whoever_looks_again_reads_the_shards_that_changed(self, firestore: Firestore, monkeypatch):
-        monkeypatch.setattr(people, "OVERLAP", timedelta())
         kept(firestore)
+        monkeypatch.setattr(people, "OVERLAP", -timedelta(seconds=30))  # as if it were over
         firestore.people.read(HOME, NOW)
         firestore.reads.clear()
         first = firestore.people.read(HOME, NOW + timedelta(seconds=1))
         assert (first.at, firestore.reads) == (NOW, {})
         firestore.people.read(HOME, NOW + MINUTE)
         assert firestore.reads == {"firestore_reads": 2}  # the head, and an empty query
+        monkeypatch.setattr(people, "OVERLAP", timedelta(seconds=30))
+        write(firestore, entries={"u2": replace(ALAN, status=Status.SUSPENDED)})
+        firestore.reads.clear()
+        later = firestore.people.read(HOME, NOW + 2 * MINUTE)
+        assert [status for *_, status in told(later)] == ["active", "suspended", "none"]
+        assert firestore.reads["firestore_reads"] <= 3  # the shards of the last half minute: u1's may be one
 
     def test_many_go_into_several_documents(self, firestore: Firestore, monkeypatch):
         monkeypatch.setattr(people, "PEOPLE_A_DOCUMENT", 10)

@@ -147,6 +147,9 @@ class DocumentReference:
     def parent(self) -> CollectionReference:
         return CollectionReference(self._client, self.collection_path)
 
+    def read_time(self) -> DatetimeWithNanoseconds:
+        return self._client.service.read_time()
+
     def collection(self, name: str) -> CollectionReference:
         return CollectionReference(self._client, f"{self.path}/{name}")
 
@@ -175,13 +178,14 @@ class DocumentReference:
 class DocumentSnapshot:
     """`google.cloud.firestore.DocumentSnapshot`."""
 
-    __slots__ = ("_fields", "create_time", "exists", "reference", "update_time")
+    __slots__ = ("_fields", "create_time", "exists", "read_time", "reference", "update_time")
 
     def __init__(
         self, reference: DocumentReference, document: Document | None, only: Sequence[str] | None = None
     ) -> None:
         self.reference = reference
         self.exists = document is not None
+        self.read_time = reference.read_time()
         self.create_time: DatetimeWithNanoseconds | None = None
         self.update_time: DatetimeWithNanoseconds | None = None
         self._fields: Fields = {}

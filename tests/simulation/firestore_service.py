@@ -150,6 +150,10 @@ class Service:
         self.lock = threading.RLock()
         self._last = time_of(clock()) - TICK
 
+    def read_time(self) -> DatetimeWithNanoseconds:
+        """Return the time of what is read now: nothing that is in it was written later."""
+        return time_of(max(self.clock(), self._last))
+
     def documents(self, collection: str) -> Mapping[str, Document]:
         """Return a collection's documents by id."""
         return self.collections.get(collection, {})

@@ -2,7 +2,7 @@
 
 Packed are the people of a range of the roster's shards, each shard apart. Whoever reads them again
 reads the documents whose digest changed, and the shards written since. The time of a shard's write is the service's
-when it began to handle the commit, so what was written shortly before the last write that was seen is read again.
+when it began to handle the commit, so what was written shortly before the last look is read again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from autoprovisioning.domain.people import (
 PEOPLE_A_DOCUMENT = 8_000  # of some 60 bytes each, compressed; a document may have 1 MiB
 MOST_DOCUMENTS = 16
 FRESH = timedelta(seconds=3)  # what was read then is shown again
-OVERLAP = timedelta(seconds=30)  # longer than a commit takes, and clocks differ
+OVERLAP = timedelta(seconds=30)  # longer than a commit takes, and than our clocks differ
 UNREAD = datetime(1970, 1, 1, tzinfo=UTC)
 KEPT = 4  # connections in memory
 
@@ -61,7 +61,7 @@ class _Known:
     roll: Roll
     digests: Sequence[str] = ()
     listed: datetime | None = None
-    written: datetime = UNREAD  # up to when the shards are
+    looked: datetime = UNREAD  # by the service's clock
     shards: dict[int, list[Line]] = field(default_factory=dict)
 
 
@@ -91,8 +91,7 @@ class FirestorePeople:
         count = 1
         while count < min(shards, MOST_DOCUMENTS) and count * PEOPLE_A_DOCUMENT < sum(map(len, ids.values())):
             count *= 2
-        head = self._head(connection)
-        known = head.get("digests", ())
+        known = self._head(connection)[0].get("digests", ())
         digests = []
         for number in range(count):
             some = range(number * shards // count, (number + 1) * shards // count)
@@ -112,27 +111,28 @@ class FirestorePeople:
         with self._reading, _uncollected():
             known = self._known.get(connection.id)
             if known is None or now - known.roll.at >= FRESH:
-                head = self._head(connection)
+                head, looked = self._head(connection)
                 if known is None or _restored(connection, known, head):
                     known = _Known(layout=connection.roster_layout, roll=Roll(at=now))
-                self._refresh(connection, known, head, now)
+                self._refresh(connection, known, head, now, looked)
             self._known[connection.id] = known
             self._known.move_to_end(connection.id)
             while len(self._known) > KEPT:
                 self._known.popitem(last=False)
             return known.roll
 
-    def _refresh(self, connection: Connection, known: _Known, head: Mapping[str, Any], now: datetime) -> None:
-        if not head and known.written == UNREAD:
-            read, known.written = self._whole_roster(connection), now
+    def _refresh(
+        self, connection: Connection, known: _Known, head: Mapping[str, Any], now: datetime, looked: datetime
+    ) -> None:
+        if not head and known.looked == UNREAD:
+            read = self._whole_roster(connection)
         else:
             read = self._changed(connection, known, head) if head else {}
-            since = head["at"] if read else known.written
-            written, last = self._roster.written_since(connection, since - OVERLAP)
-            known.written = max(known.written, since, last)
-            for shard, entries in written.items():
+            since = head["at"] if read else known.looked
+            for shard, entries in self._roster.written_since(connection, since - OVERLAP).items():
                 read[shard] = _anew(read.get(shard, known.shards.get(shard, ())), entries)
         lines = Lines(_merged(known, read)) if read else known.roll.lines
+        known.looked = looked
         known.shards |= read
         known.roll = Roll(at=now, listed=known.listed, lines=lines)
 
@@ -157,10 +157,12 @@ class FirestorePeople:
         known.digests, known.listed = digests, head["at"]
         return found
 
-    def _head(self, connection: Connection) -> dict[str, Any]:
-        fields = fields_of(self._database.get(self._document(connection, 0, 0)))
+    def _head(self, connection: Connection) -> tuple[dict[str, Any], datetime]:
+        """Read the head, and the service's time."""
+        snapshot = self._database.get(self._document(connection, 0, 0))
+        fields = fields_of(snapshot)
         PEOPLE.check(fields)
-        return fields
+        return fields, snapshot.read_time
 
     def _set(self, reference: firestore.DocumentReference, fields: dict[str, Any]) -> None:
         batch = self._database.client.batch()

@@ -77,20 +77,14 @@ class FirestoreRoster:
                 entries |= shard
         return entries
 
-    def written_since(self, connection: Connection, since: datetime) -> tuple[dict[int, dict[str, Entry]], datetime]:
-        """Read the shards written after a time, whole; returns them by number, and when the last of them was.
+    def written_since(self, connection: Connection, since: datetime) -> dict[int, dict[str, Entry]]:
+        """Read the shards written after a time, whole, by number.
 
         Those that were written last by a version that did not note the time are left out.
         """
         shards = self._database.home(connection.id).collection("roster")
-        found: dict[int, dict[str, Entry]] = {}
-        last = since
-        query = shards.where(filter=firestore.FieldFilter(WRITTEN, ">", since))
-        for snapshot in self._database.stream(query):
-            fields = fields_of(snapshot)
-            found[int(snapshot.id)] = self._shard(connection, fields).entries
-            last = max(last, fields[WRITTEN])
-        return found, last
+        found = self._database.stream(shards.where(filter=firestore.FieldFilter(WRITTEN, ">", since)))
+        return {int(snapshot.id): self._shard(connection, snapshot.to_dict() or {}).entries for snapshot in found}
 
     def begin(self, connection: Connection, expected: Collection[str]) -> Connection:
         """Fix the number of shards: a power of two, at least 64, that leaves at most 300 of these users in any."""
