@@ -211,7 +211,7 @@ def _unpacked(data: bytes) -> list[Shard]:
                 (shard, [each[: len(Person._fields)] for each in people])
                 for shard, people in msgspec.msgpack.decode(packed)
             ]
-            return msgspec.convert(known, list[Shard])
+            return msgspec.convert(known, built(list[Shard]))
     except (msgspec.MsgspecError, zlib.error) as error:
         raise PEOPLE.unreadable(error) from None
 
