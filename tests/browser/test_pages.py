@@ -197,7 +197,7 @@ def test_groups_are_found_while_typing_and_added_by_keyboard(page):
 
 def test_enter_in_a_field_continues_and_removes_nothing(page):
     page.goto("/connections/draft/mapping")
-    page.get_by_role("textbox").first.press("Enter")
+    page.get_by_role("form", name="Attribute mapping").get_by_role("textbox").first.press("Enter")
     page.wait_for_url("**/connections/draft/scope")
 
 

@@ -40,8 +40,8 @@ def follow(page: Page, name: str) -> None:
 
 
 def section(page: Page, name: str) -> None:
-    """Go to a page of the connection by its menu."""
-    page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
+    """Go to a page of the connection by its menu, which also says how much waits there."""
+    page.get_by_role("navigation").get_by_role("link", name=re.compile(rf"^{name}( [\d,]+)?$")).click()
 
 
 def heading(page: Page, name: str) -> Locator:
@@ -127,12 +127,12 @@ def choose_the_group(page: Page) -> None:
 def turn_on_and_watch(system: System, page: Page) -> None:
     """Turn on, and see the run end on the page that showed it running."""
     system.freeze("apply_changes")
-    follow(page, "Turn on")
-    press(page, "Turn on")
+    follow(page, "Turn on and create 12 accounts")
+    press(page, "Turn on and create 12 accounts")
     announced(page, "Autoprovisioning is on.")
     wait_for(lambda: _batches_out(system), "the batch", 40)
     section(page, "Health")
-    expect(page.get_by_role("progressbar", name="Batches of the running reconciliation")).to_be_visible()
+    expect(page.get_by_role("progressbar", name="The running reconciliation")).to_be_visible()
     announced(page, "A reconciliation is running.")
     system.thaw("apply_changes")
     announced(page, "No reconciliation is running.")
@@ -220,7 +220,7 @@ def test_a_revoked_token_pauses_and_reauthorizing_catches_up(provisioned, page):
     assert page.url == f"{provisioned.world.reauthorize_url}/?connection={CONNECTION}"
     page.get_by_label("Access token").fill(provisioned.keeper.token)
     press(page, "Re-authorize")
-    announced(page, "Keeper accepts the token.")
+    announced(page, "Keeper accepts the access token")
     follow(page, "Show health")
     provisioned.await_account("u2", lambda account: account["name"]["familyName"] == "Patience", 40)
     page.goto("/")
@@ -273,7 +273,7 @@ def test_turned_off_then_deleted_with_the_audit_left(provisioned, page):
     expect(row(page, "Audit, newest first", "person3@example.com")).to_have_count(1)
 
 
-def test_the_second_of_two_administrators_learns_of_the_first(provisioned, page, open_page):
+def test_the_second_of_two_administrators_learns_of_the_first(provisioned, page, open_page, presentable):
     second = open_page(base_url=provisioned.world.console_url)
     for each in (page, second):
         each.goto(f"{HOME}/limits")
@@ -282,10 +282,14 @@ def test_the_second_of_two_administrators_learns_of_the_first(provisioned, page,
     announced(page, "Saved.")
     second.get_by_label("Name of this connection").fill("Named by the second")
     press(second, "Save")
-    expect(heading(second, "Changed in the meantime")).to_be_visible()
+    told = second.get_by_role("alert")
+    expect(told).to_be_focused()
+    expect(told.get_by_role("listitem")).to_contain_text("Keeper →, then Named by the first")
+    expect(second.get_by_label("Name of this connection")).to_have_value("Named by the second")
     open_page.forgive("412")
-    follow(second, "Show the current state")
-    expect(heading(second, "Named by the first")).to_be_visible()
+    presentable(second)
+    follow(second, "Discard it and show the current settings")
+    expect(second.get_by_label("Name of this connection")).to_have_value("Named by the first")
     assert provisioned.services().connections.get(CONNECTION).settings.name == "Named by the first"
 
 
@@ -304,8 +308,8 @@ def test_without_scripts_the_forms_do_the_same(system, open_page):
     press(page, "Finish")
     # The page asks again by itself, by a refresh in its head.
     expect(count(page, "Created")).to_have_text("12", timeout=PATIENCE)
-    follow(page, "Turn on")
-    press(page, "Turn on")
+    follow(page, "Turn on and create 12 accounts")
+    press(page, "Turn on and create 12 accounts")
     expect(page.get_by_text("Syncing active")).to_be_visible()
     wait_for(lambda: len(system.active()) == 12, "the accounts", 40)
     section(page, "People")

@@ -147,8 +147,9 @@ def test_a_connection_is_set_up_previewed_and_turned_on_by_plain_forms(system):
     assert system.keeper.accounts() == []
     [connection] = system.services().connections.all()
     home = f"/connections/{connection.id}"
-    assert any(link.startswith(f"{home}/turn-on?preview=") for link in ready.links())
-    on = browser(system).open(f"{home}/turn-on").send("Turn on", "Turn on")
+    link = next(link for link in ready.links() if link.startswith(f"{home}/turn-on?preview="))
+    assert "Turn on and create 12 accounts</a>" in ready.text
+    on = browser(system).open(link).send("Turn on", "Turn on and create 12 accounts")
     assert "Syncing active" in on.text
     wait_for(lambda: len(system.active()) == 12, "the accounts", 40)
     assert [group.id for group in connection.settings.scope.groups] == [GROUP_ID]
@@ -288,7 +289,7 @@ def test_what_came_too_late_can_be_sent_again(system):
     saved = conflict.send("Name and limits", "Save")
     assert saved.status == 200
     settings = connection_of(system).settings
-    assert (settings.name, settings.limit.percent) == ("Renamed by the second", 5.0)  # as the page had said
+    assert (settings.name, settings.limit.percent) == ("Renamed by the second", 9.0)  # what the second left alone stays
 
 
 def test_a_preview_that_came_too_late_says_who_changed_what_and_still_what_it_was(system):
@@ -354,6 +355,22 @@ def test_a_new_endpoint_needs_its_token(settled):
     page = browser(settled).open(f"{HOME}/authorization").send("App authorization", "Save", token="")
     assert page.status == 400
     assert "#f-token" in page.links()
+
+
+def test_a_users_values_are_shown_beside_the_rows_as_they_are_in_the_form(settled):
+    page = browser(settled).open(f"{HOME}/mapping")
+    assert "<p>Given0 Family0</p>" in page.text  # of whoever looks
+    named = page.send("Sample user", sample="person3@example.com")
+    assert ("<p>Given3 Family3</p>" in named.text, "<p>Given0 Family0</p>" in named.text) == (True, False)
+    fields = named.form("Attribute mapping").fields
+    rows = {name: [value for field, value in fields if field == name] for name in ("source", "path")}
+    changed = {"source": ["other", *rows["source"][1:]], "path": ["organisations[primary].title", *rows["path"][1:]]}
+    shown = named.send("Attribute mapping", "show", **changed)
+    assert shown.status == 200
+    assert "Did you mean organizations?" in shown.text
+    assert "<p>person3@example.com</p>" in shown.text
+    unknown = page.send("Sample user", sample="nobody@example.com")
+    assert (unknown.status, "The directory has no user with this address." in unknown.text) == (200, True)
 
 
 # Off, delete
@@ -528,6 +545,15 @@ def test_an_outage_of_the_directory_is_a_page_that_says_so(settled):
     assert page.status == 503
     assert int(page.answer.headers["Retry-After"]) > 0
     assert f"{HOME}/health" in page.links()
+
+
+def test_a_search_for_groups_that_fails_loses_nothing_of_the_form(settled):
+    page = browser(settled).open(f"{HOME}/scope")
+    settled.directory.fault(match={"method": "groups.list"}, status=503, times=None)
+    shown = page.send("Provisioning scope", "Search", q="kee", unit=["id:03sales"])
+    assert shown.status == 200
+    assert "Groups cannot be searched just now" in shown.text
+    assert {("group", GROUP_ID), ("unit", "id:03sales")} <= set(shown.form("Provisioning scope").fields)
 
 
 def test_assets_are_for_those_who_were_let_in_and_are_cached_for_a_year(settled):

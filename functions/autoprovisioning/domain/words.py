@@ -21,7 +21,7 @@ from .holds import Hold, HoldState, Standing
 from .keeper import PatchDialect
 from .keeper_listing import LOCK
 from .mapping import Row
-from .requests import Became, RequestState, Would
+from .requests import Became, Forecast, RequestState, Would
 from .scope import OrgUnit
 from .settings import VolumeLimit
 from .unprovisioned import By
@@ -323,6 +323,12 @@ def state_in_full(connection: Connection, concerned: bool) -> str:
             return "The set-up is not finished."
         case State.DELETING:
             return f"{BEING_DELETED} Keeper accounts stay as they are."
+
+
+def turning_on(forecast: Forecast | None) -> str:
+    """Say on a button what turning on does first, by a preview: what else it says may be held for approval."""
+    number = forecast.counts.get(Would.CREATE.value, 0) if forecast is not None else 0
+    return f"Turn on and create {counted(number, 'account')}" if number else "Turn on"
 
 
 def at_time(at: datetime) -> str:

@@ -28,7 +28,7 @@ from autoprovisioning.domain.entry import Action, Entry, Status, Trigger
 from autoprovisioning.domain.errors import MappingFailure, NotFound
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.explanation import in_words
-from autoprovisioning.domain.mapping import AttributeMapping
+from autoprovisioning.domain.mapping import AttributeMapping, Row
 from autoprovisioning.domain.observation import observed, rules_of
 from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.scope import Group, Located
@@ -253,17 +253,17 @@ def mapped_values(connection: Connection, user: DirectoryUser) -> tuple[MappedVa
     """Map each row separately, so that one that fails does not hide the others."""
     if not user.profile:
         return ()
-    rows = []
-    for row in connection.settings.mapping.rows:
-        value, problem = None, ""
-        try:
-            value = AttributeMapping((row,)).apply(user.profile)[row.target]
-        except MappingFailure as failure:
-            problem = str(failure)
-        rows.append(
-            MappedValue(target=row.target, source=row.source, value=value, mandatory=row.required, problem=problem)
-        )
-    return tuple(rows)
+    return tuple(mapped(row, user) for row in connection.settings.mapping.rows)
+
+
+def mapped(row: Row, user: DirectoryUser) -> MappedValue:
+    """Map one row."""
+    value, problem = None, ""
+    try:
+        value = AttributeMapping((row,)).apply(user.profile)[row.target]
+    except MappingFailure as failure:
+        problem = str(failure)
+    return MappedValue(target=row.target, source=row.source, value=value, mandatory=row.required, problem=problem)
 
 
 def _timers(connection: Connection, noted: Entry | None, now: datetime) -> tuple[Timer, ...]:

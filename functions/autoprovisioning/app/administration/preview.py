@@ -16,7 +16,7 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import ProvisioningError, Transient
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.requests import PREVIEW, Preview, Proposal, RequestState, Would
+from autoprovisioning.domain.requests import PREVIEW, Forecast, Preview, Proposal, RequestState, Would
 from autoprovisioning.domain.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -56,12 +56,18 @@ def save_preview(services: Services, connection_id: str, preview_id: str, actor:
     return edit(services, connection_id, proposal.edition, proposal.settings, actor)
 
 
-def would_create(services: Services, connection: Connection, preview_id: str) -> int | None:
-    """Return how many accounts a preview of the current settings would create; None if there is no such preview."""
+def foreseen(services: Services, connection: Connection, preview_id: str) -> Forecast | None:
+    """Return what a preview of the current settings says; None if there is no such preview."""
     preview = find(services, PREVIEW, connection.id, preview_id) if preview_id else None
     if preview is None or preview.state is not RequestState.DONE or preview.subject.settings != connection.settings:
         return None
-    return preview.result.counts.get(Would.CREATE.value, 0)
+    return preview.result
+
+
+def would_create(services: Services, connection: Connection, preview_id: str) -> int | None:
+    """Return how many accounts a preview of the current settings would create; None if there is no such preview."""
+    forecast = foreseen(services, connection, preview_id)
+    return forecast.counts.get(Would.CREATE.value, 0) if forecast is not None else None
 
 
 def compute_preview(services: Services, connection_id: str, preview_id: str, deadline: datetime) -> None:

@@ -184,7 +184,8 @@ def _told(call: Call, error: ProvisioningError, connection_id: str) -> Response:
     if not isinstance(error, Forbidden):
         values["back"] = f"/connections/{connection.id}"
     crumbs = [(call.request.path, values["title"])]
-    return show_of(call, connection, "error.html", status, crumbs=crumbs, held=0, failing=0, **values)
+    unread = {"held": 0, "failing": 0} if isinstance(error, Transient) else {}
+    return show_of(call, connection, "error.html", status, crumbs=crumbs, **unread, **values)
 
 
 def refusal(error: ProvisioningError) -> Response:

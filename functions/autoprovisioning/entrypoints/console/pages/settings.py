@@ -37,6 +37,7 @@ from autoprovisioning.entrypoints.console.pages.frame import (
     show_of,
     sought,
 )
+from autoprovisioning.entrypoints.console.pages.sample import sample_of
 from autoprovisioning.entrypoints.console.pages.summary import group_named
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
@@ -147,6 +148,7 @@ def _mapping_of(call: Call, connection: Connection, rows: Sequence[Row], error: 
         "mapping",
         error,
         rows=rows,
+        sample=sample_of(call, rows),
         sources=OFFERED,
         offered=SOURCES,
         targets={group: [name for name in names if name not in MANDATORY] for group, names in by_group().items()},
@@ -159,9 +161,9 @@ def _read_mapping(settings: Settings, posted: MultiDict[str, str]) -> Settings:
 
 
 def change_mapping(call: Call, connection_id: str) -> Response:
-    """Add or remove a row, restore Google's default, or accept the mapping."""
+    """Add or remove a row, restore Google's default, show a user's values, or accept the mapping."""
     word, _, position = form(call).get("do", "").partition(":")
-    if word not in ("add", "remove", "default"):
+    if word not in ("add", "remove", "default", "show"):
         return _previewed("mapping", _show_mapping, _read_mapping)(call, connection_id)
     rows = list(fields.read_mapping(form(call)).rows)
     if word == "add":
@@ -198,8 +200,7 @@ def _scope_of(
         "scope",
         error,
         groups=[group_named(call.parts.services, connection, group_id) for group_id in dict.fromkeys(chosen)],
-        letters=letters,
-        found=call.parts.services.directory.search_groups(letters) if letters else None,
+        **_groups_found(call, letters),
         units=units,
         chosen_units=set(chosen_units),
         unlisted=unlisted,
@@ -218,6 +219,16 @@ def _units(call: Call, connection: Connection) -> tuple[list[OrgUnit], str]:
         return list(connection.settings.scope.org_units), str(error)
     units = {unit.key: unit for unit in (*connection.settings.scope.located(listed).org_units, *listed)}
     return sorted(units.values(), key=lambda unit: (unit.path, unit.listed)), ""
+
+
+def _groups_found(call: Call, letters: str) -> dict[str, Any]:
+    """Return the groups that begin with the letters, or why they are not known: what was chosen stays in the form."""
+    try:
+        found = call.parts.services.directory.search_groups(letters) if letters else None
+    except (BadInput, Transient) as error:
+        told(error)
+        return {"letters": letters, "found": None, "unsearched": str(error)}
+    return {"letters": letters, "found": found, "unsearched": ""}
 
 
 def _read_scope(settings: Settings, posted: MultiDict[str, str]) -> Settings:
@@ -243,8 +254,7 @@ def found_groups(call: Call, connection_id: str) -> Response:
     """Show the groups that begin with the letters, while they are typed."""
     existing(call, connection_id)
     letters = sought(call.request.args.get("q"))
-    found = call.parts.services.directory.search_groups(letters) if letters else None
-    return show(call, "_groups.html", found=found, letters=letters)
+    return show(call, "_groups.html", **_groups_found(call, letters))
 
 
 # Deprovisioning
@@ -289,15 +299,21 @@ def change_authorization(call: Call, connection_id: str) -> Response:
 
 
 def _show_limits(call: Call, connection: Connection, posted: MultiDict[str, str] | None, error: Error) -> Response:
-    values = {
+    """Show the form; what the second of two administrators left alone is as the first has made it."""
+    current = {
         "name": connection.settings.name,
         "minimum": str(connection.settings.limit.minimum),
         "percent": f"{connection.settings.limit.percent:g}",
         "patch_dialect": connection.settings.patch_dialect.value,
     }
+    values = was = current
     if posted is not None:
-        values = {name: posted.get(name, "") for name in values}
-    return _shown(call, connection, "limits", error, values=values)
+        values = {name: posted.get(name, "") for name in current}
+        was = {name: posted.get(f"was.{name}", current[name]) for name in current}
+    if isinstance(error, Stale):
+        values = {name: current[name] if typed == was[name] else typed for name, typed in values.items()}
+        was = current
+    return _shown(call, connection, "limits", error, values=values, was=was)
 
 
 def change_limits(call: Call, connection_id: str) -> Response:
