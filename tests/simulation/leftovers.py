@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from autoprovisioning.app.administration.ask_for_run import look_after_run
+from autoprovisioning.app.runs.sweep import LEASE as SWEEPS
 from autoprovisioning.domain.connections import SERVING, Connection
 from autoprovisioning.domain.entry import Action, Entry, Status
 from autoprovisioning.domain.guard import Kind, Member, member_of
@@ -49,8 +50,10 @@ def judge_leftovers(world: World) -> None:
         left += world.tokens.stored(connection_id)
         if left or archive.rosters(connection_id):
             world.watch.broken("a deleted connection leaves its audit alone", f"{connection_id}: {left}")
-    if archive.leases():
-        world.watch.broken("no lease is left", str(archive.leases()))
+    # One of sweeps that a fault kept from being released has run out, and stays until a sweep is asked for again.
+    leases = [name for name in archive.leases() if name != SWEEPS or not world.weather.struck]
+    if leases:
+        world.watch.broken("no lease is left", str(leases))
     if world.topics.waiting:
         world.watch.broken("no message is left", str(world.topics.waiting))
     _channels(world)
