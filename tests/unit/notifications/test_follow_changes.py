@@ -432,6 +432,20 @@ def test_a_group_that_the_directory_does_not_know_is_asked_about_once_in_a_minut
     assert office.hears(member(ADA, nowhere)) is Outcome.LOOK
 
 
+def test_a_cause_that_could_not_be_stored_is_stored_with_the_next_delivery(office):
+    add = office.follower.due_runs.add
+
+    def broken(*_: object) -> None:
+        raise Transient("Firestore could not be reached")
+
+    office.follower.due_runs.add = broken
+    with pytest.raises(Transient):
+        office.hears(member(removed=True))
+    office.follower.due_runs.add = add
+    assert office.hears(member(removed=True)) is Outcome.RUN
+    assert office.store.causes.keys() == {"u1"}
+
+
 def test_of_a_storm_of_removals_not_every_cause_is_stored(office):
     """All of them are in one document."""
     stored = []

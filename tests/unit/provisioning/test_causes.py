@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from autoprovisioning.app.notifications.follow_changes import Follower, Outcome, follow
 from autoprovisioning.app.runs.sweep import sweep
-from autoprovisioning.domain.causes import Cause, Source
+from autoprovisioning.domain.causes import KEPT, Cause, Source
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.runs import Look, RunKind
 from autoprovisioning.domain.workspace_changes import ADMIN, AdminEvent, LogEntry
@@ -75,6 +75,15 @@ def test_every_one_of_a_crowd_that_is_found_by_one_sweep_has_a_cause_of_their_ow
     for user_id in ("u1", "u2", "u3"):
         (event,) = events(scenario, user_id)
         assert event.cause is not None
+
+
+def test_a_report_of_long_ago_explains_no_departure_of_now(scenario):
+    hears(scenario, "REMOVE_GROUP_MEMBER")
+    scenario.sweep()
+    scenario.fakes.clock.advance(KEPT)
+    scenario.leave("u1")
+    scenario.sweep()
+    assert [event.cause for event in events(scenario)] == [None]
 
 
 def test_a_report_of_joining_explains_no_departure(scenario):

@@ -42,7 +42,7 @@ class FirestoreDueRuns:
 
     def add(self, runs: Collection[DueRun], now: datetime, causes: Causes = NO_CAUSES) -> None:
         """Store more; nothing is written if all of them are stored."""
-        self._edit(lambda known: added(known, runs, now), lambda known: kept(known, causes, now) if causes else known)
+        self._edit(lambda known: added(known, runs, now), lambda known: kept(known, causes, now))
 
     def strike(self, kind: RunKind, until: datetime) -> None:
         """Remove those that were due until then."""

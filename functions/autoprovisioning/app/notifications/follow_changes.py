@@ -8,7 +8,7 @@ asks for a sweep, whose complete listings prove it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -23,7 +23,7 @@ from autoprovisioning.app.ports.queue import Queue
 from autoprovisioning.app.ports.roster import RosterReader
 from autoprovisioning.domain.causes import Cause, checked
 from autoprovisioning.domain.connections import SERVING, Connection
-from autoprovisioning.domain.due_runs import DueRunSet, due, due_now, ripe
+from autoprovisioning.domain.due_runs import DueRun, DueRunSet, due, due_now, ripe
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
 from autoprovisioning.domain.runs import Look, RunKind
 from autoprovisioning.domain.scope import Group
@@ -303,8 +303,12 @@ class _Following:
         known = self._memory.noted.get(user_id, now)
         if cause is None or (known is not None and known >= cause.at) or not self._memory.may_note(now):
             return NO_CAUSES
-        self._memory.noted.put(user_id, cause.at, now)
         return {user_id: cause}
+
+    def _store(self, runs: Collection[DueRun], now: datetime, causes: Mapping[str, Cause]) -> None:
+        self._follower.due_runs.add(runs, now, causes)
+        for user_id, cause in causes.items():
+            self._memory.noted.put(user_id, cause.at, now)
 
     def _sweep(self, user_id: str, change: MemberChanged) -> Outcome:
         """Ask for a sweep now, unless one was asked for since the change, and for another one in a minute.
@@ -314,9 +318,9 @@ class _Following:
         now, causes = self._now, self._news(user_id, change)
         if self._memory.requested >= self._at:
             if causes:
-                self._follower.due_runs.add((), now, causes)
+                self._store((), now, causes)
             return Outcome.REPEATED
-        self._follower.due_runs.add(due_now(RunKind.SWEEP, now) | due(RunKind.SWEEP, now, SOON), now, causes)
+        self._store(due_now(RunKind.SWEEP, now) | due(RunKind.SWEEP, now, SOON), now, causes)
         self._follower.queue.request_run(RunKind.SWEEP)
         self._memory.requested = now
         self._memory.spend(now, COST)
@@ -327,6 +331,6 @@ class _Following:
         now = self._now
         runs: DueRunSet = due(kind, now, *waits)
         if causes or not runs <= self._memory.due:
-            self._follower.due_runs.add(runs, now, causes)
+            self._store(runs, now, causes)
             self._memory.due = frozenset(run for run in self._memory.due | runs if run.at > now)
         return Outcome.RUN

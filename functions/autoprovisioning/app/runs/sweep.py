@@ -14,7 +14,7 @@ from datetime import datetime
 from autoprovisioning.app.runs.lease import leased
 from autoprovisioning.app.runs.read_directory import Members, read_groups
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.causes import of_difference
+from autoprovisioning.domain.causes import kept, of_difference
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.due_runs import latest
 from autoprovisioning.domain.entry import Entry, Status
@@ -136,8 +136,8 @@ def _swept(services: Services) -> tuple[int, bool]:
     members, _notes = read_groups(services.directory, scoped)
     sides = [_side(services, connection, rosters[connection.id], members) for connection in scoped]
     differences = _differences(sides)
-    causes = services.due_runs.causes() if differences else {}
     now = services.clock()
+    causes = kept(services.due_runs.causes(), {}, now) if differences else {}
     looks = [
         Look(
             user_id=user_id,
