@@ -26,11 +26,12 @@ from typing import Any
 
 from infra.local import connect
 from infra.local.cloud import ROOT
-from infra.local.directory.fixture import make
+from infra.local.directory.fixture import SCOPE_GROUP, make
 from infra.local.processes import Supervisor
 from infra.local.simulation import World
 from infra.local.simulation import http as call
 from infra.local.sync import synchronize
+from tests.benchmark.large_changes import LEAVERS, Run, hold_leavers, in_one_group, run, seed_accounts
 
 LATENCY_MS = 50
 BASELINE_USERS = 300
@@ -51,12 +52,14 @@ class Row:
 
 
 @contextlib.contextmanager
-def world_of(users: int, *, bulk: bool = True, latency: float = LATENCY_MS) -> Iterator[World]:
-    """Start everything for a customer of that many active users, all in scope."""
+def world_of(users: int, *, bulk: bool = True, latency: float = LATENCY_MS, group: str = "") -> Iterator[World]:
+    """Start everything for a customer of that many active users, all in scope: as the organization's, or a group's."""
     fixture = make(users)
     for user in fixture["users"]:
         user |= {"suspended": False, "archived": False}
     fixture["deletedUsers"] = []
+    if group:
+        fixture = in_one_group(fixture)
     with tempfile.TemporaryDirectory() as folder, Supervisor(Path(folder) / "logs") as supervisor:
         world = World(supervisor=supervisor, folder=Path(folder))
         world.start(fixture, fixture["users"][0]["primaryEmail"], scheduler=False)
@@ -65,7 +68,8 @@ def world_of(users: int, *, bulk: bool = True, latency: float = LATENCY_MS) -> I
 
         forget_services()
         world.keeper.settings(bulk=bulk, latency_ms=0)
-        print(connect.connect(world.keeper.endpoint, world.keeper.token, (), creates=users), file=sys.stderr)
+        groups = (group,) if group else ()
+        print(connect.connect(world.keeper.endpoint, world.keeper.token, groups, creates=users), file=sys.stderr)
         _warm(world)
         world.keeper.settings(latency_ms=latency)
         world.keeper.control("DELETE", "requests")
@@ -245,6 +249,45 @@ def cold_start() -> Row:
     return Row(work, "<= 0.5 times", measured, ratio <= 0.5)
 
 
+def large_changes() -> list[Row]:
+    """Adopt accounts that are right, then suspend people as an administrator approved."""
+    with world_of(QUIET_USERS, latency=0, group=SCOPE_GROUP) as world:
+        seed_accounts(world)
+        adopted, cpu = _with_cpu(world)
+        writes = sum(count for method, count in adopted.keeper.items() if method != "GET")
+        adopting = Row(
+            f"adopting {QUIET_USERS:,} accounts that are right",
+            "<= 6 s, no write to Keeper",
+            f"{adopted.seconds:.1f} s, {cpu:.1f} s CPU, {writes} writes to Keeper, {adopted.told('adopted')} adopted, "
+            f"{adopted.told('firestore_reads')} documents read, {adopted.told('firestore_writes')} written",
+            adopted.seconds <= 6 and not writes and adopted.told("adopted") == QUIET_USERS,
+        )
+        print(f"{adopting.work}: {adopting.measured}", file=sys.stderr, flush=True)
+        first_run(world)
+        before = first_run(world)["directory_requests"]  # what it takes to list everybody
+        world.keeper.settings(latency_ms=LATENCY_MS)
+        hold_leavers(world)
+        taken, cpu = _with_cpu(world)
+        each = (taken.directory - before) / LEAVERS
+        leaving = Row(
+            f"{LEAVERS:,} approved suspensions among {QUIET_USERS:,} users",
+            "<= 20 s, two directory requests each",
+            f"{taken.seconds:.1f} s, {cpu:.1f} s CPU, {each:.2f} directory requests each, "
+            f"{taken.told('suspended')} suspended, "
+            f"{taken.told('firestore_reads')} documents read, {taken.told('firestore_writes')} written",
+            taken.seconds <= 20 and each <= 2 and taken.told("suspended") == LEAVERS,
+        )
+    return [adopting, leaving]
+
+
+def _with_cpu(world: World) -> tuple[Run, float]:
+    """Run; returns what it took, and the CPU seconds of the functions that take part."""
+    workers = [world.cloud.workers[name].pid for name in ("reconcile", "apply_changes")]
+    before = sum(map(cpu_of, workers))
+    done = run(world)
+    return done, sum(map(cpu_of, workers)) - before
+
+
 def _timed(argv: list[str], environment: dict[str, str]) -> float:
     started = time.perf_counter()
     subprocess.run(argv, env=environment, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
@@ -332,6 +375,7 @@ def main() -> None:
         "no-bulk": lambda: [new_users(bulk=False)],
         "bulk": lambda: [new_users(bulk=True)],
         "quiet": quiet_run,
+        "large": large_changes,
         "cold": lambda: [cold_start()],
         "console": console_pages,
         "memory": memory,

@@ -37,6 +37,14 @@ STALLED = Leaning(
     verbs=("suspend", "restore", "provision", "run"), kinds=("stall", "crash before", "notification lost"), rate=0.3,
     skewed=False, steps=60, minutes=60, people=1, whom=1, policy=0, connections=1,
 )  # fmt: skip
+TAKEN = Leaning(
+    verbs=("suspend", "restore", "provision", "run"), kinds=("stall", "message twice"), rate=0.1, policy=0, steps=40,
+    minutes=60, people=3, whom=3, limit=1000, connections=1, skewed=False, together=True,
+)  # fmt: skip
+TAKEN_BACK = Leaning(
+    verbs=("suspend", "approve", "withdraw", "provision", "run"), kinds=("message late", "message twice"), rate=0.2,
+    policy=0, steps=40, minutes=90, people=5, limit=1, connections=1, skewed=False, together=True,
+)  # fmt: skip
 LEAVING = Leaning(verbs=("suspend", "leave", "restore", "join"), rate=0.01, policy=0, steps=16, people=5)
 LIMITED = Leaning(verbs=("suspend", "leave"), rate=0.01, policy=0, steps=16, people=5, limit=2, connections=1)
 SWITCHED = Leaning(
@@ -113,6 +121,20 @@ MUTANTS = (
         "stands=lambda current: current == entry,",
         "stands=lambda current: True,",
         BUSY,
+    ),
+    Mutant(
+        "those taken together do not compare the entry before they mark it",
+        "app/runs/take_access.py",
+        "stands=lambda current: current == self.entry,",
+        "stands=lambda current: True,",
+        TAKEN,
+    ),
+    Mutant(
+        "those taken together do not heed that an approval was withdrawn",
+        "app/runs/take_access.py",
+        "    return [each.wanted for each in found if each.member in go]",
+        "    return [each.wanted for each in found]",
+        TAKEN_BACK,
     ),
     Mutant(
         "changes are recorded without their mark",
@@ -236,7 +258,7 @@ MUTANTS = (
         "batches do not see that the connection was turned off",
         "app/runs/apply_batch.py",
         "        if self._open() is None:  # turned off",
-        "        if not planned:  # turned off",
+        "        if not changes:  # turned off",
         SWITCHED_AT_ONCE,
     ),
     Mutant(
@@ -377,8 +399,8 @@ MUTANTS = (
     Mutant(
         "what somebody locked is unlocked without an approval",
         "app/provisioning/volume_guard.py",
-        "    if member.kind is Kind.UNLOCKING or (",
-        "    if (",
+        "        and member.kind is not Kind.UNLOCKING\n",
+        "",
         Leaning(verbs=("lock", "suspend", "restore"), rate=0.004, policy=0, steps=16, connections=1),
     ),
     Mutant(

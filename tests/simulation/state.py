@@ -197,7 +197,10 @@ class SimRoster:
         return entry
 
     def entries(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, Entry]:
-        return self._weather.around("roster.entries", self._roster.entries)(connection, user_ids)
+        asked = list(user_ids)
+        entries = self._weather.around("roster.entries", self._roster.entries)(connection, asked)
+        self._keep(connection, {user_id: entries.get(user_id) for user_id in asked})
+        return entries
 
     def load(self, connection: Connection) -> dict[str, Entry]:
         entries = self._weather.around("roster.load", self._roster.load)(connection)

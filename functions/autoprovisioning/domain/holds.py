@@ -143,13 +143,13 @@ def digest_of(members: Iterable[Member], at: datetime) -> str:
 class Book:
     """The decisions in force on a connection, by member."""
 
-    def __init__(self, holds: Iterable[Hold], user_id: str = "") -> None:
-        """Read the held plans, for everybody or one user; for a member of several, the latest decision counts."""
+    def __init__(self, holds: Iterable[Hold], users: Collection[str] = ()) -> None:
+        """Read the held plans, for everybody or some users; for a member of several, the latest decision counts."""
         self._verdicts: dict[Member, Verdict] = {}
         self._users: set[str] = set()
         for hold in holds:
             for member, verdict in hold.each():
-                if user_id and member.resource != user_id:
+                if users and member.resource not in users:
                     continue
                 known = self._verdicts.get(member)
                 if verdict.standing in STANDS and (known is None or (verdict.at or FIRST) > (known.at or FIRST)):

@@ -114,7 +114,11 @@ def _is_loopback(host: str) -> bool:
 
 
 class DirectoryTransport:
-    """Sends requests, a session a thread, and returns decoded JSON or a Refusal."""
+    """Sends requests and returns decoded JSON or a Refusal.
+
+    A session serves one request at a time and is kept, with its connection, for the next one of any thread: those that
+    look at users beside each other are new ones for each batch.
+    """
 
     def __init__(
         self,
@@ -134,7 +138,7 @@ class DirectoryTransport:
         self._first_pause = first_pause
         self._longest_pause = longest_pause
         self._attempts = attempts
-        self._local = threading.local()
+        self._idle: list[requests.Session] = []  # the last one used is used next
         self._large = threading.Semaphore(LARGE_AT_ONCE)
 
     def get(self, path: str, params: Mapping[str, str]) -> dict[str, Any] | Refusal:
@@ -176,7 +180,16 @@ class DirectoryTransport:
         self, method: str, path: str, params: Mapping[str, str], body: bytes | None
     ) -> tuple[dict[str, Any] | Refusal, float | None]:
         """Send once; returns the answer and how long it asks to wait."""
-        response = self._session().request(
+        session = self._session()
+        try:
+            return self._answered(session, method, path, params, body)
+        finally:
+            self._idle.append(session)
+
+    def _answered(
+        self, session: requests.Session, method: str, path: str, params: Mapping[str, str], body: bytes | None
+    ) -> tuple[dict[str, Any] | Refusal, float | None]:
+        response = session.request(
             method,
             self._endpoint + path,
             params=params,
@@ -202,8 +215,9 @@ class DirectoryTransport:
         return max(min(self._longest_pause, jittered), told or 0)
 
     def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
+        try:
+            session = self._idle.pop()
+        except IndexError:
             session = self._sessions()
             # Google compresses only for agents that say so themselves (Admin SDK, performance page).
             session.headers["User-Agent"] = "keeper-autoprovisioning (gzip)"
@@ -211,7 +225,6 @@ class DirectoryTransport:
             session.headers["Accept-Encoding"] = "gzip"
             if isinstance(session.get_adapter("https://"), requests.adapters.HTTPAdapter):
                 session.trust_env = False  # no netrc or proxy lookups per request
-            self._local.session = session
         session.headers["Content-Type"] = "application/json"
         return session
 

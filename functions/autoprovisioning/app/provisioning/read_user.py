@@ -129,15 +129,25 @@ class Round:
     anything was done, or somebody else did something, the next round reads both anew.
     """
 
-    def __init__(self, services: Services, connections: Sequence[Connection], asked: Asked) -> None:
+    def __init__(
+        self,
+        services: Services,
+        connections: Sequence[Connection],
+        asked: Asked,
+        entries: Mapping[str, Entry | None] | None = None,
+    ) -> None:
+        """Take the entries that were read for many users together; otherwise they are read when first asked for."""
         self.connections = connections
         self._services = services
         self._asked = asked
+        self._read = entries
         self._failed: ProvisioningError | None = None
 
     @cached_property
     def entries(self) -> Mapping[str, Entry | None]:
         """What each connection's roster has of the user."""
+        if self._read is not None:
+            return self._read
         return {each.id: entry_of(self._services, each, self._asked.look.user_id) for each in self.connections}
 
     def seen(self) -> Seen:

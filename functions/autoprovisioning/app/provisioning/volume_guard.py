@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -139,17 +139,37 @@ def may_go(services: Services, connection: Connection, member: Member, entry: En
 
     What waits in a held plan waits for it: part of a plan that trips the guard is no safer than the rest.
     """
-    holds = services.holds.standing(connection.id)
-    verdict = Book(holds, member.resource).verdict(member)
-    if verdict is not None and verdict.authorises(entry, services.clock()):
-        note(services, connection, APPROVED, [member.name])
-        return True
-    if _keeps_back(verdict) or _waits(holds, member):
-        return False
-    creates = member.action in (Action.CREATE, Action.RECREATE)
-    if member.kind is Kind.UNLOCKING or (connection.unproven is not None and creates):
-        return False  # it takes an approval, however few they are
-    return reserve_all(services, connection, member.kind, [attempt(member, entry)])
+    return bool(those_that_may_go(services, connection, {member: entry}))
+
+
+def those_that_may_go(
+    services: Services, connection: Connection, members: Mapping[Member, Entry | None]
+) -> frozenset[Member]:
+    """Return which of these changes of one kind a worker may do now, as `may_go` says; those not approved go together.
+
+    Each has the entry that it was decided on. One reading of the plans and one reservation do for all of them.
+    """
+    holds, now = services.holds.standing(connection.id), services.clock()
+    book = Book(holds, {member.resource for member in members})
+    verdicts = {member: book.verdict(member) for member in members}
+    granted = {
+        member for member, told in verdicts.items() if told is not None and told.authorises(members[member], now)
+    }
+    note(services, connection, APPROVED, [member.name for member in granted])
+    free = [
+        member
+        for member, verdict in verdicts.items()
+        if member not in granted
+        and not _keeps_back(verdict)
+        and not _waits(holds, member)
+        # What it takes an approval for, however few they are:
+        and member.kind is not Kind.UNLOCKING
+        and not (connection.unproven is not None and member.action in (Action.CREATE, Action.RECREATE))
+    ]
+    names = [attempt(member, members[member]) for member in free]
+    if free and reserve_all(services, connection, free[0].kind, names):
+        granted.update(free)
+    return frozenset(granted)
 
 
 def _waits(holds: Iterable[Hold], member: Member) -> bool:
@@ -212,5 +232,5 @@ def standing_of(services: Services, connection: Connection, decision: Decision) 
     if not isinstance(decision, Do):
         return None
     member = member_of(decision.action, decision.noted, decision.trigger, decision.attributes)
-    verdict = Book(services.holds.standing(connection.id), member.resource).verdict(member)
+    verdict = Book(services.holds.standing(connection.id), {member.resource}).verdict(member)
     return verdict.standing if verdict is not None else None

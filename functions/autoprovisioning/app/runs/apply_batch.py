@@ -1,4 +1,4 @@
-"""Apply one batch of a run: mark, write, record in chunks; converge the users whose access changes one by one."""
+"""Apply one batch of a run: mark, write, record in chunks; whose access changes is read alone first."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from autoprovisioning.app.provisioning.read_user import Asked, RunOf
 from autoprovisioning.app.provisioning.target import Keeper, fails_for_everybody, may_be_outage
 from autoprovisioning.app.provisioning.volume_guard import taken_back
 from autoprovisioning.app.runs.close_run import EDITED, OUTAGE, add_notes, close_if_finished, close_unfinished
+from autoprovisioning.app.runs.take_access import leavers
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import foreseen
 from autoprovisioning.domain.accounts import unchanged
@@ -42,6 +43,7 @@ CHUNK = 250  # the connection's and the run's state are read again before each
 FLUSH_AFTER = 100  # outcomes
 FLUSH_EVERY = timedelta(seconds=2)
 LOOKS_AT_ONCE = 8
+LOOKS_TOGETHER = 50  # users who are read, marked and written together: the first of them waits for the last to be read
 OUTAGE_PAUSE = 30.0  # seconds, at least, before a batch that met an outage comes again
 FEW = 5  # failures of one batch that may each be about one user: up to so many are examined one by one
 SEATS = "The number of licensed Keeper seats was exceeded earlier in this run. Buy seats, or free some."
@@ -53,6 +55,7 @@ class _Left:
 
     vanished: list[Look] = field(default_factory=list)  # no account was there: looked at again in this batch
     rest: list[PlannedChange] = field(default_factory=list)  # the deadline came first: published as another batch
+    late: list[Look] = field(default_factory=list)  # ... and so are these
     looks: list[Look] = field(default_factory=list)  # overtaken, or not yet clear what is wrong: look at the user again
     unsettled: set[str] = field(default_factory=set)  # those of them whose change was planned and is not settled
     held: int = 0  # whose approval an administrator withdrew
@@ -172,6 +175,13 @@ class _Application:
     def _chunk(self, connection: Connection, run: Run, planned: Sequence[PlannedChange]) -> None:
         back = taken_back(self._services, connection, planned)
         self._left.held += len(back)
+        standing = [change for change in planned if change.user_id not in back]
+        self._under_marks(connection, run, lambda marked: self._mark(marked, standing), self._deadline)
+
+    def _under_marks(
+        self, connection: Connection, run: Run, mark: Callable[[MarkedChanges], list[Change]], deadline: datetime
+    ) -> list[Change]:
+        """Mark, send until the deadline, and record; returns the changes that were marked."""
         marked = MarkedChanges(
             self._services,
             connection,
@@ -180,16 +190,19 @@ class _Application:
             run_id=self._batch.run_id,
             origin=Origin(source=Source.RUN, since=self._published),
         )
-        changes = self._mark(marked, [change for change in planned if change.user_id not in back])
+        changes = mark(marked)
         try:
             if self._open() is None:  # turned off, edited or deleted since, by somebody who could not see our marks
                 marked.unmark(changes)
-                return
-            self._carry_out(connection, run, marked, changes)
+            else:
+                self._carry_out(connection, run, marked, changes, deadline)
         finally:
             self._left.looks += [self._look(user_id) for user_id in sorted(marked.asked_again)]
+        return changes
 
-    def _carry_out(self, connection: Connection, run: Run, marked: MarkedChanges, changes: list[Change]) -> None:
+    def _carry_out(
+        self, connection: Connection, run: Run, marked: MarkedChanges, changes: list[Change], deadline: datetime
+    ) -> None:
         """Send the changes, and record their outcomes meanwhile."""
         if run.seats_exhausted:
             refused = [change for change in changes if change.action is Action.CREATE]
@@ -201,7 +214,7 @@ class _Application:
         answered = False
         since = self._services.clock()
         with _Recorder(self._services.executor, partial(self._flush, marked)) as recorder:
-            for outcome in carry_out(self._services, keeper, changes, self._deadline):
+            for outcome in carry_out(self._services, keeper, changes, deadline):
                 if may_be_outage(outcome.error):
                     doubtful.append(outcome)
                     continue
@@ -249,7 +262,9 @@ class _Application:
         return changes
 
     def _look(self, user_id: str) -> Look:
-        return Look(user_id=user_id, asked_at=self._services.clock())
+        """Return a look by a separate message: with the evidence of the planned one, where there is one."""
+        planned = (replace(look, retry_failures=False) for look in self._batch.looks if look.user_id == user_id)
+        return next(planned, Look(user_id=user_id, asked_at=self._services.clock()))
 
     def _flush(self, marked: MarkedChanges, outcomes: Sequence[Outcome]) -> None:
         if outcomes:
@@ -266,6 +281,7 @@ class _Application:
             self._left.looks.append(self._look(outcome.change.user_id))  # which gives them access
         elif isinstance(error, NotSent) and self._services.clock() >= self._deadline:
             self._left.rest += [change for change in self._batch.changes if change.user_id == outcome.change.user_id]
+            self._left.late += [look for look in self._batch.looks if look.user_id == outcome.change.user_id]
         elif isinstance(error, Throttled):
             self._left.postponed, self._left.stops = error, True
         elif isinstance(error, (Unresolved, *PASSING)):
@@ -280,11 +296,12 @@ class _Application:
 
         Whatever happens to one of them, the others are done: that one gets a look by a separate message.
         """
-        looks = [*self._batch.looks, *self._left.vanished]
-        opened = self._open() if looks else None
-        if opened is None:
-            return []
-        left: list[Look] = []
+        planned = [*self._batch.looks, *self._left.vanished]
+        looks = self._taken_together(planned)
+        opened = self._open() if planned else None
+        if opened is None or self._left.stops:
+            return self._left.late
+        left = [*self._left.late]
         outages: list[Exception] = []
         for look, error in self._services.executor.each(self._converge, looks, LOOKS_AT_ONCE):
             if error is None:
@@ -301,17 +318,38 @@ class _Application:
         add_notes(self._services, opened[1], [f"{OUTAGE}{error}" for error in outages[:1]], instead_of=OUTAGE)
         return left
 
+    def _taken_together(self, looks: Sequence[Look]) -> list[Look]:
+        """Take access where that is all there is to do, from many users at once; returns the other looks."""
+        alone: list[Look] = []
+        for start in range(0, len(looks), LOOKS_TOGETHER):
+            if self._left.stops or self._services.clock() >= self._deadline:
+                return [*alone, *looks[start:]]
+            part = looks[start : start + LOOKS_TOGETHER]
+            opened = self._open()
+            taken = self._take(*opened, part) if opened is not None else ()
+            alone += [look for look in part if look.user_id not in taken]
+        return alone
+
+    def _take(self, connection: Connection, run: Run, looks: Sequence[Look]) -> set[str]:
+        """Take access where that is all there is to do; returns of whom. It has the time that one user has."""
+        wanted, now = leavers(self._services, connection, [self._asked(look) for look in looks]), self._services.clock()
+        if not wanted:
+            return set()
+        timings = self._services.timings
+        until, deadline = now + timings.user_mark, min(self._deadline, now + timings.user_deadline)
+        marked = self._under_marks(connection, run, lambda marks: marks.mark(wanted, until)[0], deadline)
+        return {change.user_id for change in marked}
+
+    def _asked(self, look: Look) -> Asked:
+        run = RunOf(id=self._batch.run_id, connection_id=self._batch.connection_id)
+        return Asked(look=look, message_id=self._message_id, published=self._published, run=run)
+
     def _converge(self, look: Look) -> tuple[Look, Exception | None]:
         if self._services.clock() >= self._deadline:
             return look, NotSent("The batch ran out of time")
-        run = RunOf(id=self._batch.run_id, connection_id=self._batch.connection_id)
         deadline = min(self._deadline, self._services.clock() + self._services.timings.user_deadline)
         try:
-            converge(
-                self._services,
-                Asked(look=look, message_id=self._message_id, published=self._published, run=run),
-                deadline,
-            )
+            converge(self._services, self._asked(look), deadline)
         except Exception as error:  # noqa: BLE001 - it concerns one user: the others of this batch go on
             return look, foreseen(error)
         return look, None

@@ -103,10 +103,12 @@ def keep_timers(
 def batches(
     services: Services, connection: Connection, run: Run, writes: Sequence[PlannedChange], looks: Sequence[Look]
 ) -> list[Batch]:
-    """Cut writes (grouped as their entries are stored) and looks into batches, numbered from 1."""
-    stored = services.roster.as_stored(connection, [change.user_id for change in writes])
+    """Cut writes and looks, grouped as their entries are stored, into batches, numbered from 1."""
+    users = [*(change.user_id for change in writes), *(look.user_id for look in looks)]
+    stored = services.roster.as_stored(connection, users)
     place = {user_id: number for number, user_id in enumerate(stored)}
     ordered = sorted(writes, key=lambda change: place[change.user_id])
+    looks = sorted(looks, key=lambda look: place[look.user_id])
     cut: list[Batch] = []
     for chunk in _cut(ordered):
         cut.append(
