@@ -110,8 +110,8 @@ def _lies(*kinds: str, verbs: Sequence[str] = (), rate: float = 0.08) -> Leaning
 MUTANTS = (
     Mutant(
         "batches do not compare the version",
-        "app/runs/apply_batch.py",
-        "return entry.version == planned.version and entry.mark is None",
+        "domain/changes.py",
+        "return entry.version == self.version and entry.mark is None",
         "return entry.mark is None",
         BATCHES,
     ),

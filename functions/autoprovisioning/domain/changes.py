@@ -65,6 +65,14 @@ class PlannedChange(AccountChange):
     locked: bool = False  # the account to adopt was locked by someone else
     suspended: bool = False  # the account to adopt was locked by ourselves, on another connection
 
+    def known(self, entry: Entry | None) -> Entry:
+        """Return the entry of the user, who may have had none when this was planned."""
+        return entry or Entry(user_id=self.user_id, email=self.email, in_scope=True)
+
+    def stands(self, entry: Entry) -> bool:
+        """Say whether the entry is the one that this was planned on."""
+        return entry.version == self.version and entry.mark is None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change(AccountChange):

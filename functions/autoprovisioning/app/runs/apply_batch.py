@@ -165,8 +165,8 @@ class _Application:
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
             waiting: dict[str, Entry | None] = {}
             for user_id in part:
-                entry = _known(entries.get(user_id), planned[user_id])
-                if not entry.pending and _as_planned(entry, planned[user_id]):
+                entry = planned[user_id].known(entries.get(user_id))
+                if not entry.pending and planned[user_id].stands(entry):
                     waiting[user_id] = replace(entry, pending=True)
             return Edit(entries=waiting), None
 
@@ -376,22 +376,12 @@ class _Application:
             close_if_finished(self._services, recorded)
 
 
-def _known(entry: Entry | None, planned: PlannedChange) -> Entry:
-    """Return the entry of a user, who may have had none when the plan was made."""
-    return entry or Entry(user_id=planned.user_id, email=planned.email, in_scope=True)
-
-
-def _as_planned(entry: Entry, planned: PlannedChange) -> bool:
-    """Say whether the entry is the one that the change was planned on."""
-    return entry.version == planned.version and entry.mark is None
-
-
 def _wanted(change_id: str, planned: PlannedChange) -> Wanted:
     return Wanted(
         id=change_id,
         user_id=planned.user_id,
-        stands=lambda entry: _as_planned(_known(entry, planned), planned),
-        change=lambda entry: Change.of(planned, change_id, _known(entry, planned)),
+        stands=lambda entry: planned.stands(planned.known(entry)),
+        change=lambda entry: Change.of(planned, change_id, planned.known(entry)),
     )
 
 

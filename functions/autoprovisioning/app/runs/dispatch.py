@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.change_events import count
-from autoprovisioning.domain.changes import PlannedChange
+from autoprovisioning.domain.change_events import count, event_for
+from autoprovisioning.domain.changes import Change, Outcome, PlannedChange, recorded, writes_nothing
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry, failed
 from autoprovisioning.domain.events import Actor, Event, Stamp, failed_change
@@ -19,6 +19,7 @@ CHANGES_A_BATCH = 500
 BYTES_A_BATCH = 900_000  # of 1 MiB: attributes are estimated, the envelope is not counted
 LOOKS_A_BATCH = 100
 NOTES_A_COMMIT = 500
+COMMITS_AT_ONCE = 4
 
 
 Notes = Mapping[str, tuple[Entry | None, Entry | None]]
@@ -73,6 +74,46 @@ def write_refusals(services: Services, connection: Connection, run: Run, refusal
             ), None
 
         services.roster.commit_in_parts(connection, chunk, edit)
+
+
+def adopt_right_ones(services: Services, connection: Connection, run: Run, plan: Plan) -> None:
+    """Record the adoptions that need no write to Keeper, and take them out of the plan: they are done with that.
+
+    Such an account carries its user's directory id as externalId, so nobody else may adopt it, and what else becomes of
+    this user is compared with their entry. So it takes no mark, no claim and no batch. What was overtaken stays in the
+    plan.
+    """
+    right = {change.user_id: change for change in plan.writes if _seems_right(change)}
+    now, by = services.clock(), Actor(address=f"run {run.id}")
+
+    def adopt(chunk: Sequence[str]) -> list[list[str]]:
+        ids = {user_id: services.new_id() for user_id in chunk}
+
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, list[str]]:
+            outcomes: list[Outcome] = []
+            for user_id in part:
+                planned = right[user_id]
+                entry = planned.known(entries.get(user_id))
+                if planned.stands(entry):
+                    change = Change.of(planned, ids[user_id], entry)
+                    if change.adopts and writes_nothing(change):
+                        outcomes.append(Outcome(change=change, scim_id=change.scim_id))
+            events = [event for outcome in outcomes if (event := event_for(outcome, by, now)) is not None]
+            changed = {outcome.change.user_id: recorded(outcome.change.entry, outcome, now) for outcome in outcomes}
+            progress = Progress(run_id=run.id, at=now, counts=count(events, outcomes))
+            return Edit(entries=changed, events=events, progress=progress if events else None), [*changed]
+
+        return services.roster.commit_in_parts(connection, chunk, edit)
+
+    chunks = list(_chunks(services.roster.as_stored(connection, right), NOTES_A_COMMIT))
+    done = services.executor.each(adopt, chunks, COMMITS_AT_ONCE)
+    adopted = {user_id for parts in done for part in parts for user_id in part}
+    plan.writes = [change for change in plan.writes if change.user_id not in adopted]
+
+
+def _seems_right(planned: PlannedChange) -> bool:
+    """Say whether this may be an adoption of an account that has access, the externalId and every attribute already."""
+    return planned.ours and not (planned.found or planned.locked or planned.suspended)
 
 
 def keep_timers(
