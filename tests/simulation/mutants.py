@@ -41,6 +41,10 @@ TAKEN = Leaning(
     verbs=("suspend", "restore", "provision", "run"), kinds=("stall", "message twice"), rate=0.1, policy=0, steps=40,
     minutes=60, people=3, whom=3, limit=1000, connections=1, skewed=False, together=True,
 )  # fmt: skip
+TAKEN_LATE = Leaning(
+    verbs=("suspend", "restore", "run"), kinds=("stall", "notification lost"), rate=0.1, policy=0, steps=24,
+    minutes=60, people=5, limit=1000, connections=1, skewed=False, together=True,
+)  # fmt: skip
 TAKEN_BACK = Leaning(
     verbs=("suspend", "approve", "withdraw", "provision", "run"), kinds=("message late", "message twice"), rate=0.2,
     policy=0, steps=40, minutes=90, people=5, limit=1, connections=1, skewed=False, together=True,
@@ -135,6 +139,13 @@ MUTANTS = (
         "    return [each.wanted for each in found if each.member in go]",
         "    return [each.wanted for each in found]",
         TAKEN_BACK,
+    ),
+    Mutant(
+        "those taken together have all the time in the world",
+        "app/runs/apply_batch.py",
+        "deadline = min(self._deadline, self._services.clock() + timings.user_deadline)",
+        "deadline = self._deadline",
+        TAKEN_LATE,
     ),
     Mutant(
         "changes are recorded without their mark",

@@ -207,6 +207,23 @@ def test_what_the_deadline_cuts_off_is_carried_on_by_another_batch(company):
     assert events(company, EventName.SUSPENDED) == Counter(LEAVERS)
 
 
+def test_what_was_read_long_ago_is_not_acted_on(company, monkeypatch):
+    batch, standing = only_batch(company), company.services.holds.standing
+
+    def late(connection_id: str):
+        company.fakes.clock.advance(3 * MINUTE)  # the process stood still
+        return standing(connection_id)
+
+    monkeypatch.setattr(company.services.holds, "standing", late)
+    assert isinstance(deliver(company, batch), Transient)
+    assert with_access(company, LEAVERS) == set(LEAVERS)
+    monkeypatch.undo()
+    deliver(company, batch)
+    company.work_off()
+    assert with_access(company, LEAVERS) == set()
+    assert events(company, EventName.SUSPENDED) == Counter(LEAVERS)
+
+
 @pytest.mark.parametrize("error", [Transient("HTTP 500"), Throttled("HTTP 429", retry_after=30)], ids=["500", "429"])
 def test_an_outage_of_keeper_has_the_batch_delivered_again(company, error):
     batch = only_batch(company)

@@ -331,12 +331,13 @@ class _Application:
         return alone
 
     def _take(self, connection: Connection, run: Run, looks: Sequence[Look]) -> set[str]:
-        """Take access where that is all there is to do; returns of whom. It has the time that one user has."""
-        wanted, now = leavers(self._services, connection, [self._asked(look) for look in looks]), self._services.clock()
+        """Take access where that is all there is to do; returns of whom. It has one user's time, reading included."""
+        timings = self._services.timings
+        deadline = min(self._deadline, self._services.clock() + timings.user_deadline)
+        wanted = leavers(self._services, connection, [self._asked(look) for look in looks])
         if not wanted:
             return set()
-        timings = self._services.timings
-        until, deadline = now + timings.user_mark, min(self._deadline, now + timings.user_deadline)
+        until = self._services.clock() + timings.user_mark
         marked = self._under_marks(connection, run, lambda marks: marks.mark(wanted, until)[0], deadline)
         return {change.user_id for change in marked}
 
