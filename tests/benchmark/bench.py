@@ -154,6 +154,21 @@ def new_users(bulk: bool) -> Row:
     return Row(work, "25 times" + (", at most 60 SCIM requests" if bulk else ""), measured, reached)
 
 
+def slow_bulk() -> list[Row]:
+    """Time 5,000 new users where an operation inside a Bulk takes long, with Bulk and without."""
+    rows: list[Row] = []
+    for milliseconds in (10, 40):
+        seconds: dict[bool, float] = {}
+        for bulk in (True, False):
+            with world_of(FIRST_RUN_USERS, bulk=bulk) as world:
+                world.keeper.settings(per_operation_ms=milliseconds)
+                seconds[bulk] = float(first_run(world)["seconds"])
+        work = f"{FIRST_RUN_USERS:,} new users, {milliseconds} ms an operation inside a Bulk"
+        measured = f"{seconds[True]:.1f} s with Bulk, {seconds[False]:.1f} s without"
+        rows.append(Row(work, "not slower than without", measured, seconds[True] <= 1.1 * seconds[False]))
+    return rows
+
+
 def cpu_of(pid: int) -> float:
     """Return the CPU seconds of a process group."""
     total = 0.0
@@ -376,6 +391,7 @@ def main() -> None:
         "bulk": lambda: [new_users(bulk=True)],
         "quiet": quiet_run,
         "large": large_changes,
+        "slow-bulk": slow_bulk,
         "cold": lambda: [cold_start()],
         "console": console_pages,
         "memory": memory,

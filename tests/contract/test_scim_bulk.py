@@ -42,7 +42,7 @@ def test_bulk_is_not_slower_than_one_request_a_write_however_long_an_operation_t
 
 
 def test_a_chunk_whose_operations_take_long_is_made_smaller(keeper, accounts):
-    keeper.settings(per_operation_ms=10)
+    keeper.settings(latency_ms=50, per_operation_ms=10)
     write(accounts, creates(400))
     first = sent(keeper, "POST /Bulk")
     write(accounts, creates(400, 1000))
@@ -54,6 +54,21 @@ def test_a_chunk_whose_operations_take_long_is_made_smaller(keeper, accounts):
     assert first <= 6
     assert 8 <= second - first <= 20, "of less than half a second each, side by side"
     assert sent(keeper, "POST /Bulk") - third <= 6, "and larger again where they take less"
+
+
+def test_where_bulk_is_slower_writes_go_one_by_one_once_both_ways_were_timed(keeper, accounts):
+    keeper.settings(latency_ms=20, per_operation_ms=40)
+    for number in range(4):
+        exactly(keeper, write(accounts, creates(100, 1000 * number)), 100, others=100 * number)
+    assert sent(keeper, "POST /Users") >= 200, "the first call was Bulk's, the second one timed the other way"
+    assert 0 < sent(keeper, "POST /Bulk") <= 8
+
+
+def test_where_bulk_is_faster_nothing_goes_one_by_one(keeper, accounts):
+    keeper.settings(latency_ms=50, per_operation_ms=1)
+    for number in range(4):
+        exactly(keeper, write(accounts, creates(250, 1000 * number)), 250, others=250 * number)
+    assert sent(keeper, "POST /Users") == 0
 
 
 def test_the_servers_limits_are_kept(keeper, accounts):
@@ -111,6 +126,7 @@ def test_answers_lost_together_are_one_loss_and_resolved_by_one_listing(keeper, 
 
 
 def test_a_burst_of_throttling_does_not_give_bulk_up(keeper, accounts):
+    keeper.settings(latency_ms=50)
     write(accounts, creates(400))
     keeper.settings(latency_ms=1000)  # both are under way when the first is refused
     keeper.fault(match=POST_BULK, status=429, retry_after=0, times=2)

@@ -152,6 +152,7 @@ def test_a_wait_that_one_request_is_told_loses_none_of_the_others(keeper, accoun
 
 
 def test_a_token_that_is_revoked_while_others_are_under_way(keeper, accounts):
+    keeper.settings(latency_ms=50)
     write(accounts, creates(400))
     keeper.settings(latency_ms=300)
     keeper.fault(match=POST_BULK, status=401, skip=1, times=None)

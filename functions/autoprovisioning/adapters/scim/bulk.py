@@ -70,6 +70,14 @@ class BulkSizes:
         in_time = int(LONGEST / self.operation) if self.operation else self.size
         return min(self.size, max(FEWEST, min(side_by_side, in_time)))
 
+    def at_best(self, writes: int, latency: float, at_once: int) -> float:
+        """Return the seconds a write that so many take, if so many requests go side by side; 0 where nobody knows."""
+        if not self.operation:
+            return 0.0
+        size = self.of(writes)
+        rounds = math.ceil(math.ceil(writes / size) / at_once)
+        return rounds * (latency + size * self.operation) / writes
+
     def grow(self, sent: int, most: int) -> None:
         """Double the requests under way, and the size, if that is what was sent."""
         self.at_once = min(AT_ONCE, self.at_once * 2)

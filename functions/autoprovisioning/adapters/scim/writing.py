@@ -8,6 +8,7 @@ refused then: the externalId we sent tells whether it arrived.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -30,6 +31,7 @@ from autoprovisioning.adapters.scim.protocol import (
 from autoprovisioning.adapters.scim.resources import create_body, patch_body
 from autoprovisioning.adapters.scim.sending import ATTEMPTS, OVERRUN, UNFORESEEN, Sender
 from autoprovisioning.adapters.scim.streaming import fan_out
+from autoprovisioning.adapters.scim.ways import Timed, Ways
 from autoprovisioning.domain.accounts import Capabilities, Lookup, Write, WriteKind, Written
 from autoprovisioning.domain.errors import (
     AddressTaken,
@@ -51,6 +53,7 @@ log = logging.getLogger(__name__)
 ROUNDS = 3  # a 409 on PATCH is tried again after the rest of the batch, twice: chains of e-mail changes
 TELL_NOTHING = (Transient, AuthorizationRefused, ConfigurationRefused)  # about an earlier attempt of the same write
 NOT_SHOWN_YET = "Keeper refuses the second attempt, perhaps since the first one made the account, not listed yet"
+ENOUGH = 50  # writes of one call that tell how fast a way is
 SENDS = 2  # of a create whose answers are lost: once, and once more when a lookup did not find it
 
 
@@ -99,6 +102,7 @@ class Writing:
         self.search = search
         self.dialect = dialect
         self._sizes = BulkSizes()
+        self._ways = Ways()
 
     async def run(self, writes: Sequence[Write], offered: Capabilities, call: Call) -> None:
         """Carry the writes out, conflicts in further rounds."""
@@ -106,14 +110,30 @@ class Writing:
         for number in range(ROUNDS):
             call.last_round = number == ROUNDS - 1
             call.conflicts = []
-            if offered.bulk and len(pending) > 1 and not self._sizes.refused:
+            if offered.bulk and len(pending) > 1 and not self._sizes.refused and self._prefers_bulk(len(pending)):
+                began, count = time.monotonic(), len(pending)
                 pending = await BulkRound(
                     writing=self, offered=offered, call=call, sizes=self._sizes, pending=deque(pending)
                 ).run()
+                self._time(self._ways.bulk, began, 0 if pending else count)
+            began = time.monotonic()
             await fan_out(pending, self.sender.pace.ceiling, lambda write: self._one(write, call))
+            self._time(self._ways.alone, began, len(pending))
             pending = call.conflicts
             if not pending:
                 return
+
+    def _prefers_bulk(self, writes: int) -> bool:
+        """Say whether to send so many writes in Bulk: either it is faster here, or that is still to be found out."""
+        latency, at_once = self.sender.transport.fastest, self.sender.pace.limit
+        bulk = self._sizes.at_best(writes, latency, at_once)
+        return self._ways.prefers_bulk(bulk, latency * math.ceil(writes / at_once) / writes, time.monotonic())
+
+    def _time(self, way: Timed, began: float, writes: int) -> None:
+        """Note how long so many writes took, if they are enough to tell."""
+        now = time.monotonic()
+        if writes >= ENOUGH:
+            way.note((now - began) / writes, now)
 
     async def _one(self, write: Write, call: Call) -> None:
         await call.room()
