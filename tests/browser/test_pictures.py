@@ -138,7 +138,7 @@ def test_a_held_plan(company_town, page, picture):
     picture(page, "held", height=1000)
     page.goto(f"{HOME}/health")
     expect(page.get_by_role("table", name="Notification channels")).to_be_visible()
-    picture(page, "health", height=1180)
+    picture(page, "health", height=1210)
     page.set_viewport_size(NARROW)
     page.goto(HOME)
     expect(page.get_by_text("waiting for approval:")).to_be_visible()
