@@ -95,6 +95,15 @@ def test_a_form_without_its_own_secret_is_refused(settled, path, fields, csrf):
     assert "out of date" in page.text
 
 
+def test_a_form_that_was_open_for_too_long_keeps_what_was_entered(settled):
+    page = browser(settled).open(f"{HOME}/limits")
+    late = page.send("Name and limits", "Save", csrf=_stale(settled), minimum="77")
+    assert late.status == 403
+    assert "reloaded with what you entered" in late.text
+    assert dict(late.form("Name and limits").fields)["minimum"] == "77"
+    assert late.send("Name and limits", "Save", minimum="none").status == 400  # its new secret is accepted
+
+
 def _stale(system: System) -> str:
     from datetime import UTC, datetime, timedelta
 
@@ -371,6 +380,12 @@ def test_a_users_values_are_shown_beside_the_rows_as_they_are_in_the_form(settle
     assert "<p>person3@example.com</p>" in shown.text
     unknown = page.send("Sample user", sample="nobody@example.com")
     assert (unknown.status, "The directory has no user with this address." in unknown.text) == (200, True)
+    rows = [{"target": "displayName", "source": "name.fullName"}, {"target": "title", "source": "organisations.title"}]
+    told = settled.api("POST", f"{HOME}/mapping/sample", {"email": "person3@example.com", "mapping": rows}).json()
+    assert told["user_id"] == "u3"
+    assert [row["value"] for row in told["items"]] == ["Given3 Family3", None]
+    assert "Did you mean organizations?" in told["items"][1]["problem"]
+    assert settled.api("POST", f"{HOME}/mapping/sample", {"email": "nobody@example.com"}).status == 404
 
 
 # Off, delete

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from flask import Response
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from autoprovisioning.app.administration.roles import Role
+from autoprovisioning.app.administration.sample import sample_values
+from autoprovisioning.domain import mapping
 from autoprovisioning.domain.directory_fields import SOURCES
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.keeper import MANDATORY
@@ -16,6 +18,7 @@ from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.entrypoints.console.api.connections import ScopeGroup
 from autoprovisioning.entrypoints.console.api.models import Model
 from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
+from autoprovisioning.entrypoints.console.api.settings import Row
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 
@@ -78,6 +81,30 @@ class Choices(Model):
     sources: list[str]
 
 
+class Sampled(Model):
+    """Whose values are wanted, and of which rows: the current ones if none are given; they need not be right."""
+
+    email: Annotated[str, Meta(min_length=1, max_length=LONGEST_SEARCH)]
+    mapping: Annotated[list[Row], Meta(max_length=200)] | UnsetType = UNSET
+
+
+class SampleValue(Model):
+    """What a row gives for the user, or why it gives nothing that could be sent."""
+
+    target: str
+    source: str
+    value: str | bool | None
+    problem: str
+
+
+class SampleValues(Model):
+    """The values of one user, in the order of the rows."""
+
+    user_id: str
+    email: str
+    items: list[SampleValue]
+
+
 def me(call: Call) -> Response:
     """Say who the caller is here."""
     return answer(Me(email=call.actor.address, role=call.role, may_write=call.role is Role.SUPER))
@@ -113,6 +140,24 @@ def _user(user: DirectoryUser) -> User:
     return User(
         id=user.id, email=user.primary_email, name=user.name, presence=user.presence, org_unit=user.org_unit_path
     )
+
+
+def sample_mapping(call: Call, body: Sampled, connection_id: str) -> Response:
+    """Map rows for one user."""
+    rows = existing(call, connection_id).settings.mapping.rows
+    if not isinstance(body.mapping, UnsetType):
+        rows = tuple(mapping.Row(target=row.target, source=row.source, mandatory=row.mandatory) for row in body.mapping)
+    user, values = sample_values(call.parts.services.directory, rows, body.email.strip())
+    shown = [
+        SampleValue(
+            target=row.target,
+            source=row.source,
+            value=found.value if found is not None else None,
+            problem=found.problem if found is not None else "It is not filled in.",
+        )
+        for row, found in zip(rows, values, strict=True)
+    ]
+    return answer(SampleValues(user_id=user.id, email=user.primary_email, items=shown))
 
 
 OPERATIONS = (
@@ -157,5 +202,15 @@ OPERATIONS = (
         what="List the choices of the attribute mapping",
         act=mapping_choices,
         answers={200: Answers(what="Keeper's attributes and the directory's fields", model=Choices)},
+    ),
+    Operation(
+        name="sampleMapping",
+        method="POST",
+        path="/connections/<id:connection_id>/mapping/sample",
+        what="Show what rows of the attribute mapping give for a user",
+        act=sample_mapping,
+        answers={200: Answers(what="The values", model=SampleValues)},
+        body=Sampled,
+        looks=True,
     ),
 )

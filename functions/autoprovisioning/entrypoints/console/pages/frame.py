@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -32,6 +32,7 @@ from autoprovisioning.entrypoints.pages import page, page_alone
 
 LARGEST_FORM = 256 * 1024
 Crumbs = Sequence[tuple[str, str]]  # address and text
+Again = Callable[..., Response]  # (call, error, **arguments of the path)
 
 # What a page says once after a form was taken.
 NOTICES: Mapping[str, str] = {
@@ -74,11 +75,21 @@ def get(path: str, act: Act) -> Route:
     return Route(method="GET", path=path, act=_telling(act))
 
 
-def post(path: str, act: Act, *, looks: bool = False) -> Route:
-    """Return the route of a form: it is accepted only with the secret that our page gave it."""
+def post(path: str, act: Act, *, looks: bool = False, again: Again | None = None) -> Route:
+    """Return the route of a form: it is accepted only with the secret that our page gave it.
+
+    That of a form that was open for too long has expired: `again` shows it with what was entered, for another attempt.
+    """
 
     def taken(call: Call, **arguments: str) -> Response:
-        _check_form(call)
+        try:
+            _check_form(call)
+        except Forbidden as error:
+            if again is None:
+                raise
+            told(error)
+            reloaded = Forbidden("The form was out of date and has been reloaded with what you entered. Send it again.")
+            return again(call, reloaded, **arguments)
         return act(call, **arguments)
 
     return Route(method="POST", path=path, act=_telling(taken), looks=looks)

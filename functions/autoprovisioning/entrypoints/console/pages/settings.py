@@ -18,7 +18,7 @@ from autoprovisioning.app.administration.preview import ask_preview
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
 from autoprovisioning.domain.directory_fields import OFFERED, SOURCES
-from autoprovisioning.domain.errors import BadInput, NotFound, Stale, Transient
+from autoprovisioning.domain.errors import BadInput, Forbidden, NotFound, Stale, Transient
 from autoprovisioning.domain.keeper import MANDATORY
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, Row
 from autoprovisioning.domain.scim_user import by_group
@@ -28,6 +28,7 @@ from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages import fields
 from autoprovisioning.entrypoints.console.pages.activity import changes
 from autoprovisioning.entrypoints.console.pages.frame import (
+    Again,
     edition,
     form,
     get,
@@ -58,7 +59,7 @@ PAGE_OF = {
     "limit": "limits",
 }
 AFTER = {"mapping": "scope", "scope": "deprovisioning", "deprovisioning": "finish"}  # the wizard's steps
-Error = BadInput | Transient | Stale | None
+Error = BadInput | Transient | Stale | Forbidden | None
 Show = Callable[[Call, Connection, MultiDict[str, str] | None, Error], Response]
 Read = Callable[[Settings, MultiDict[str, str]], Settings]
 
@@ -106,6 +107,13 @@ def _editable(call: Call, connection_id: str) -> Connection:
 def _page(show_page: Show) -> Callable[..., Response]:
     def shown(call: Call, connection_id: str) -> Response:
         return show_page(call, _editable(call, connection_id), None, None)
+
+    return shown
+
+
+def _again(show_page: Show) -> Again:
+    def shown(call: Call, error: Forbidden, connection_id: str) -> Response:
+        return show_page(call, _editable(call, connection_id), form(call), error)
 
     return shown
 
@@ -360,14 +368,18 @@ def _saved(
 ONE = "/connections/<id:connection_id>"
 ROUTES = (
     get(f"{ONE}/mapping", _page(_show_mapping)),
-    post(f"{ONE}/mapping", change_mapping),
+    post(f"{ONE}/mapping", change_mapping, again=_again(_show_mapping)),
     get(f"{ONE}/scope", _page(_show_scope)),
-    post(f"{ONE}/scope", change_scope),
+    post(f"{ONE}/scope", change_scope, again=_again(_show_scope)),
     get(f"{ONE}/groups", found_groups),
     get(f"{ONE}/deprovisioning", _page(_show_deprovisioning)),
-    post(f"{ONE}/deprovisioning", _previewed("deprovisioning", _show_deprovisioning, _read_deprovisioning)),
+    post(
+        f"{ONE}/deprovisioning",
+        _previewed("deprovisioning", _show_deprovisioning, _read_deprovisioning),
+        again=_again(_show_deprovisioning),
+    ),
     get(f"{ONE}/authorization", _page(_show_authorization)),
-    post(f"{ONE}/authorization", change_authorization),
+    post(f"{ONE}/authorization", change_authorization, again=_again(_show_authorization)),
     get(f"{ONE}/limits", _page(_show_limits)),
-    post(f"{ONE}/limits", change_limits),
+    post(f"{ONE}/limits", change_limits, again=_again(_show_limits)),
 )

@@ -8,7 +8,7 @@ from autoprovisioning.app.administration.configure import finish, set_up
 from autoprovisioning.app.administration.preview import ask_preview
 from autoprovisioning.app.administration.tokens import try_out
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.errors import BadInput, ProvisioningError, Transient
+from autoprovisioning.domain.errors import BadInput, Forbidden, ProvisioningError, Transient
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages.frame import form, get, go, post, show, show_of
@@ -43,7 +43,7 @@ def _offered(call: Call, connection: Connection, token: str) -> str:
     return "connected-bulk" if offers.bulk else "connected-single"
 
 
-def _new(call: Call, error: BadInput | Transient | None = None) -> Response:
+def _new(call: Call, error: BadInput | Transient | Forbidden | None = None) -> Response:
     fields = form(call)
     values = {"name": fields.get("name", "Keeper"), "endpoint": fields.get("endpoint", "")}
     status = status_of(error) if error is not None else 200
@@ -74,7 +74,7 @@ def end(call: Call, connection_id: str) -> Response:
 
 ROUTES = (
     get("/connections/new", new),
-    post("/connections/new", connect),
+    post("/connections/new", connect, again=_new),
     get("/connections/<id:connection_id>/finish", review),
     post("/connections/<id:connection_id>/finish", end),
 )
