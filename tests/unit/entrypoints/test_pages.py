@@ -13,7 +13,7 @@ from autoprovisioning.domain.changes import PASSING_CODES
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_fields import SOURCES
-from autoprovisioning.domain.entry import Action, Mark
+from autoprovisioning.domain.entry import Action, Entry, Mark
 from autoprovisioning.domain.errors import Forbidden, Permanent
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.scim_user import ATTRIBUTES
@@ -174,6 +174,26 @@ def test_filters_that_make_no_sense_show_nothing_rather_than_everything():
     assert page.status == 400
     assert 'id="f-since-wrong"' in page.text
     assert not [tag for tag, _ in page.tags if tag == "table"]
+
+
+@pytest.mark.parametrize(
+    ("state", "waits", "at_once"),
+    [
+        (State.ON, "for a retry, with the next full run at the latest", True),
+        (State.PAUSED, "until the connection is reauthorized", False),
+        (State.OFF, "until autoprovisioning is turned on", False),
+    ],
+)
+def test_a_change_that_waits_says_for_what_by_the_state_of_the_connection(state, waits, at_once):
+    plain = with_settings(full(state), mapping=AttributeMapping(), scope=Scope())
+    here = Place(replace(plain, roster_layout="1"))
+    here.fakes.store.shards["c1", 0] = (1, {"u1": Entry(user_id="u1", pending=True)})
+    waiting = re.search(r"<dt>Waiting</dt><dd>(.*?)</dd>", here.open(f"{HOME}/users/u1").text)
+    assert waiting is not None
+    assert waiting[1] == f"{waits}{'; Provision now tries at once' if at_once else ''}"
+    to_a_reader = re.search(r"<dt>Waiting</dt><dd>(.*?)</dd>", here.open(f"{HOME}/users/u1", READER).text)
+    assert to_a_reader is not None
+    assert to_a_reader[1] == waits
 
 
 def test_a_run_that_was_asked_for_is_awaited_for_a_while():
