@@ -102,7 +102,7 @@ LEFT_BECAUSE: Mapping[Trigger, str] = {
     Trigger.SUSPENDED: "Suspended in Google",
     Trigger.DELETED: "Deleted in Google",
 }
-IN_KEEPER: Mapping[str, str] = {  # by the values of `people.InKeeper`
+IN_KEEPER: Mapping[str, str] = {  # by the values of `review.InKeeper`
     "active": "Active",
     "suspended": "Suspended",
     "deleted": "Deleted: locked",

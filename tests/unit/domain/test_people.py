@@ -15,22 +15,8 @@ from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Entry, Failure, Status, Timer, Trigger
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, Standing, Verdict
-from autoprovisioning.domain.people import (
-    Decided,
-    InKeeper,
-    Lines,
-    Listed,
-    Person,
-    Review,
-    Roll,
-    Shown,
-    Sort,
-    again,
-    entitled,
-    line_of,
-    listed_of,
-    person_of,
-)
+from autoprovisioning.domain.people import Lines, Listed, Person, Roll, again, entitled, line_of, listed_of, person_of
+from autoprovisioning.domain.review import Decided, InKeeper, Review, Shown, Sort
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.domain.unprovisioned import By, Unprovisioned

@@ -5,7 +5,7 @@ from __future__ import annotations
 from autoprovisioning.app.administration.people import review
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.errors import Transient
-from autoprovisioning.domain.people import InKeeper, google, in_keeper
+from autoprovisioning.domain.review import InKeeper, google, in_keeper
 from autoprovisioning.domain.runs import RunKind, RunState
 from tests.support.scenario import LATER, Scenario
 

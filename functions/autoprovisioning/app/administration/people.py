@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput
-from autoprovisioning.domain.people import Decided, Line, Review, in_order
+from autoprovisioning.domain.people import Line, in_order
+from autoprovisioning.domain.review import Decided, Review
 
 
 def review(services: Services, connection: Connection) -> Review:

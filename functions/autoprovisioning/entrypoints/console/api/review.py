@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from autoprovisioning.app.administration.people import part, review
 from autoprovisioning.domain.directory_user import Presence
-from autoprovisioning.domain.people import InKeeper, Review, Row, Shown
+from autoprovisioning.domain.review import InKeeper, Review, Row, Shown
 from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model
 from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer

@@ -12,7 +12,7 @@ from autoprovisioning.app.administration.people import review
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.directory_user import DirectoryUser
 from autoprovisioning.domain.errors import ProvisioningError
-from autoprovisioning.domain.people import Review, Row, Shown, Sort
+from autoprovisioning.domain.review import Review, Row, Shown, Sort
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.frame import get, page_number, show, show_of, sought
 from autoprovisioning.entrypoints.console.routing import Call, existing
