@@ -45,9 +45,10 @@ def test_compression_is_asked_for_as_google_wants_it(listener: Listener) -> None
     assert "authorization" not in headers
 
 
-def delegated_reads(listener: Listener, url: str, folder: Path, times: int) -> list[str]:
+def delegated_reads(listener: Listener, url: str, folder: Path, times: int, threads: int = 1) -> list[str]:
     """Read in a process whose environment is a function's: credentials come from its metadata server."""
-    return run_as_function(listener, folder, "-m", "tests.contract.delegated_read", listener.url, url, str(times))
+    given = listener.url, url, str(times), str(threads)
+    return run_as_function(listener, folder, "-m", "tests.contract.delegated_read", *given)
 
 
 def test_delegation_is_keyless_read_only_and_as_the_administrator(
@@ -64,6 +65,16 @@ def test_delegation_is_keyless_read_only_and_as_the_administrator(
     assert claims["scope"].split() == list(SCOPES)
     assert all(scope.endswith(".readonly") for scope in SCOPES)
     assert google.assertions == ["signed.by.google"]
+
+
+def test_of_threads_that_read_at_a_cold_start_one_gets_the_token_for_all(
+    workspace: DirectorySide, listener: Listener, tmp_path: Path
+) -> None:
+    user = workspace.insert({"primaryEmail": "reader@example.com", "name": {"givenName": "R", "familyName": "E"}})
+    workspace.control("PUT", "tokens", {"tokens": ["delegated-token"]})
+    google = Google(listener, {})
+    assert delegated_reads(listener, workspace.url, tmp_path, 2, threads=8) == [f"read {user['id']}"] * 16
+    assert (len(google.claims), len(google.assertions)) == (1, 1)
 
 
 def test_a_delegation_that_is_not_set_up_is_told_apart_from_one_that_fails(

@@ -91,14 +91,25 @@ def anonymous(endpoint: str) -> SessionFactory:
 def delegated(admin: str, service_account: str) -> SessionFactory:
     """Return sessions with keyless domain-wide delegation: the IAM API signs, no key file exists.
 
-    Source: google-auth's impersonated_credentials with `subject`.
+    Source: google-auth's impersonated_credentials with `subject`. They let each thread that finds no token get one of
+    its own: a batch reads many users at a time, each of whose threads would ask IAM and the token endpoint.
     """
     import google.auth
     from google.auth import impersonated_credentials
     from google.auth.transport.requests import AuthorizedSession
 
+    getting = threading.Lock()
+
+    class Shared(impersonated_credentials.Credentials):
+        def before_request(self, request: object, method: str, url: str, headers: object) -> None:
+            if not self.valid:
+                with getting:
+                    if not self.valid:
+                        self.refresh(request)  # type: ignore[no-untyped-call]
+            super().before_request(request, method, url, headers)  # type: ignore[no-untyped-call]
+
     source, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-    credentials = impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
+    credentials = Shared(  # type: ignore[no-untyped-call]
         source_credentials=source, target_principal=service_account, target_scopes=list(SCOPES), subject=admin
     )
     return lambda: AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
