@@ -237,6 +237,19 @@ def test_an_outage_of_keeper_has_the_batch_delivered_again(company, error):
     assert events(company, EventName.SUSPENDED) == Counter(LEAVERS)
 
 
+def test_who_is_done_is_not_read_twice_when_the_batch_comes_again(company, monkeypatch):
+    batch = only_batch(company)
+    company.keeper.meanwhile += [lambda: None] * 10
+    company.keeper.faults += [None] * 10 + [Throttled("HTTP 429", retry_after=30)] * 10
+    began = company.fakes.clock.now
+    assert isinstance(deliver(company, batch), Transient)
+    company.fakes.clock.advance(MINUTE)
+    directory = count_calls(monkeypatch, company.directory, "user")
+    apply_batch(company.services, batch, "m1", began, company.fakes.clock.now + 8 * MINUTE)
+    assert directory["user"] == len(LEAVERS)
+    assert with_access(company, LEAVERS) == set()
+
+
 def test_whom_keeper_fails_is_looked_at_alone_and_the_others_are_done(company):
     batch = only_batch(company)
     company.keeper.faults.append(KeeperFailed("HTTP 500"))

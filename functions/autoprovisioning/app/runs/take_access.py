@@ -78,6 +78,8 @@ class _Judging:
     def likely(self, asked: Asked) -> bool:
         """Say whether the roster lets expect that access is to be taken and nothing else: otherwise why read twice?"""
         entry = self._rosters[self._connection.id].get(asked.look.user_id)
+        if entry is not None and entry.last_action_at is not None and entry.last_action_at >= asked.published:
+            return False  # an earlier delivery did it
         return (
             entry is not None
             and entry.status in (Status.ACTIVE, Status.SUSPENDED)
