@@ -102,10 +102,6 @@ class Change(AccountChange):
         change = cls(id=change_id, entry=entry, before=planned.found or {}, **shared)
         if planned.action is not Action.CREATE or not planned.scim_id:
             return change
-        if planned.created is None and not planned.confirmed:
-            # Its own by externalId, or chosen by an older version, which had fewer doubts: it is looked up and chosen
-            # anew.
-            return replace(change, scim_id="", looked_up=False, ours=False)
         leaves = Status.LOCKED if planned.locked else Status.SUSPENDED if planned.suspended else None
         return replace(change, adopts=True, leaves=leaves)
 
