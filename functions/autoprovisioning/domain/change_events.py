@@ -123,7 +123,7 @@ COUNT_OF: Mapping[EventName, str] = {
 
 def count(events: Collection[Event], outcomes: Collection[Outcome] = ()) -> dict[str, int]:
     """Count events and outcomes in the words of a run's summary."""
-    counts = Counter(COUNT_OF[event.name] for event in events if event.name in COUNT_OF)
+    counts = Counter(COUNT_OF[event.name] for event in events)
     counts[UNSENT] = sum(event.unsent for event in events)
     counts[UNDER_ALIASES] = sum(bool(outcome.change.beside and outcome.scim_id) for outcome in outcomes)
     return dict(+counts)

@@ -311,23 +311,14 @@ _STATUS_AFTER = {
 def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     change = outcome.change
     entry = replace(entry, failure=None, pending=False, last_action_at=now, drift=())
+    entry = _with_account(entry, outcome.scim_id)
     renamed = entry.status is Status.SUSPENDED and not change.action.deprovisions
     locked_at = entry.locked_at if renamed else now  # an update of a suspended account locks nothing
     if outcome.gone:
         return replace(entry, status=Status.SUSPENDED, deleted=True, locked_at=locked_at)
     if not outcome.scim_id:
-        return replace(
-            entry,
-            scim_id="",
-            fingerprint="",
-            status=Status.NONE,
-            deleted=False,
-            applied_by="",
-            shown=None,
-            locked_at=now if remembers_lock(entry) else None,
-        )
+        return replace(entry, status=Status.NONE, locked_at=now if remembers_lock(entry) else None)
     status = change.leaves or _STATUS_AFTER.get(change.action, entry.status)
-    entry = _with_account(entry, outcome.scim_id)
     entry = replace(
         entry,
         status=status,

@@ -84,10 +84,6 @@ class Observed:
         return self.presence is Presence.ACTIVE and self.in_scope is True
 
 
-def _not_looked_up(_address: str) -> None:
-    """Tell nothing of who has an address."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """What a connection's configuration contributes to a decision, and what administrators confirmed on it."""
@@ -99,7 +95,8 @@ class Rules:
     by_groups: bool = False  # the scope names groups: who is in them is remembered, for the scope sweep
     unproven: bool = False  # whether the node is the connection's: what would be created or adopted there is guarded
     confirmed: Confirmed = field(default_factory=dict)  # adoptions; a doubt that one of them settles waits no longer
-    holder: Callable[[str], str | None] = _not_looked_up  # who has an address on this connection; "" is nobody
+    # Who has an address on this connection: "" is nobody, None not known.
+    holder: Callable[[str], str | None] = lambda _address: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

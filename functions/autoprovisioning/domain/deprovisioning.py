@@ -53,8 +53,11 @@ class Deprovisioning:
 
     def of(self, trigger: Trigger) -> Delays:
         """Return the delays of one trigger."""
-        delays = {Trigger.APP_OFF: self.app_off, Trigger.SUSPENDED: self.suspended, Trigger.DELETED: self.deleted}
-        return delays[trigger]
+        return {
+            Trigger.APP_OFF: self.app_off,
+            Trigger.SUSPENDED: self.suspended,
+            Trigger.DELETED: self.deleted,
+        }[trigger]
 
     def check(self) -> None:
         """Refuse a policy whose delays are out of range or in the wrong order (BadInput names the field)."""

@@ -108,8 +108,10 @@ class _Work:
 
         Each takes a document of the audit; all are read at once.
         """
-        ids = [change.entry.applied_by for change in changes if change.action is Action.UPDATE]
-        applied = self._services.audit.applied(self._keeper.connection.id, ids)
+        applied = self._services.audit.applied(
+            self._keeper.connection.id,
+            [change.entry.applied_by for change in changes if change.action is Action.UPDATE],
+        )
         return [_before(change, applied) for change in changes]
 
     def _already_claimed(self, changes: Sequence[Change]) -> list[Change]:
@@ -265,19 +267,17 @@ def _outcome(change: Change, written: Written) -> Outcome:
         made = written.scim_id or (change.scim_id if change.ours else "")
         return Outcome(change=change, error=error, seconds=written.seconds, made=made)
     sent = sent_attributes(change) if change.attributes else {}
-    scim_id, shown = written.scim_id or change.scim_id, written.shown
     try:
-        check_moved(change, sent, shown or {})
+        check_moved(change, sent, written.shown or {})
     except Contradicted as error:
         return Outcome(change=change, error=error, seconds=written.seconds)
-    return Outcome(change=change, scim_id=scim_id, seconds=written.seconds, sent=sent, shown=shown)
+    scim_id = written.scim_id or change.scim_id
+    return Outcome(change=change, scim_id=scim_id, seconds=written.seconds, sent=sent, shown=written.shown)
 
 
 def _unknown(error: Exception) -> Unresolved:
     """Return the outcome of a write that ended in an unforeseen exception: it may have arrived."""
-    unresolved = Unresolved(f"The outcome of this write is not known. {unforeseen(error)}")
-    unresolved.__cause__ = error
-    return unresolved
+    return Unresolved(f"The outcome of this write is not known. {unforeseen(error)}")
 
 
 def _taken_elsewhere(change: Change) -> AddressTaken:

@@ -144,10 +144,9 @@ class _Convergence:
         """Record an unforeseen error as this user's failure; raise it if the roster has no entry to record it on."""
         problem = unforeseen(error)
         entry = entry_of(self._services, self._connection, self._user_id)
-        if entry is None or live_mark(entry, self._services.clock()) is not None:
-            raise problem from error
         self._tell(str(problem), failed=True)
-        if self._fail(entry, problem, read=entry):
+        live = live_mark(entry, self._services.clock()) is not None
+        if entry is None or live or self._fail(entry, problem, read=entry):
             raise problem from error
 
     def _as_it_was(self) -> bool:
@@ -356,8 +355,7 @@ class _Convergence:
         """
         if entry is None and noted is not None and not self._as_it_was():
             return True  # a configuration that was deleted meanwhile keeps nobody in mind
-        version = entry.version + 1 if entry is not None else 1
-        fresh = replace(noted, version=version) if noted is not None else None
+        fresh = replace(noted, version=noted.version + 1) if noted is not None else None
         becomes = fresh if anew or noted != entry else entry
         return self._edit(lambda current: current == entry, lambda _: becomes, event, counts)
 

@@ -131,8 +131,9 @@ class MarkedChanges:
         self._services.roster.commit_in_parts(self._connection, by_user, edit)
 
     def _ask(self, held: Mapping[str, Entry]) -> None:
-        marks = ((user_id, entry.mark) for user_id, entry in held.items())
-        self.asked_again.update(user_id for user_id, mark in marks if mark is not None and mark.again)
+        self.asked_again.update(
+            user_id for user_id, entry in held.items() if entry.mark is not None and entry.mark.again
+        )
 
 
 def holds(change_id: str, entry: Entry | None) -> bool:
