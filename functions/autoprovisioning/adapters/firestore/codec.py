@@ -127,7 +127,7 @@ def decode(data: bytes) -> Shard:
 
 
 def find(data: bytes, user_ids: Container[str]) -> dict[str, Entry]:
-    """Decode these users' entries of a shard that is only read: making all of them takes ten times as long.
+    """Decode these users' entries of a shard that is only read, without making those of all the others.
 
     Raises:
         ConfigurationRefused: one of them holds something that only a newer version knows.
