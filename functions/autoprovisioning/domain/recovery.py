@@ -90,21 +90,17 @@ def recover(
         return replace(settled, version=entry.version + 1), undone
     done = Outcome(change=change, scim_id=found.scim_id, recovered=True)
     if account is not None and mark.action.writes:
-        sent = {target: values[target] for target in sorted(new)}
-        change = replace(change, attributes=values, before=before)
-        if mark.action is Action.CREATE:
-            # It may have been an adoption: what was there before is not known any more.
-            sent = {target: value for target, value in sorted(values.items()) if value is not None}
-            change = replace(change, before={}, recreates=bool(entry.scim_id), leaves=_leaves(entry, account))
-        done = replace(done, change=change, sent=sent)
+        recreates, creates = _another(entry, account), mark.action is Action.CREATE
+        sent = {target: values[target] for target in sorted(values) if values[target] is not None}
+        if recreates and not creates:
+            change = replace(change, scim_id="")
+        elif not creates:
+            sent, change = {target: values[target] for target in sorted(new)}, replace(change, before=before)
+        elif not account.active:
+            change = replace(change, leaves=Status.SUSPENDED if remembers_lock(entry) else Status.LOCKED)
+        # A creation may have been an adoption: what was there before is not known any more.
+        done = replace(done, change=replace(change, attributes=values, recreates=recreates), sent=sent)
     return recorded(found, done, now), done
-
-
-def _leaves(entry: Entry, account: Account) -> Status | None:
-    """Return the status of an account that was created or adopted, where it is not active."""
-    if account.active:
-        return None
-    return Status.SUSPENDED if remembers_lock(entry) else Status.LOCKED
 
 
 def _took_effect(entry: Entry, mark: Mark, account: Account | None, new: Collection[str]) -> bool:
@@ -118,4 +114,10 @@ def _took_effect(entry: Entry, mark: Mark, account: Account | None, new: Collect
         case Action.CREATE:
             return account.scim_id != entry.scim_id  # else the one that had vanished is there again
         case _:
-            return bool(new) or (EXTERNAL_ID in entry.drift and account.external_id == entry.user_id)
+            labelled = EXTERNAL_ID in entry.drift and account.external_id == entry.user_id
+            return bool(new) or labelled or _another(entry, account)
+
+
+def _another(entry: Entry, account: Account) -> bool:
+    """Say whether another account has our externalId: the known one had vanished, and a new one was created."""
+    return bool(entry.scim_id) and account.scim_id != entry.scim_id

@@ -155,18 +155,14 @@ def test_an_external_id_that_is_ours_again_was_put_back_by_the_update_that_sent_
         assert event_for(outcome, BY_RUN, NOW + DAY).changed == {EXTERNAL_ID: "u1"}
 
 
-@pytest.mark.parametrize(("shows", "took_effect"), [(MARRIED, True), (ADA, False)])
-def test_an_update_that_may_have_gone_to_another_account_of_the_user_is_told_where_that_one_shows_it(
-    shows, took_effect
-):
-    """The known account was gone, and another one carries our externalId. An update creates none."""
-    settled, outcome = recover(sent(MARRIED), found(shows, "k2"), MARRIED, ADA, NOW + DAY)
+def test_an_account_that_was_created_again_has_its_event():
+    known = sent(MARRIED)
+    account = found(MARRIED, "k2")
+    settled, outcome = recover(known, account, MARRIED, ADA, NOW + DAY)
     event = event_for(outcome, BY_RUN, NOW + DAY)
-    assert (settled.scim_id, settled.fingerprint == fingerprint(MARRIED)) == ("k2", took_effect)
-    assert (outcome.error is None, event is not None) == (took_effect, took_effect)
-    if event is not None:
-        assert (event.name, event.reason) == (NAME_OF[Action.UPDATE], "")
-        assert (event.before, event.changed) == ({"name.familyName": "Lovelace"}, {"name.familyName": "King"})
+    assert (outcome.error is None, settled.scim_id, settled.applied_by) == (True, "k2", "lost")
+    assert (event.before, event.changed) == ({}, MARRIED)
+    assert event.reason == "The account had vanished from Keeper and was created again."
 
 
 def test_a_mark_keeps_what_was_sent_and_one_stored_before_has_nothing():
@@ -201,15 +197,22 @@ def test_a_recreation_is_told_where_there_is_another_account_and_not_where_the_k
 
 
 @pytest.mark.parametrize(
-    ("action", "scim_id", "changed"),
-    [(Action.CREATE, "", {}), (Action.UPDATE, "k1", {EXTERNAL_ID: "u1"})],
+    ("action", "scim_id", "external_id", "changed"),
+    [
+        (Action.CREATE, "", "u1", {}),
+        (Action.UPDATE, "k1", "u1", {EXTERNAL_ID: "u1"}),
+        (Action.UPDATE, "k0", "u1", {}),
+    ],
 )
-def test_a_write_of_an_account_that_shows_nothing_to_a_mapping_of_nothing_is_told_as_a_write(action, scim_id, changed):
+def test_a_write_of_an_account_that_shows_nothing_to_a_mapping_of_nothing_is_told_as_a_write(
+    action, scim_id, external_id, changed
+):
     """Of a user who was deleted meanwhile nothing is mapped; no access was given."""
     drift = (EXTERNAL_ID,) if EXTERNAL_ID in changed else ()
     mark = Mark(change_id="lost", message_id="m1", action=action, until=NOW)
     known = entry(scim_id=scim_id, mark=mark, drift=drift, taken_over=action is Action.UPDATE)
-    settled, outcome = recover(known, found({}), {}, {}, NOW + DAY)
+    account = replace(found({}), external_id=external_id)
+    settled, outcome = recover(known, account, {}, {}, NOW + DAY)
     event = event_for(outcome, BY_RUN, NOW + DAY)
     assert (outcome.error, event.name) == (None, NAME_OF[action])
     assert (event.changed, settled.applied_by, settled.taken_over) == (changed, "lost", False)
