@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.services import Services
+from autoprovisioning.domain.causes import Origin, Source
 from autoprovisioning.domain.change_events import count, event_for
 from autoprovisioning.domain.changes import Change, Outcome, PlannedChange, recorded, writes_nothing
 from autoprovisioning.domain.connections import Connection
@@ -85,6 +86,7 @@ def adopt_right_ones(services: Services, connection: Connection, run: Run, plan:
     """
     right = {change.user_id: change for change in plan.writes if _seems_right(change)}
     now, by = services.clock(), Actor(address=f"run {run.id}")
+    origin = Origin(source=Source.RUN, since=now)
 
     def adopt(chunk: Sequence[str]) -> list[list[str]]:
         ids = {user_id: services.new_id() for user_id in chunk}
@@ -98,7 +100,7 @@ def adopt_right_ones(services: Services, connection: Connection, run: Run, plan:
                     change = Change.of(planned, ids[user_id], entry)
                     if change.adopts and writes_nothing(change):
                         outcomes.append(Outcome(change=change, scim_id=change.scim_id))
-            events = [event for outcome in outcomes if (event := event_for(outcome, by, now)) is not None]
+            events = [event for outcome in outcomes if (event := event_for(outcome, by, now, origin)) is not None]
             changed = {outcome.change.user_id: recorded(outcome.change.entry, outcome, now) for outcome in outcomes}
             progress = Progress(run_id=run.id, at=now, counts=count(events, outcomes))
             return Edit(entries=changed, events=events, progress=progress if events else None), [*changed]
