@@ -18,18 +18,18 @@ from tests.gcp.gcloud_parser import TARGET
 from tests.gcp.stand_in import StandIn
 from tests.gcp.test_install import ROOT, SETTINGS, blocks
 
-# Started for each of a thousand commands: without site, socket and json that takes a third of the time.
-SHIM = """#!{python} -IS
-import _socket, sys
-line = _socket.socket(_socket.AF_UNIX)
-line.connect({address!r})
-there = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()
-line.sendall("\\0".join(["gcloud", *sys.argv[1:], there]).encode())
-line.shutdown(_socket.SHUT_WR)
-status, out, err = b"".join(iter(lambda: line.recv(1 << 16), b"")).decode().split("\\0")
-sys.stdout.write(out)
-sys.stderr.write(err)
-sys.exit(int(status))
+# Started for each of a thousand commands: Perl, without modules, starts in a sixth of the time that Python takes.
+SHIM = """#!/usr/bin/perl
+socket(my $line, 1, 1, 0);  # AF_UNIX, SOCK_STREAM
+connect($line, pack("Sa*", 1, '{address}')) or die $!;
+undef $/;
+my $there = -t STDIN ? "" : <STDIN>;
+syswrite($line, join("\\0", "gcloud", @ARGV, $there // ""));
+shutdown($line, 1);
+my ($status, $out, $err) = split(/\\0/, <$line>, 3);
+print STDOUT $out;
+print STDERR $err;
+exit $status;
 """
 NOWHERE = "http://127.0.0.1:9"
 
@@ -106,7 +106,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     threading.Thread(target=server.serve_forever, daemon=True).start()
     (tmp_path / "bin").mkdir()
     shim = tmp_path / "bin" / "gcloud"
-    shim.write_text(SHIM.format(python=sys.executable, address=address))
+    shim.write_text(SHIM.format(address=address))
     shim.chmod(0o755)
     yield Machine(home=tmp_path, clone=clone, cloud=cloud)
     server.shutdown()
