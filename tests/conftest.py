@@ -51,8 +51,9 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = _places(dict.fromkeys(item.path.relative_to(HERE) for item in items))
-    items.sort(key=lambda item: places[item.path.relative_to(HERE)])
+    files = {path: path.relative_to(HERE) for path in dict.fromkeys(item.path for item in items)}
+    places = _places(files.values())
+    items.sort(key=lambda item: places[files[item.path]])
 
 
 def _places(files: Collection[Path]) -> dict[Path, float]:
