@@ -18,7 +18,7 @@ from tests.gcp.gcloud_parser import TARGET
 from tests.gcp.stand_in import StandIn
 from tests.gcp.test_install import ROOT, SETTINGS, blocks
 
-# Started for each of a thousand commands: Perl, without modules, starts in a sixth of the time that Python takes.
+# Started for each of a thousand commands: Perl, which git needs, starts in a sixth of the time that Python takes.
 SHIM = """#!/usr/bin/perl
 socket(my $line, 1, 1, 0);  # AF_UNIX, SOCK_STREAM
 connect($line, pack("Sa*", 1, '{address}')) or die $!;
