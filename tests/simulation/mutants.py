@@ -495,8 +495,8 @@ MUTANTS = (
     Mutant(
         "an edit tells nothing",
         "app/administration/configure.py",
-        "edited = services.connections.change(connection_id, change, tell)",
-        "edited = services.connections.change(connection_id, change)",
+        "changed = services.connections.change(connection_id, change_if_other, tell)",
+        "changed = services.connections.change(connection_id, change_if_other)",
         Leaning(verbs=("edit_policy", "edit_limit"), rate=0.004),
     ),
     Mutant(
