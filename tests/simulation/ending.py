@@ -256,7 +256,11 @@ def _timers(world: World, connection: Connection, standing: Standing, entry: Ent
             continue  # of deleted users the directory does not say what else they were, nor since when
         timer = entry.timers.get(trigger)
         unseen = trigger is Trigger.APP_OFF and (entry.taken_over or world.directory.blind)
-        if timer is None or (standing.stood.get(trigger) and not _begins_anew(world, trigger, entry.user_id)) or unseen:
+        if (
+            timer is None
+            or (standing.stood.get(trigger) and not _begins_anew(world, connection, trigger, entry.user_id))
+            or unseen
+        ):
             continue
         if trigger is Trigger.APP_OFF and _lacked(world, timer.since, since):
             continue
@@ -277,8 +281,13 @@ def _timers(world: World, connection: Connection, standing: Standing, entry: Ent
             world.watch.broken("timers are kept to the minute", f"{where}: {told}")
 
 
-def _begins_anew(world: World, trigger: Trigger, user_id: str) -> bool:
-    """Say whether the directory tells a trigger that began again from the one before, even if nobody saw it end."""
+def _begins_anew(world: World, connection: Connection, trigger: Trigger, user_id: str) -> bool:
+    """Say whether the directory tells a trigger that began again from the one before, even if nobody saw it end.
+
+    Where archived counts as suspended a later time may be that of who was archived before, whose trigger goes on.
+    """
+    if connection.settings.archived_as_suspended:
+        return False
     known = (live for live, _ in world.directory.history.get(user_id, ((), ()))[1] if live is not None)
     return trigger is Trigger.SUSPENDED and all(live.presence is not Presence.ARCHIVED for live in known)
 
