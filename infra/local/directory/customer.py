@@ -9,6 +9,7 @@ import copy
 import itertools
 import re
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 UNDELETABLE = timedelta(days=20)
 ROOT_UNIT = "id:03ouroot"
 _CLAUSE = re.compile(r"(?P<field>[\w.]+)(?P<op>=|:)(?P<value>'[^']*'|\"[^\"]*\"|\S+)")
+_BEGINNING = re.compile(r"email:([^\s'\"*]+)\*")
 User = dict[str, Any]
 
 
@@ -50,6 +52,7 @@ class Customer:
         self.groups: dict[str, dict[str, Any]] = {}
         self.members: dict[str, dict[str, dict[str, Any]]] = {}
         self._addresses: dict[str, str] = {}
+        self._answers: dict[tuple[Any, ...], list[Any]] = {}  # to listings, until anything changes: they have pages
         self._ids = itertools.count(118_000_000_000_000_000_000)
         self._version = itertools.count(1)
         for user in state.get("users", []):
@@ -127,6 +130,7 @@ class Customer:
 
     def delete(self, key: str) -> User:
         """Delete a user: restorable for 20 days, out of every group."""
+        self._answers.clear()
         user = self.user(key)
         del self.users[user["id"]]
         for address in (user["primaryEmail"], *user.get("aliases", [])):
@@ -158,8 +162,33 @@ class Customer:
         user["aliases"] = aliases
         self._store(user)
 
-    def listed(self, query: str, *, deleted: bool, domain: str) -> Iterator[User]:
-        """Iterate over the users that a query matches."""
+    def listed(self, query: str, *, deleted: bool, domain: str) -> list[User]:
+        """Return the users that a query matches, by their primary address."""
+        if deleted:  # which ones are listed depends on the time
+            return sorted(self._matching(query, deleted=True, domain=domain), key=_by_address)
+        known = self._answers.get(("users", query, domain))
+        if known is None:
+            begun = _BEGINNING.fullmatch(query) if not domain else None
+            found = (
+                self._beginning(begun[1].casefold()) if begun else self._matching(query, deleted=False, domain=domain)
+            )
+            known = sorted(found, key=_by_address)
+            self._answers["users", query, domain] = known
+        return known
+
+    def _beginning(self, letters: str) -> list[User]:
+        """Return the users with an address that begins so, as `_matching` does, without a look at everybody."""
+        index = self._answers.get(("index",))
+        if index is None:
+            index = self._answers["index",] = sorted(self._addresses.items())
+        found: dict[str, User] = {}
+        for address, user_id in index[bisect_left(index, (letters, "")) :]:
+            if not address.startswith(letters):
+                break
+            found[user_id] = self.users[user_id]
+        return list(found.values())
+
+    def _matching(self, query: str, *, deleted: bool, domain: str) -> Iterator[User]:
         clauses = [match.groupdict() for match in _CLAUSE.finditer(query)]
         if query.strip() and not clauses:
             raise Refused(400, "invalid", "Invalid Input: query")
@@ -186,6 +215,7 @@ class Customer:
 
     def change_unit(self, key: str, body: dict[str, Any]) -> dict[str, Any]:
         """Rename or move an organizational unit; what is below it, and everybody in it, goes with it."""
+        self._answers.clear()
         old = self.unit(key)["orgUnitPath"]
         parent, _, name = old.rpartition("/")
         new = _joined(body.get("parentOrgUnitPath", parent), body.get("name", name))
@@ -254,6 +284,7 @@ class Customer:
 
     def delete_group(self, key: str) -> None:
         """Delete a group, also as a member of others."""
+        self._answers.clear()
         group = self.group(key)
         del self.groups[group["id"]]
         del self.members[group["id"]]
@@ -262,6 +293,7 @@ class Customer:
 
     def add_member(self, key: str, body: dict[str, Any]) -> dict[str, Any]:
         """Put a user, a group or somebody from outside into a group."""
+        self._answers.clear()
         group_id = self.group(key)["id"]
         name = body.get("id") or body.get("email", "")
         if name in self.users or name.casefold() in self._addresses:
@@ -278,6 +310,7 @@ class Customer:
 
     def remove_member(self, key: str, member_key: str) -> dict[str, Any]:
         """Take a member out of a group; returns who it was."""
+        self._answers.clear()
         members = self.members[self.group(key)["id"]]
         for member_id, member in list(members.items()):
             if member_key.casefold() in (member_id.casefold(), member.get("email", "").casefold()):
@@ -289,6 +322,12 @@ class Customer:
         group_id = self.group(key)["id"]
         if not derived:
             return list(self.members[group_id].values())
+        known = self._answers.get(("members", group_id))
+        if known is None:
+            known = self._answers["members", group_id] = self._derived(group_id)
+        return known
+
+    def _derived(self, group_id: str) -> list[dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
         todo, met = [group_id], {group_id}
         while todo:
@@ -317,6 +356,7 @@ class Customer:
             raise Refused(409, "duplicate", "Entity already exists.")
 
     def _store(self, user: User) -> User:
+        self._answers.clear()
         name = user.get("name", {})
         if name and "fullName" not in name:
             name["fullName"] = " ".join(filter(None, (name.get("givenName"), name.get("familyName"))))
@@ -331,6 +371,10 @@ class Customer:
         for address in (user["primaryEmail"], *user.get("aliases", [])):
             self._addresses[address.casefold()] = user["id"]
         return user
+
+
+def _by_address(user: User) -> str:
+    return str(user["primaryEmail"]).casefold()
 
 
 def _undeletable(user: User) -> bool:

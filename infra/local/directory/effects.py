@@ -20,6 +20,7 @@ from typing import Any
 
 from infra.local.asgi import Fault, Reply, Send
 
+ALTERING = {"set", "unset", "leave_out", "is_member"}
 CHUNK = b" " * 64 * 1024
 CHUNKS = 4096  # of an endless body: 256 MiB, or a byte each
 
@@ -44,7 +45,7 @@ def reply_of(fault: Fault, refusal: dict[str, Any]) -> Reply | None:
 def altered(fault: Fault, result: Any) -> Any:
     """Return what a method answers, altered as the fault says."""
     effect = fault.effect
-    if not isinstance(result, dict):
+    if not isinstance(result, dict) or not ALTERING & effect.keys():
         return result
     result = copy.deepcopy(result)
     if "is_member" in effect and "isMember" in result:

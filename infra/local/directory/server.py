@@ -71,7 +71,8 @@ class DirectoryServer:
         self._log.append({"method": method, "path": path})
         page = _start(params)
         deleted = params.get("showDeleted") == "true"
-        fault = self.faults.pick(lambda match: _fits(match, method, keys, page, deleted=deleted))
+        query = params.get("query", "")
+        fault = self.faults.pick(lambda match: _fits(match, method, keys, page, deleted=deleted, query=query))
         if fault is not None:
             reply = await self._faulty(fault, method)
             if reply is not None:
@@ -176,8 +177,10 @@ class DirectoryServer:
                 found = self._reading().members_of(keys[0], derived=derived)
                 if "roles" in params:
                     found = [member for member in found if member.get("role") in params["roles"].split(",")]
-                shown = [{"kind": "admin#directory#member", **member} for member in found]
-                return _page(shown, params, "members", most=200, default=200)
+                listing = _page(found, params, "members", most=200, default=200)
+                if "members" in listing:
+                    listing["members"] = [{"kind": "admin#directory#member", **each} for each in listing["members"]]
+                return listing
             case "hasMember":
                 return {"isMember": self._has_member(keys[0], keys[1])}
             case "insert":
@@ -224,9 +227,10 @@ class DirectoryServer:
         _customer_or_domain(params)
         deleted = params.get("showDeleted") == "true"
         reading = self._reading()
-        found = list(reading.listed(params.get("query", ""), deleted=deleted, domain=params.get("domain", "")))
+        found = reading.listed(params.get("query", ""), deleted=deleted, domain=params.get("domain", ""))
         if "orderBy" in params:
-            found.sort(key=_order(params["orderBy"]), reverse=params.get("sortOrder") == "DESCENDING")
+            descending = params.get("sortOrder") == "DESCENDING"
+            found = sorted(found, key=_order(params["orderBy"]), reverse=descending)
         listing = _page(found, params, "users", most=500, default=100)
         projected = _projection(params)
         if "users" in listing:
@@ -380,10 +384,12 @@ def _below_group(verb: str, key: str, below: list[str]) -> tuple[str, list[str]]
     raise not_found("path")
 
 
-def _fits(match: dict[str, Any], method: str, keys: list[str], page: int, *, deleted: bool) -> bool:
+def _fits(match: dict[str, Any], method: str, keys: list[str], page: int, *, deleted: bool, query: str) -> bool:
     if "method" in match and match["method"] != method:
         return False
     if match.get("deleted", deleted) != deleted:  # the listing of deleted users, or any other request
+        return False
+    if match.get("query", query) != query:
         return False
     if "key" in match and match["key"] not in keys:
         return False
