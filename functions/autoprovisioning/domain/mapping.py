@@ -147,6 +147,8 @@ def _compile_source(source: str, where: str) -> Getter:
     if source == "name.fullName":
         return full_name
     if parts[0] == ("emails", "primary", None):
+        if parts[1:] in _SIMPLE:
+            return _SIMPLE[parts[1:]]
         return lambda profile: _walk(_primary_email(profile), parts[1:])
     if len(parts) == 1 and parts[0][1] is None and parts[0][2] is None:
         name = source
@@ -237,6 +239,13 @@ def _primary_email(profile: Mapping[str, Any]) -> Mapping[str, object] | None:
     entry = listed if isinstance(listed, dict) else {}
     # primaryEmail is the address in force; the list may lag behind it right after a rename.
     return {"type": "work", **entry, "address": address, "primary": True}
+
+
+# Of every user in every run; what `_primary_email` would say of them.
+_SIMPLE: Mapping[tuple[Part, ...], Getter] = {
+    (("address", None, None),): lambda profile: profile.get("primaryEmail") or None,
+    (("primary", None, None),): lambda profile: True if profile.get("primaryEmail") else None,
+}
 
 
 def _fit(row: Row, kind: Kind, value: object) -> Value:

@@ -33,13 +33,31 @@ def observed(
     outdated: bool = False,
 ) -> Observed:
     """Map the user's attributes and join them with presence and scope."""
-    desired: Attributes = {}
-    failure = None
-    if user.presence not in (Presence.DELETED, Presence.UNKNOWN):
-        try:
-            desired = connection.settings.mapping.apply(user.profile)
-        except MappingFailure as error:
-            failure = error
+    desired, failure = mapped(connection, user)
+    return observed_with(user, in_scope, desired, failure, moving=moving, handed=handed, outdated=outdated)
+
+
+def mapped(connection: Connection, user: DirectoryUser) -> tuple[Attributes, MappingFailure | None]:
+    """Map the user's attributes; nothing, and why, where that fails."""
+    if user.presence in (Presence.DELETED, Presence.UNKNOWN):
+        return {}, None
+    try:
+        return connection.settings.mapping.apply(user.profile), None
+    except MappingFailure as error:
+        return {}, error
+
+
+def observed_with(
+    user: DirectoryUser,
+    in_scope: bool | None,
+    desired: Attributes,
+    failure: MappingFailure | None,
+    *,
+    moving: bool = False,
+    handed: bool = False,
+    outdated: bool = False,
+) -> Observed:
+    """Join what was mapped with presence and scope."""
     return Observed(
         user_id=user.id,
         presence=user.presence,

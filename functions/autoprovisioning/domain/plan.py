@@ -34,7 +34,7 @@ from .directory_user import DirectoryUser, Presence
 from .entry import EXTERNAL_ID, Action, Entry, Status, addressees
 from .errors import MappingFailure, NotAdoptable
 from .keeper_listing import Listing, as_found, new_drift
-from .observation import observed
+from .observation import mapped, observed, observed_with
 from .people import Listed, listed_of
 from .runs import Evidence, Look
 from .unprovisioned import Search
@@ -159,8 +159,16 @@ class Planner:
             self._met.add(user.id)
         elif in_scope is False:
             return  # not ours, never was: most of a large customer
-        seen = observed(self._connection, user, in_scope, moving=moving, outdated=outdated)
+        desired, failure = mapped(self._connection, user)
+        if entry is not None and self._as_it_was(entry, user, in_scope, desired):
+            self.plan.unchanged += 1
+            return
+        seen = observed_with(user, in_scope, desired, failure, moving=moving, outdated=outdated)
         self._judge(entry, seen, lambda: Evidence(left=left(), listed=True))
+
+    def _as_it_was(self, entry: Entry, user: DirectoryUser, in_scope: bool | None, desired: Attributes) -> bool:
+        entitled = in_scope is True and user.presence is Presence.ACTIVE
+        return entitled and self.listing is None and settled(entry, desired)
 
     def see_alone(self, seen: Observed) -> None:
         """Judge one user of the roster who was read alone."""
@@ -217,9 +225,6 @@ class Planner:
                 self.plan.backing_off.append(entry.user_id)
             else:
                 self._look(entry.user_id, None, Evidence())
-            return
-        if self.listing is None and settled(entry, seen):
-            self.plan.unchanged += 1
             return
         found = self._as_found(entry, seen) if entry is not None else None
         decision = decide(found, seen, self._rules, self._now)

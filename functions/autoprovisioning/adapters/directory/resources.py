@@ -31,7 +31,7 @@ def user_of(item: dict[str, Any]) -> DirectoryUser:
         presence, since = Presence.SUSPENDED, _time(item.get("suspensionTime"))
     unit = text_of(item, "orgUnitPath")
     return DirectoryUser(
-        id=str(item["id"]),
+        id=item["id"],
         primary_email=text_of(item, "primaryEmail"),
         presence=presence,
         org_unit_path=unit if unit.startswith("/") else "",
