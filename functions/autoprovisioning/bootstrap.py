@@ -21,7 +21,7 @@ from autoprovisioning.domain.errors import ConfigurationRefused
 from autoprovisioning.once import Once
 
 if TYPE_CHECKING:
-    from autoprovisioning.adapters.directory import GoogleDirectory
+    from autoprovisioning.adapters.directory import GoogleDirectory, Quota
     from autoprovisioning.adapters.firestore import Database
     from autoprovisioning.app.administration.roles import Identity, Roles
     from autoprovisioning.app.notifications.follow_changes import Follower
@@ -214,8 +214,17 @@ def directory(*, waited_for: bool = False) -> GoogleDirectory:
         timeout=min(chosen.outside_timeout, SOON) if waited_for else chosen.outside_timeout,
         first_pause=chosen.directory_first_pause.total_seconds(),
         attempts=ATTEMPTS_SOON if waited_for else ATTEMPTS,
+        quota=_quota(),
     )
     return GoogleDirectory(transport, chosen.directory_customer)
+
+
+@Once
+def _quota() -> Quota:
+    """Build what all of this process's requests to the directory share."""
+    from autoprovisioning.adapters.directory import Quota
+
+    return Quota(settings().directory_requests_a_minute)
 
 
 @Once
@@ -250,6 +259,7 @@ def process_services() -> Services:
         FirestoreGuard,
         FirestoreHolds,
         FirestoreLeases,
+        FirestoreListings,
         FirestorePeople,
         FirestorePreviewLines,
         FirestoreRequests,
@@ -283,6 +293,7 @@ def process_services() -> Services:
         audit=FirestoreAudit(database),
         leases=FirestoreLeases(database),
         due_runs=FirestoreDueRuns(database),
+        listings=FirestoreListings(database),
         adoptions=FirestoreAdoptions(database),
         unprovisioned=FirestoreUnprovisioned(database),
         people=FirestorePeople(database),
@@ -291,6 +302,7 @@ def process_services() -> Services:
         accounts_for=accounts_builder(),
         meter=meter(),
         executor=Threads(),
+        reads_at_once=chosen.directory_concurrency,
         timings=_timings(chosen),
     )
 

@@ -39,6 +39,8 @@ class Config:
     directory_admin: str
     directory_service_account: str
     directory_first_pause: timedelta
+    directory_requests_a_minute: int
+    directory_concurrency: int
     webhook_url: str
     channel_key: bytes
     form_key: bytes
@@ -178,6 +180,8 @@ def _read(reader: _Reader, *, reads_directory: bool) -> Config:
         directory_admin=reader.text("DIRECTORY_ADMIN", admin),
         directory_service_account=reader.text("DIRECTORY_SERVICE_ACCOUNT", admin),
         directory_first_pause=reader.seconds("DIRECTORY_FIRST_PAUSE_SECONDS", 0.5),
+        directory_requests_a_minute=reader.whole("DIRECTORY_REQUESTS_A_MINUTE", 1800),
+        directory_concurrency=reader.whole("DIRECTORY_CONCURRENCY", 8),
         webhook_url=reader.url("WEBHOOK_URL", ""),
         channel_key=reader.text("CHANNEL_KEY", "").encode(),
         form_key=reader.text("FORM_KEY", "").encode(),

@@ -37,6 +37,7 @@ KINDS = (
     messages.RUN_REQUEST,
     document_kinds.DUE_RUNS,
     document_kinds.PEOPLE,
+    document_kinds.LISTINGS,
 )
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 NONE = "none"  # no release was there before

@@ -4,7 +4,8 @@
 
 writes `tests/contract/recorded/4.json`. A recording is never changed: `test_recorded.py` holds every later version to
 it. Whoever adds a field or a schema fills it in here and adds a recording with the next number. Requests,
-the lines of previews and the list of runs that are due later are not recorded, since they expire within a day.
+the lines of previews, the list of runs that are due later and what the last listings showed of the directory's size are
+not recorded, since they last for a day.
 """
 
 from __future__ import annotations

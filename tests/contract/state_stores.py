@@ -30,6 +30,7 @@ from autoprovisioning.app.ports.due_runs import DueRuns
 from autoprovisioning.app.ports.guard import Guard
 from autoprovisioning.app.ports.holds import Holds
 from autoprovisioning.app.ports.leases import Leases
+from autoprovisioning.app.ports.listings import ListingSizes
 from autoprovisioning.app.ports.people import People
 from autoprovisioning.app.ports.requests import PreviewLines, Requests
 from autoprovisioning.app.ports.roster import Edit, Roster
@@ -76,6 +77,7 @@ class State:
     claims: Claims
     sweeps: Sweeps
     due_runs: DueRuns
+    listings: ListingSizes
     audit: Audit
     leases: Leases
     adoptions: Adoptions

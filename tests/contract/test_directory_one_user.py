@@ -20,6 +20,7 @@ from tests.contract.directory_reader import FIELDS, PARTNER, answering, group_id
 from tests.contract.directory_servers import PEOPLE, SCOPE
 from tests.contract.listener import Listener
 from tests.support.builders import NOW, SECOND
+from tests.support.executors import Inline
 
 NOT_AUTHORIZED = {"status": 403, "reason": "forbidden", "message": "Not Authorized to access this resource/api"}
 NOT_COMPLETE = {"status": 412, "reason": "conditionNotMet", "message": "User creation is not complete"}
@@ -210,7 +211,7 @@ def test_a_list_of_deleted_users_that_fails_is_noted_and_proves_nobody_deleted(
     known = {user["primaryEmail"].casefold() for user in customer["deletedUsers"]}
     assert deleted_addresses(directory) == known
     workspace.fault(match={"method": "users.list", "deleted": True}, times=None, **effect)
-    survey = begin(directory, [])
+    survey = begin(directory, [], Inline(), 1)
     assert (survey.deleted, survey.deleted_addresses, deleted_addresses(directory)) == ({}, None, None)
     assert f"HTTP {effect['status']}" in survey.notes[0]
     assert len(ids(directory.users(FIELDS))) == PEOPLE

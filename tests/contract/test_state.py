@@ -21,6 +21,7 @@ from autoprovisioning.domain.errors import Stale, Transient
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import GuardState, Kind, reservation
 from autoprovisioning.domain.keeper import PatchDialect
+from autoprovisioning.domain.listing_parts import Listings
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.scope import ROOT, Group, OrgUnit, Scope
@@ -372,6 +373,12 @@ class TestConnections:
         for names in (frozenset({"a", "b"}), frozenset({"c"}), frozenset[str]()):
             state.sweeps.put("c1", names)
             assert state.sweeps.get("c1") == names
+
+    def test_what_listings_showed_is_kept_as_a_whole(self, state):
+        assert state.listings.get() == Listings()
+        for shown in (Listings(sizes={"a": 7, "s.": 0, "@": 2}, whole_at=NOW), Listings(doubted_at=NOW)):
+            state.listings.put(shown)
+            assert state.listings.get() == shown
 
     def test_runs_that_are_due_are_kept_until_they_are_made(self, state):
         assert set(state.due_runs.all()) == set()

@@ -45,6 +45,7 @@ from autoprovisioning.domain.plan import Plan
 from autoprovisioning.domain.runs import Look, Run, RunKind, RunState
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.entrypoints import answers
+from tests.support.executors import Inline
 from tests.support.in_memory import START, FakeServices
 from tests.support.in_memory_state import FakeChannels
 from tests.support.scenario import Scenario
@@ -189,7 +190,10 @@ def unreadable_group() -> None:
     fakes = fakes_with()
     fakes.directory.unreadable.add("g1")
     read_groups(
-        fakes.directory, [with_settings(ON, scope=Scope(groups=(Group(id="g1", email="g@example.com", name="G"),)))]
+        fakes.directory,
+        [with_settings(ON, scope=Scope(groups=(Group(id="g1", email="g@example.com", name="G"),)))],
+        Inline(),
+        1,
     )
 
 
@@ -197,7 +201,10 @@ def unreadable_units() -> None:
     fakes = fakes_with()
     fakes.directory.units_fail = Transient("503")
     begin(
-        fakes.directory, [with_settings(ON, scope=Scope(groups=(), org_units=(OrgUnit(id="id:1", path="/elsewhere"),)))]
+        fakes.directory,
+        [with_settings(ON, scope=Scope(groups=(), org_units=(OrgUnit(id="id:1", path="/elsewhere"),)))],
+        Inline(),
+        1,
     )
 
 

@@ -32,6 +32,7 @@ from autoprovisioning.domain.entry import Entry, Failure
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Kind, Member, reservation, reserve
 from autoprovisioning.domain.holds import Hold, Standing
+from autoprovisioning.domain.listing_parts import Listings
 from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.requests import INQUIRY, PREVIEW, RUN, InquiryKind, Line, Proposal, Question, Would
 from autoprovisioning.domain.runs import Run, RunKind, RunState
@@ -261,6 +262,7 @@ def fill(stores: Firestore, home: Connection = HOME) -> None:
     stores.adoptions.confirm(home.id, [("u1", "k1")], "boss@example.com", NOW, replace(event, id="e2"))
     stores.people.put(home, NOW - DAY, {"u1": Listed("ada@example.com", "Ada", Presence.ACTIVE)}, {})
     stores.sweeps.put(home.id, frozenset({"x"}))
+    stores.listings.put(Listings(sizes={"a": 1}, whole_at=NOW, doubted_at=NOW))
     stores.leases.take(f"lease-{home.id}", "me", NOW, DAY)
     stores.channels.put(Channel(id=f"n-{home.id}", address="https://hook", expires=NOW + DAY, opened=NOW))
 

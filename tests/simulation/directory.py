@@ -80,6 +80,9 @@ class SimDirectory:
     def users(self, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
         return self._listed("users", lambda: self.truth.users(fields))
 
+    def users_beginning(self, letters: str, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        return self._listed(f"users {letters}", lambda: self.truth.users_beginning(letters, fields))
+
     def deleted_users(self) -> Iterator[Sequence[DirectoryUser]]:
         return self._listed("deleted_users", self.truth.deleted_users)
 

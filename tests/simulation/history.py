@@ -150,6 +150,7 @@ class Setting:
     days: int = 0  # of a long history, whose schedule is whole around its steps alone
     given: int = 50  # creations and reactivations a day, after the first run
     sink: bool = False  # the organization publishes Workspace's audit log, too
+    parts: bool = False  # the directory counts as large: it is listed in parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,7 @@ class History:
             f"clocks {'apart' if setting.skewed else 'alike'}"
             f"{', state over Firestore' if setting.firestore else ''}, scopes of {setting.scopes}"
             f"{f', {setting.days} days' if setting.days else ''}{', with a log sink' if setting.sink else ''}"
+            f"{', listed in parts' if setting.parts else ''}"
         )
         return "\n".join([head, *map(str, self.steps)])
 
@@ -195,6 +197,7 @@ class Leaning:
     days: int | None = 0  # None: as chance has it
     given: int | None = None
     sink: bool | None = False  # None: as chance has it
+    parts: bool | None = None
 
 
 EVEN = Leaning(days=None, sink=None)
@@ -223,6 +226,7 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
         days=days,
         given=leaning.given or (2 if seed % 4 == 1 else 50),
         sink=seed % 5 in (1, 3) if leaning.sink is None else leaning.sink,
+        parts=seed % 5 < 2 if leaning.parts is None else leaning.parts,
     )
     verbs = {verb: weight for verb, (weight, kind) in VERBS.items() if kind not in left_out}
     for verb in OF_TIMERS & verbs.keys() if days else ():

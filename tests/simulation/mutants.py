@@ -223,10 +223,17 @@ MUTANTS = (
     ),
     Mutant(
         "a listing that broke off counts as complete",
-        "app/runs/read_directory.py",
-        "        survey.complete = False\n",
+        "app/runs/list_users.py",
+        "            self.survey.complete = False\n",
         "",
         _lies("not found", "breaks off", rate=0.2),
+    ),
+    Mutant(
+        "whom no part of a listing has is missing",
+        "app/runs/read_directory.py",
+        "return self.complete and not self.in_parts",
+        "return self.complete",
+        replace(_lies("not found", verbs=("rename", "provision"), rate=0.8), parts=True, people=5),
     ),
     Mutant(
         "the guard counts after the call",

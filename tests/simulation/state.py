@@ -19,6 +19,7 @@ from autoprovisioning.app.ports.due_runs import DueRuns
 from autoprovisioning.app.ports.guard import Guard
 from autoprovisioning.app.ports.holds import Holds
 from autoprovisioning.app.ports.leases import Leases
+from autoprovisioning.app.ports.listings import ListingSizes
 from autoprovisioning.app.ports.people import People
 from autoprovisioning.app.ports.requests import PreviewLines, Requests
 from autoprovisioning.app.ports.roster import Edit, Roster
@@ -54,6 +55,8 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "claims": ("claim",),
     "sweeps": ("get", "put"),
     "due_runs": ("all", "causes", "add", "strike"),
+    "due_runs": ("all", "add", "strike"),
+    "listings": ("get", "put"),
     "audit": ("record", "applied"),
     "leases": ("take", "release"),
     "adoptions": ("confirm", "confirmed"),
@@ -80,6 +83,7 @@ class StatePorts:
     claims: Claims
     sweeps: Sweeps
     due_runs: DueRuns
+    listings: ListingSizes
     audit: Audit
     leases: Leases
     adoptions: Adoptions

@@ -24,7 +24,7 @@ from autoprovisioning.app.runs.apply_batch import apply_batch
 from autoprovisioning.app.runs.reconcile import reconcile
 from autoprovisioning.app.runs.sweep import sweep, sweep_if_due
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain import guard
+from autoprovisioning.domain import guard, listing_parts
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.requests import PREVIEW, RUN
@@ -34,7 +34,7 @@ from autoprovisioning.domain.settings import Settings, VolumeLimit
 from tests.simulation.administrators import happen
 from tests.simulation.audit_log import AuditLog
 from tests.simulation.directory import SimDirectory
-from tests.simulation.history import ADDRESSES, POLICIES, USERS, History
+from tests.simulation.history import ADDRESSES, POLICIES, USERS, History, Setting
 from tests.simulation.keeper import Node, SimAccounts
 from tests.simulation.pubsub import Entry, Message, Request, Topics
 from tests.simulation.scheduler import Killed, Process, Scheduler
@@ -55,6 +55,7 @@ PREVIEW_LIMIT = timedelta(minutes=8)
 FOREVER = timedelta(days=3650)
 MINUTE = timedelta(minutes=1)
 SWEEP_LIMIT = timedelta(minutes=4)
+ODD = "d"  # what the address begins with that no query finds
 BUSY = timedelta(minutes=50)  # for which the whole schedule goes on after each step of a long history
 DRAINED = timedelta(minutes=35)  # everything in flight when the writers were stopped has ended
 
@@ -396,7 +397,8 @@ class World:
         from tests.simulation.ending import judge  # it looks at a World
 
         self.synced = set()
-        with few_shards(), few_gifts(self.history.setting.given), _quiet_logs(self):
+        setting = self.history.setting
+        with few_shards(), few_gifts(setting.given), listed_in_parts(setting), _quiet_logs(self):
             try:
                 self._beginning()
                 self._act()
@@ -477,6 +479,21 @@ class World:
 def few_gifts(number: int) -> Iterator[None]:
     """Let so few creations and reactivations a day trip the brake, within the block."""
     with patch.object(guard, "GIVEN_AT_LEAST", number), patch.object(braking, "GIVEN_AT_LEAST", number):
+        yield
+
+
+@contextlib.contextmanager
+def listed_in_parts(setting: Setting) -> Iterator[None]:
+    """Let the directory count as large, where the history has it so; with faults, one address is in no part."""
+    if not setting.parts:
+        yield
+        return
+    letters = "".join(sorted({address[0] for address in ADDRESSES}))
+    odd = ODD if setting.rate else ""
+    with patch.multiple(
+        listing_parts, SMALL=1, LETTERS=letters.replace(odd, ""), CARRIED=listing_parts.CARRIED - set(odd),
+        WHOLE_EVERY=20 * MINUTE,
+    ):  # fmt: skip
         yield
 
 

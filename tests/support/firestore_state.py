@@ -21,6 +21,7 @@ def state_ports(database: firestore.Database) -> dict[str, Any]:
         "claims": firestore.FirestoreClaims(database),
         "sweeps": firestore.FirestoreSweeps(database),
         "due_runs": firestore.FirestoreDueRuns(database),
+        "listings": firestore.FirestoreListings(database),
         "audit": firestore.FirestoreAudit(database),
         "leases": firestore.FirestoreLeases(database),
         "adoptions": firestore.FirestoreAdoptions(database),

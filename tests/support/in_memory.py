@@ -75,9 +75,10 @@ class Ids:
 class FakeDirectory:
     """A Workspace customer.
 
-    After `broken_after` pages its listing of users breaks off; those of `unreadable` groups lack their last page;
-    `hidden` users are answered with a 404. Organizational units are those of `units` (paths by id), and those that
-    users are in, with the ones above them; `units_fail` is what listing them raises.
+    After `broken_after` pages its listing of users breaks off, and so do the parts of `failing` beginnings at once;
+    those of `unreadable` groups lack their last page; `hidden` users are answered with a 404. Organizational units are
+    those of `units` (paths by id), and those that users are in, with the ones above them; `units_fail` is what listing
+    them raises.
     """
 
     def __init__(self, page: int = 2) -> None:
@@ -89,6 +90,7 @@ class FakeDirectory:
         self.channels: dict[str, Channel] = {}
         self.broken_after: int | None = None
         self.unreadable: set[str] = set()
+        self.failing: set[str] = set()
         self.hidden: set[str] = set()
         self.units: dict[str, str] = {SALES.id: SALES.path}
         self.units_fail: ProvisioningError | None = None
@@ -108,6 +110,12 @@ class FakeDirectory:
             if number == self.broken_after:
                 raise Incomplete("users.list broke off")
             yield page
+
+    def users_beginning(self, letters: str, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        if letters in self.failing:
+            raise Incomplete("users.list broke off")
+        found = [user for user in self.live.values() if _begins(user, letters)]
+        yield from self._paged(sorted(found, key=lambda user: user.primary_email))
 
     def deleted_users(self) -> Iterator[Sequence[DirectoryUser]]:
         return self._paged(list(self.removed.values()))
@@ -169,6 +177,10 @@ class FakeDirectory:
     def _paged(self, items: list[T]) -> Iterator[list[T]]:
         for start in range(0, max(1, len(items)), self._page):
             yield items[start : start + self._page]
+
+
+def _begins(user: DirectoryUser, letters: str) -> bool:
+    return any(address.casefold().startswith(letters) for address in (user.primary_email, *user.aliases))
 
 
 def _moved(path: str, old: str, new: str) -> str:

@@ -27,6 +27,7 @@ from autoprovisioning.domain.errors import Contention, Stale, Transient
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState
 from autoprovisioning.domain.holds import Hold, HoldState
+from autoprovisioning.domain.listing_parts import Listings
 from autoprovisioning.domain.people import Lines, Listed, Roll, entitled, in_order, line_of, person_of
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.unprovisioned import Report
@@ -62,6 +63,7 @@ class Store:
     swept: dict[str, frozenset[str]] = field(default_factory=dict)
     due_runs: DueRunSet = frozenset()
     causes: Mapping[str, Cause] = field(default_factory=dict)
+    listings: Listings = field(default_factory=Listings)
     deleted: list[Deleted] = field(default_factory=list)
     claims: dict[tuple[str, str], Claim] = field(default_factory=dict)
     adoptions: dict[str, dict[Pair, tuple[str, datetime]]] = field(default_factory=lambda: defaultdict(dict))
@@ -438,6 +440,19 @@ class FakeDueRuns:
             self._store.due_runs = struck(self._store.due_runs, kind, until)
 
 
+class FakeListings:
+    """The ListingSizes port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self) -> Listings:
+        return self._store.listings
+
+    def put(self, listings: Listings) -> None:
+        self._store.listings = listings
+
+
 class FakeAudit:
     """The Audit port."""
 
@@ -566,6 +581,7 @@ def state_ports(store: Store) -> dict[str, Any]:
         "claims": FakeClaims(store),
         "sweeps": FakeSweeps(store),
         "due_runs": FakeDueRuns(store),
+        "listings": FakeListings(store),
         "audit": FakeAudit(store),
         "leases": FakeLeases(store),
         "adoptions": FakeAdoptions(store),

@@ -16,6 +16,7 @@ from autoprovisioning.app.ports.execution import Clock, Executor, Meter, NewId
 from autoprovisioning.app.ports.guard import Guard
 from autoprovisioning.app.ports.holds import Holds
 from autoprovisioning.app.ports.leases import Leases
+from autoprovisioning.app.ports.listings import ListingSizes
 from autoprovisioning.app.ports.people import People
 from autoprovisioning.app.ports.queue import Queue
 from autoprovisioning.app.ports.requests import PreviewLines, Requests
@@ -62,6 +63,7 @@ class Services:
     audit: Audit
     leases: Leases
     due_runs: DueRuns
+    listings: ListingSizes
     adoptions: Adoptions
     unprovisioned: UnprovisionedAccounts
     people: People
@@ -70,6 +72,7 @@ class Services:
     accounts_for: AccountsFor
     meter: Meter
     executor: Executor
+    reads_at_once: int = 8  # requests of one listing of the directory
     timings: Timings = field(default_factory=Timings)
 
     def stamp(self, by: Actor, origin: Origin | None = None) -> Stamp:

@@ -11,7 +11,8 @@ import pytest
 from autoprovisioning.app.provisioning.adoption_grounds import deleted_addresses
 from autoprovisioning.app.provisioning.placement import AskedOneByOne, place
 from autoprovisioning.app.provisioning.read_user import read_user
-from autoprovisioning.app.runs.read_directory import begin, everybody, read_groups
+from autoprovisioning.app.runs.list_users import everybody
+from autoprovisioning.app.runs.read_directory import begin, read_groups
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, NotSent, Transient
@@ -20,6 +21,7 @@ from autoprovisioning.domain.runs import Evidence, Look
 from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.settings import Settings
 from tests.support.builders import NOW
+from tests.support.executors import Inline
 from tests.support.in_memory import FakeDirectory, unit
 from tests.support.settings import with_settings
 
@@ -90,7 +92,7 @@ LISTED = [
 @pytest.mark.parametrize(("groups", "units", "members", "expected"), LISTED)
 def test_scope_from_listings(directory, groups, units, members, expected):
     asked = connection("c1", *groups, units=units)
-    survey = begin(directory, [asked])
+    survey = begin(directory, [asked], Inline(), 1)
     survey.members = {name: None if ids is None else frozenset(ids) for name, ids in members.items()}
     assert survey.in_scope(asked, USER) is expected
     assert survey.in_scope(asked, GONE) is None
@@ -151,7 +153,7 @@ def test_a_paused_connection_keeps_its_users_one_that_is_off_does_not(state, own
 def test_every_group_is_read_once_and_one_that_breaks_off_is_none(directory):
     directory.memberships["gb"] = {"u1", "u2"}
     directory.unreadable.add("gb")
-    members, notes = read_groups(directory, [connection("c1", A, B), connection("c2", A)])
+    members, notes = read_groups(directory, [connection("c1", A, B), connection("c2", A)], Inline(), 1)
     assert members == {"ga": frozenset({"u1"}), "gb": None}
     assert len(notes) == 1
     assert "b@example.com" in notes[0]
@@ -163,7 +165,7 @@ def test_everybody_is_met_once_though_pages_overlap(directory):
             yield [USER]
             yield [USER, replace(USER, id="u2")]
 
-    survey = begin(directory, [])
+    survey = begin(directory, [], Inline(), 1)
     met = everybody(Overlapping(), survey, frozenset(), lambda: NOW, NOW + SECOND)
     assert [user.id for user in met] == ["u1", "u2"]
     assert (survey.complete, survey.listed) == (True, 2)
@@ -172,7 +174,7 @@ def test_everybody_is_met_once_though_pages_overlap(directory):
 def test_a_listing_that_breaks_off_is_noted_and_not_raised(directory):
     directory.live |= {f"x{number}": replace(USER, id=f"x{number}") for number in range(4)}
     directory.broken_after = 1
-    survey = begin(directory, [])
+    survey = begin(directory, [], Inline(), 1)
     met = list(everybody(directory, survey, frozenset(), lambda: NOW, NOW + SECOND))
     assert len(met) == 2
     assert (survey.complete, len(survey.notes)) == (False, 1)
@@ -184,12 +186,12 @@ def test_a_listing_that_is_refused_from_the_start_ends_the_run(directory):
 
     directory.users = refused
     with pytest.raises(ConfigurationRefused):
-        list(everybody(directory, begin(directory, []), frozenset(), lambda: NOW, NOW + SECOND))
+        list(everybody(directory, begin(directory, [], Inline(), 1), frozenset(), lambda: NOW, NOW + SECOND))
 
 
 def test_a_listing_that_takes_too_long_ends_the_run(directory):
     with pytest.raises(NotSent):
-        list(everybody(directory, begin(directory, []), frozenset(), lambda: NOW, NOW))
+        list(everybody(directory, begin(directory, [], Inline(), 1), frozenset(), lambda: NOW, NOW))
 
 
 @pytest.mark.parametrize("error", [Incomplete("users.list broke off"), ConfigurationRefused("403")])
@@ -201,7 +203,7 @@ def test_deleted_users_that_cannot_be_listed_prove_nobody_deleted_and_end_no_run
         raise error
 
     directory.deleted_users = broken
-    survey = begin(directory, [])
+    survey = begin(directory, [], Inline(), 1)
     assert (survey.deleted, survey.deleted_addresses, deleted_addresses(directory)) == ({}, None, None)
     (note,) = survey.notes
     assert (survey.deleted_listed, note.startswith("The deleted users could not be listed")) == (False, True)
@@ -209,9 +211,9 @@ def test_deleted_users_that_cannot_be_listed_prove_nobody_deleted_and_end_no_run
 
 def test_the_addresses_of_deleted_users_are_told_whole_or_not_at_all(directory):
     directory.removed["u1"] = replace(GONE, primary_email="Ada@Example.com")
-    assert begin(directory, []).deleted_addresses == deleted_addresses(directory) == {"ada@example.com"}
+    assert begin(directory, [], Inline(), 1).deleted_addresses == deleted_addresses(directory) == {"ada@example.com"}
     directory.removed["u2"] = replace(GONE, id="u2", primary_email="")
-    survey = begin(directory, [])
+    survey = begin(directory, [], Inline(), 1)
     assert (survey.deleted_addresses, deleted_addresses(directory), survey.deleted_listed) == (None, None, True)
 
 

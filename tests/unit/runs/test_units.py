@@ -18,6 +18,7 @@ from autoprovisioning.domain.scope import ROOT, OrgUnit, Scope
 from autoprovisioning.entrypoints.console.pages.summary import differences
 from tests.support.builders import active, notice
 from tests.support.console import HOME, Place
+from tests.support.executors import Inline
 from tests.support.in_memory import SALES, FakeDirectory, unit
 from tests.support.previewing import ACTOR, at
 from tests.support.scenario import GROUP, Scenario
@@ -76,7 +77,7 @@ def test_both_conditions_hold_or_one_of_them_does_not(scenario, units, member, e
         scenario.leave("u1")
     scenario.directory.live["u1"] = user = replace(scenario.directory.live["u1"], org_unit_path="/Sales")
     asked = with_settings(scenario.connection, scope=Scope(groups=(GROUP,), org_units=units))
-    assert begin(scenario.directory, [asked]).in_scope(asked, user) is expected
+    assert begin(scenario.directory, [asked], Inline(), 1).in_scope(asked, user) is expected
     assert AskedOneByOne(scenario.directory, lambda _: True, ("c1",))(asked, user) is expected
 
 
@@ -87,7 +88,8 @@ def test_units_that_cannot_be_listed_tell_nothing(scenario, error):
         scenario.directory.live["u1"],
         with_settings(scenario.connection, scope=Scope(groups=(), org_units=(SALES,))),
     )
-    survey, without = begin(scenario.directory, [asked]), with_settings(replace(asked, id="c2"), scope=Scope())
+    survey = begin(scenario.directory, [asked], Inline(), 1)
+    without = with_settings(replace(asked, id="c2"), scope=Scope())
     assert (survey.in_scope(asked, user), survey.whole(asked)) == (None, False)
     assert (survey.in_scope(without, user), survey.whole(without)) == (True, True)
     assert AskedOneByOne(scenario.directory, lambda _: True, ())(asked, user) is None
@@ -106,10 +108,10 @@ def test_units_are_listed_once_and_only_where_some_are_chosen(scenario):
         with_settings(replace(scenario.connection, id=name), scope=Scope(groups=(), org_units=(SALES,)))
         for name in ("c1", "c2")
     ]
-    begin(directory, [scenario.connection, *(replace(each, state=State.OFF) for each in with_units)])
+    begin(directory, [scenario.connection, *(replace(each, state=State.OFF) for each in with_units)], Inline(), 1)
     AskedOneByOne(directory, lambda _: True, ())(scenario.connection, user)
     assert listings == []
-    begin(directory, with_units)
+    begin(directory, with_units, Inline(), 1)
     assert len(listings) == 1
     ask = AskedOneByOne(directory, lambda _: True, ())
     assert [ask(connection, user) for connection in with_units] == [False, False]

@@ -29,10 +29,10 @@ from autoprovisioning.domain.texts import LONGEST_SEARCH
 
 USERS_A_PAGE = 500  # the most that users.list gives
 MEMBERS_A_PAGE = 200  # the most that members.list gives
-PAGES_AT_MOST = 4000  # of a listing: two million users, 800,000 members
+PAGES_AT_MOST = 20_000  # of a listing: ten million users, four million members
 LONGEST_TOKEN = 4096  # of a page; Google's have some hundred characters
 # Seconds. A reconciliation waits for users and members; a worker, whose time is a minute, for the other two.
-LISTING_USERS, LISTING_MEMBERS, LISTING_DELETED, LOOKING_FOR_ONE = 25 * 60, 10 * 60, 40, 30
+LISTING_USERS, LISTING_MEMBERS, LISTING_DELETED, LOOKING_FOR_ONE = 25 * 60, 25 * 60, 40, 30
 BASE = "/admin/directory/v1"
 STOP = "/admin/directory_v1/channels/stop"
 KNOWN_FIELDS = (
@@ -40,6 +40,7 @@ KNOWN_FIELDS = (
     "isAdmin,isDelegatedAdmin"
 )
 FOUND_AT_MOST = 20
+STRANGERS = 20  # in a listing of addresses that begin alike
 LONGEST_PATH = 2_000  # a hundred chosen units fit into a connection's document (1 MiB)
 UNITS_AT_MOST = 100_000  # of one answer: orgunits.list has no pages
 GROUPS_A_PAGE = 200  # the most that groups.list gives
@@ -100,14 +101,32 @@ class GoogleDirectory:
 
     def users(self, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
         """List every user of the customer."""
+        for page in self._users(fields, {}):
+            yield [user_of(item) for item in page]
+
+    def users_beginning(self, letters: str, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        """List the users with an address that begins so (users.list, query `email:LETTERS*`, which finds aliases too).
+
+        Some may have had such an address a moment ago. A server that ignores the query would list everybody in each
+        part: then too many are strangers. The aliases of a secondary domain (nonEditableAliases) begin like the address
+        that they stand for.
+        """
+        strangers = 0
+        for page in self._users(fields, {"query": f"email:{letters}*"}):
+            users = [user_of(item) for item in page]
+            strangers += sum(not _begins(user, letters) for user in users)
+            if strangers > STRANGERS:
+                raise Incomplete(f"users.list returned users without an address that begins with {letters!r}")
+            yield users
+
+    def _users(self, fields: frozenset[str], query: Mapping[str, str]) -> Iterator[list[dict[str, Any]]]:
         mapped = ",".join(sorted(fields - set(KNOWN_FIELDS.split(","))))
         mask = f"kind,nextPageToken,users({KNOWN_FIELDS}{',' + mapped if mapped else ''})"
         projection = "full" if "customSchemas" in fields else "basic"
-        params = {"customer": self._customer, "fields": mask, "projection": projection}
-        for page in self._pages(
+        params = {"customer": self._customer, "fields": mask, "projection": projection, **query}
+        return self._pages(
             "users.list", f"{BASE}/users", "users", params=params, size=USERS_A_PAGE, seconds=LISTING_USERS
-        ):
-            yield [user_of(item) for item in page]
+        )
 
     def deleted_users(self) -> Iterator[Sequence[DirectoryUser]]:
         """List the users deleted in the last 20 days."""
@@ -344,6 +363,10 @@ def _member(item: Mapping[str, Any]) -> str:
     if "id" not in item and "@" in text_of(item, "email"):
         return ""
     raise Incomplete("members.list does not say who the members are")
+
+
+def _begins(user: DirectoryUser, letters: str) -> bool:
+    return any(address.casefold().startswith(letters) for address in (user.primary_email, *user.aliases))
 
 
 def _dicts(items: object) -> list[dict[str, Any]]:

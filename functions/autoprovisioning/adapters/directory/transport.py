@@ -24,6 +24,7 @@ import urllib3
 from google.auth import exceptions as auth
 
 from autoprovisioning.adapters.directory.answers import Unreadable, blotted, decoded, read_to_the_end
+from autoprovisioning.adapters.directory.quota import Quota
 from autoprovisioning.domain.errors import ConfigurationRefused, Transient
 
 SCOPES = (
@@ -37,6 +38,7 @@ NEVER_SERVED = frozenset({501, 505})  # of the 5xx: asking again cannot help (RF
 ATTEMPTS = 5
 LONGEST_PAUSE = 16.0  # seconds; a longer wait is the caller's
 TEXT_LIMIT = 200
+A_MINUTE = 1800  # requests: three quarters of the quota, unless a deployment says otherwise
 LARGE_AT_ONCE = 2  # large bodies that are read and decoded at the same time: a function looks at eight users at once
 LONGEST_WAIT = 3600.0  # whatever Retry-After says: then the directory is asked again
 EPOCH_FROM = 1e9  # a Retry-After of more seconds than that is a time
@@ -141,6 +143,7 @@ class DirectoryTransport:
         first_pause: float = 0.5,
         longest_pause: float = LONGEST_PAUSE,
         attempts: int = ATTEMPTS,
+        quota: Quota | None = None,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._sessions = sessions
@@ -149,6 +152,7 @@ class DirectoryTransport:
         self._first_pause = first_pause
         self._longest_pause = longest_pause
         self._attempts = attempts
+        self._quota = Quota(A_MINUTE) if quota is None else quota
         self._idle: list[requests.Session] = []  # the last one used is used next
         self._large = threading.Semaphore(LARGE_AT_ONCE)
 
@@ -169,6 +173,10 @@ class DirectoryTransport:
             if attempt:
                 time.sleep(self._pause(attempt, wait))
                 wait = None
+            too_long = self._quota.take(min(self._longest_pause, self._seconds))
+            if too_long is not None:
+                problem = problem or "its quota is used up"
+                raise Transient(f"The directory could not be read: {problem}, try again later", retry_after=too_long)
             self._count("directory_requests")
             try:
                 answer, wait = self._once(method, path, params, body)
@@ -182,6 +190,8 @@ class DirectoryTransport:
                 raise _no_token(error) from None  # its text quotes the endpoint's answer
             if not isinstance(answer, Refusal) or not _passes(answer):
                 return answer
+            if answer.status == 429 or answer.reason in USAGE_LIMITS:
+                self._quota.refused()
             problem = f"HTTP {answer.status} {answer.reason}".strip()
             if wait is not None and wait > self._longest_pause:
                 raise Transient(f"The directory could not be read: {problem}, try again later", retry_after=wait)

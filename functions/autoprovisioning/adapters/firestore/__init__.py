@@ -10,6 +10,7 @@ from autoprovisioning.adapters.firestore.due_runs import FirestoreDueRuns
 from autoprovisioning.adapters.firestore.guard import FirestoreGuard
 from autoprovisioning.adapters.firestore.holds import FirestoreHolds
 from autoprovisioning.adapters.firestore.leases import FirestoreLeases
+from autoprovisioning.adapters.firestore.listings import FirestoreListings
 from autoprovisioning.adapters.firestore.people import FirestorePeople
 from autoprovisioning.adapters.firestore.preview_lines import FirestorePreviewLines
 from autoprovisioning.adapters.firestore.reports import FirestoreReports
@@ -31,6 +32,7 @@ __all__ = [
     "FirestoreGuard",
     "FirestoreHolds",
     "FirestoreLeases",
+    "FirestoreListings",
     "FirestorePeople",
     "FirestorePreviewLines",
     "FirestoreReports",

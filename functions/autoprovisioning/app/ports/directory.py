@@ -28,6 +28,12 @@ class DirectoryUsers(Protocol):
         Raises Incomplete when a page cannot be read. A user about whom an item says too little has presence UNKNOWN.
         """
 
+    def users_beginning(self, letters: str, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        """List the users of whom a primary address or an alias begins with these small letters, as `users` does.
+
+        Somebody who has two such addresses comes once, unless they are renamed meanwhile.
+        """
+
     def deleted_users(self) -> Iterator[Sequence[DirectoryUser]]:
         """List the users deleted in the last 20 days (showDeleted), a page at a time; raises Incomplete."""
 

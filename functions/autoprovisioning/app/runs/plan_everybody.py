@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from autoprovisioning.app.provisioning.placement import place
 from autoprovisioning.app.provisioning.volume_guard import kept_out
-from autoprovisioning.app.runs.read_directory import Survey, begin, everybody
+from autoprovisioning.app.runs.list_users import Parts, everybody
+from autoprovisioning.app.runs.read_directory import Survey, begin
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import SERVING, Connection
 from autoprovisioning.domain.directory_user import DirectoryUser
-from autoprovisioning.domain.entry import Action, Entry
+from autoprovisioning.domain.entry import Action, Entry, Status
+from autoprovisioning.domain.errors import NotSent
+from autoprovisioning.domain.listing_parts import Listings
 from autoprovisioning.domain.plan import Plan, Planner
 from autoprovisioning.domain.scope import Scope
 from autoprovisioning.domain.words import missing_unit
@@ -29,10 +34,13 @@ def judge_everybody(
     planners: Planners,
     rosters: Rosters,
     deadline: datetime,
+    *,
+    remember: bool = False,
 ) -> Survey:
     """Read the directory once and let the planners judge everybody, each for its connection.
 
     `connections` are all that a user may belong to, in their order; rosters that are not in `rosters` are read.
+    `remember`: what this shows of the directory's size is kept for the next time.
 
     Raises:
         Transient: the directory could not be read.
@@ -41,20 +49,75 @@ def judge_everybody(
     rosters = _all_rosters(services, connections, rosters)  # before the directory, like those given
     serving = [connection for connection in connections if connection.state in SERVING]
     held = {each.id: kept_out(services, each) for each in serving} if len(serving) > 1 else {}
-    survey = begin(services.directory, connections)
+    survey = begin(services.directory, connections, services.executor, services.reads_at_once)
     fields = frozenset({"name"}).union(*(connection.settings.mapping.source_fields() for connection in planned))
     everywhere = Scope().located(survey.units)
-    for user in everybody(services.directory, survey, fields, services.clock, deadline):
-        survey.unplaced += bool(survey.units) and not everywhere.lists(user.org_unit_path)
-        now = services.clock()
-        for planner in planners.values():
-            planner.read_at(now)
-        _judge(connections, planners, rosters, survey=survey, held=held, user=user)
+    judge = _Judge(
+        connections=connections, serving=serving, planners=planners, rosters=rosters, survey=survey, held=held
+    )
+    known = services.listings.get()
+    parts = _parts(services, known, planned, planners, rosters)
+    read_at: datetime | None = None
+    try:
+        for user in everybody(services.directory, survey, fields, services.clock, deadline, parts):
+            if survey.units and not everywhere.lists(user.org_unit_path):
+                survey.unplaced += 1
+            if survey.read_at is not None and survey.read_at is not read_at:
+                read_at = survey.read_at
+                for planner in planners.values():
+                    planner.read_at(read_at)
+            judge.judge(user)
+    except NotSent:
+        if remember and not survey.divided:  # the next one is made in parts, and does not take as long
+            _remember(services, known, known.whole(survey.sizes, services.clock()))
+        raise
+    if remember:
+        _remember(services, known, _listings(known, survey, parts, services.clock()))
     now = services.clock()
     for connection in planned:
         planners[connection.id].read_at(now)
-        planners[connection.id].close(survey.deleted, survey.complete, survey.members_of(connection))
+        planners[connection.id].close(survey.deleted, survey.proves_missing, survey.members_of(connection))
     return survey
+
+
+def _parts(
+    services: Services, known: Listings, planned: Sequence[Connection], planners: Planners, rosters: Rosters
+) -> Parts | None:
+    """Return the parts to list a large directory in; None where one listing is needed, or enough.
+
+    A roster that is not begun has nobody who would be missed, and a search must be sure of whom it did not find.
+    """
+    beginnings = known.parts(services.clock())
+    searching = any(planner.search is not None for planner in planners.values())
+    if not beginnings or searching or not all(connection.begun for connection in planned):
+        return None
+
+    def must_be_found() -> Iterator[str]:
+        for connection in planned:
+            for user_id, entry in rosters[connection.id].items():
+                if entry.status is not Status.NONE or entry.mark is not None:
+                    yield user_id
+
+    at_once = services.reads_at_once
+    return Parts(beginnings=beginnings, executor=services.executor, at_once=at_once, known=must_be_found)
+
+
+def _listings(known: Listings, survey: Survey, parts: Parts | None, now: datetime) -> Listings:
+    if survey.in_parts and parts is not None:
+        return known.in_parts(parts.beginnings, survey.sizes)
+    found = known.whole(survey.sizes, now) if survey.complete else known
+    return replace(found, doubted_at=now) if survey.doubted else found
+
+
+def _remember(services: Services, known: Listings, found: Listings) -> None:
+    """Keep what a large directory's listing showed of its size; small differences of it are not worth a write."""
+    differ = (found.sizes.keys(), found.whole_at, found.doubted_at) != (
+        known.sizes.keys(),
+        known.whole_at,
+        known.doubted_at,
+    )
+    if differ and (known.large or found.large):
+        services.listings.put(found)
 
 
 def _all_rosters(services: Services, connections: Sequence[Connection], rosters: Rosters) -> Rosters:
@@ -66,27 +129,40 @@ def _all_rosters(services: Services, connections: Sequence[Connection], rosters:
     return {**rosters, **{connection.id: services.roster.load(connection) for connection in others}}
 
 
-def _judge(
-    connections: Sequence[Connection],
-    planners: Planners,
-    rosters: Rosters,
-    survey: Survey,
-    held: Mapping[str, frozenset[str]],
-    user: DirectoryUser,
-) -> None:
-    def entry_of(connection: Connection) -> Entry | None:
-        return rosters.get(connection.id, NO_ENTRIES).get(user.id)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judge:
+    """Lets each planner judge a user for its connection.
 
-    placement = place(connections, user, survey.in_scope, entry_of, held)
-    survey.overlaps += bool(placement.overlaps)
+    `serving` are the connections that a user may belong to, `held` whom a held plan keeps from being let in there.
+    """
 
-    def left() -> tuple[str, ...]:
+    connections: Sequence[Connection]
+    serving: Sequence[Connection]
+    planners: Planners
+    rosters: Rosters
+    survey: Survey
+    held: Mapping[str, frozenset[str]]
+
+    def judge(self, user: DirectoryUser) -> None:
+        left = partial(self._left, user)
+        if len(self.serving) == 1:  # nearly everywhere: nobody else could have them
+            (only,) = self.serving
+            in_scope = self.survey.in_scope(only, user)
+            for connection_id, planner in self.planners.items():
+                planner.see(user, in_scope if connection_id == only.id else None, left)
+            return
+        placement = place(self.serving, user, self.survey.in_scope, partial(self._entry, user.id), self.held)
+        self.survey.overlaps += bool(placement.overlaps)
+        for connection_id, planner in self.planners.items():
+            in_scope, outdated = placement.in_scope.get(connection_id), connection_id in placement.outdated
+            planner.see(user, in_scope, left, moving=placement.stuck, outdated=outdated)
+
+    def _entry(self, user_id: str, connection: Connection) -> Entry | None:
+        return self.rosters.get(connection.id, NO_ENTRIES).get(user_id)
+
+    def _left(self, user: DirectoryUser) -> tuple[str, ...]:
         """Return every connection whose scope does not hold the user, as complete listings prove."""
-        return tuple(each.id for each in connections if survey.in_scope(each, user) is False)
-
-    for connection_id, planner in planners.items():
-        in_scope, outdated = placement.in_scope.get(connection_id), connection_id in placement.outdated
-        planner.see(user, in_scope, left, moving=placement.stuck, outdated=outdated)
+        return tuple(each.id for each in self.connections if self.survey.in_scope(each, user) is False)
 
 
 def creations(plan: Plan) -> int:

@@ -1,19 +1,21 @@
-"""Read the directory once for all connections: groups' members, deleted users, then everybody, a page at a time."""
+"""Read what is needed before the first user is judged, side by side: groups' members, deleted users, units."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
-from autoprovisioning.app.ports.directory import Directory, DirectoryScopes, DirectoryUsers
-from autoprovisioning.app.ports.execution import Clock
+from autoprovisioning.app.ports.directory import Directory, DirectoryScopes
+from autoprovisioning.app.ports.execution import Executor
 from autoprovisioning.app.provisioning.adoption_grounds import addresses_of, deleted_users
 from autoprovisioning.domain.connections import SERVING, Connection
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
-from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, NotSent, Transient
-from autoprovisioning.domain.scope import Located, OrgUnit, standing
+from autoprovisioning.domain.errors import ConfigurationRefused, Transient
+from autoprovisioning.domain.scope import Group, Located, OrgUnit, standing
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +30,8 @@ class Survey:
     organizational units, None if they could not be listed, or no connection has chosen any.
     `complete` turns False when the listing of users breaks off; `notes` say what was wrong, for the run's record.
     `deleted_addresses` are as the function of that name returns them; `deleted_listed` is False if that listing
-    broke off, which proves nobody deleted, and does not affect what the others prove. `seen` are the ids of all listed.
+    broke off, which proves nobody deleted, and does not affect what the others prove. `seen` are the ids of all listed,
+    `read_at` is when the page of the user who was listed last was there.
     """
 
     members: Mapping[str, frozenset[str] | None]
@@ -38,6 +41,11 @@ class Survey:
     complete: bool = True
     listed: int = 0
     seen: Set[str] = frozenset()
+    in_parts: bool = False  # several listings made this one: whom they lack need not be missing
+    divided: bool = False  # those are being made
+    doubted: bool = False  # they were tried, and failed or lacked too many
+    sizes: Counter[str] = field(default_factory=Counter)  # users, by what their addresses begin with
+    read_at: datetime | None = None
     overlaps: int = 0  # users in the scope of several connections: one of them has them
     untold: int = 0  # users who were listed without saying whether they are suspended
     notes: list[str] = field(default_factory=list)
@@ -45,6 +53,7 @@ class Survey:
     alone: bool = False  # nobody was listed: those who were judged were read individually
     unplaced: int = 0  # users of organizational units that are not listed
     _located: dict[str, Located] = field(default_factory=dict)  # by connection id
+    _units: dict[tuple[str, str], bool | None] = field(default_factory=dict)  # ... and path: whether it is chosen
 
     def located(self, connection: Connection) -> Located:
         """Return the connection's organizational units as they are listed."""
@@ -55,11 +64,15 @@ class Survey:
 
     def in_scope(self, connection: Connection, user: DirectoryUser) -> bool | None:
         """Determine the scope of a listed user from the complete listings; None if a needed one is missing."""
-        scope = connection.settings.scope
         if user.presence is Presence.DELETED:
             return None
-        unit = self.located(connection).holds_unit(user.org_unit_path)
-        return standing(unit, (self._has(group.id, user.id) for group in scope.groups)).in_scope
+        place = connection.id, user.org_unit_path
+        if place not in self._units:
+            self._units[place] = self.located(connection).holds_unit(user.org_unit_path)
+        unit, groups = self._units[place], connection.settings.scope.groups
+        if unit and any(self._has(group.id, user.id) for group in groups):  # nearly everybody
+            return True
+        return standing(unit, (self._has(group.id, user.id) for group in groups)).in_scope
 
     def _has(self, group_id: str, user_id: str) -> bool | None:
         members = self.members.get(group_id)
@@ -75,6 +88,11 @@ class Survey:
             self.members.get(group.id) is not None for group in connection.settings.scope.groups
         )
 
+    @property
+    def proves_missing(self) -> bool:
+        """Say whether the directory has nobody else but those listed."""
+        return self.complete and not self.in_parts
+
     def tells_of(self, user_id: str) -> bool:
         """Say whether a listing shows the user, be it as a deleted one: absence is no proof of anything."""
         return user_id in self.seen or user_id in self.deleted
@@ -88,18 +106,22 @@ class Survey:
 Members = dict[str, frozenset[str] | None]
 
 
-def read_groups(directory: DirectoryScopes, connections: Sequence[Connection]) -> tuple[Members, list[str]]:
-    """List the derived members of every scope group; None, with a note, for one that could not be read."""
-    members: Members = {}
-    notes: list[str] = []
-    for group in {group.id: group for connection in connections for group in connection.settings.scope.groups}.values():
+def read_groups(
+    directory: DirectoryScopes, connections: Sequence[Connection], executor: Executor, at_once: int
+) -> tuple[Members, list[str]]:
+    """List the derived members of every scope group, several at once; None, with a note, for one that was not read."""
+
+    def read(group: Group) -> frozenset[str] | str:
         try:
-            members[group.id] = frozenset(user_id for page in directory.members(group.id) for user_id in page)
+            return frozenset(user_id for page in directory.members(group.id) for user_id in page)
         except (Transient, ConfigurationRefused) as error:
-            members[group.id] = None
-            notes.append(f"Scope group {group.email or group.id} could not be read: {error}")
             log.error("A scope group could not be read: this run deprovisions nobody", extra={"json_fields": ALERT})
-    return members, notes
+            return f"Scope group {group.email or group.id} could not be read: {error}"
+
+    groups = {group.id: group for connection in connections for group in connection.settings.scope.groups}
+    told = dict(zip(groups, executor.each(read, list(groups.values()), at_once), strict=True))
+    members: Members = {group_id: None if isinstance(found, str) else found for group_id, found in told.items()}
+    return members, [found for found in told.values() if isinstance(found, str)]
 
 
 def _read_units(
@@ -115,47 +137,29 @@ def _read_units(
         return None, [f"The organizational units could not be listed: {error}"]
 
 
-def begin(directory: Directory, connections: Sequence[Connection]) -> Survey:
+def begin(directory: Directory, connections: Sequence[Connection], executor: Executor, at_once: int) -> Survey:
     """Read everything that is needed before the first user is judged."""
-    members, notes = read_groups(directory, connections)
-    units, unlisted = _read_units(directory, connections)
-    notes += unlisted
-    deleted: list[DirectoryUser] | None = None
-    try:
-        deleted = deleted_users(directory)
-    except (Transient, ConfigurationRefused) as error:
-        notes.append(f"The deleted users could not be listed, so that list proves no deletion: {error}")
-        log.error("The deleted users could not be listed", extra={"json_fields": ALERT})
+    units_listed = executor.start(partial(_read_units, directory, connections))
+    deleted_listed = executor.start(partial(_read_deleted, directory))
+    members, notes = read_groups(directory, connections, executor, at_once)
+    units, unlisted = units_listed()
+    deleted, untold = deleted_listed()
     by_id = {user.id: user for user in deleted or ()}
     addresses, listed = addresses_of(deleted), deleted is not None
     return Survey(
-        members=members, deleted=by_id, deleted_addresses=addresses, deleted_listed=listed, notes=notes, units=units
+        members=members,
+        deleted=by_id,
+        deleted_addresses=addresses,
+        deleted_listed=listed,
+        notes=notes + unlisted + untold,
+        units=units,
     )
 
 
-def everybody(
-    directory: DirectoryUsers, survey: Survey, fields: frozenset[str], clock: Clock, deadline: datetime
-) -> Iterator[DirectoryUser]:
-    """Yield every user once; when the listing breaks off, note it in the survey and end.
-
-    Raises:
-        NotSent: the deadline passed; a run must not be cut short by its function's timeout.
-        Incomplete, ConfigurationRefused: nobody could be listed.
-    """
-    seen: set[str] = set()
+def _read_deleted(directory: Directory) -> tuple[list[DirectoryUser] | None, list[str]]:
+    """List the deleted users; None, with a note, if that fails."""
     try:
-        for page in directory.users(fields):
-            if clock() >= deadline:
-                raise NotSent("The directory could not be listed in the run's time")
-            for user in page:
-                if user.id not in seen:
-                    seen.add(user.id)
-                    survey.untold += user.presence is Presence.UNKNOWN
-                    yield user
-    except (Incomplete, ConfigurationRefused) as error:
-        if not seen:
-            raise  # nothing of the directory was read: a run over nobody would end as done
-        survey.complete = False
-        survey.notes.append(f"The listing of users broke off: {error}")
-        log.error("The listing of users broke off: this run deprovisions nobody", extra={"json_fields": ALERT})
-    survey.listed, survey.seen = len(seen), seen
+        return deleted_users(directory), []
+    except (Transient, ConfigurationRefused) as error:
+        log.error("The deleted users could not be listed", extra={"json_fields": ALERT})
+        return None, [f"The deleted users could not be listed, so that list proves no deletion: {error}"]

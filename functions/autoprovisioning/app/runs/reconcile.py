@@ -165,7 +165,7 @@ def _observe(
         planners[side.connection.id] = side.planner
     survey = judge_differing(services, connections, sides) if asked.kind is RunKind.DRIFT else None
     rosters = {side.connection.id: side.roster for side in sides}
-    return survey or judge_everybody(services, connections, planners, rosters, deadline)
+    return survey or judge_everybody(services, connections, planners, rosters, deadline, remember=True)
 
 
 def _plan_and_dispatch(

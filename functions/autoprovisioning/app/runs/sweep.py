@@ -133,7 +133,7 @@ def _swept(services: Services) -> tuple[int, bool]:
     if not scoped:
         return 0, True
     rosters = {connection.id: services.roster.load(connection) for connection in scoped}
-    members, _notes = read_groups(services.directory, scoped)
+    members, _notes = read_groups(services.directory, scoped, services.executor, services.reads_at_once)
     sides = [_side(services, connection, rosters[connection.id], members) for connection in scoped]
     differences = _differences(sides)
     now = services.clock()

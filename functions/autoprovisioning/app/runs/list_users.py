@@ -1,0 +1,149 @@
+"""List the users of the directory, each once: in one listing, or a large directory in parts that are read side by side.
+
+Parts are a faster way to the same users, and never proof that somebody is missing: `domain/listing_parts.py` says why.
+If one fails, or they lack too many, everybody is listed in one listing, as a small directory always is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from autoprovisioning.app.ports.directory import DirectoryUsers
+from autoprovisioning.app.ports.execution import Clock, Executor
+from autoprovisioning.app.runs.read_directory import ALERT, Survey
+from autoprovisioning.app.runs.side_by_side import side_by_side
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
+from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, NotSent, Transient
+
+log = logging.getLogger(__name__)
+
+ASKED_AT_MOST = 500  # users of the roster who are in no part: with more than that, parts are no help
+BROKEN = (Incomplete, ConfigurationRefused)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """How to read in parts: what addresses begin with, so many at once; `known` returns those who must be found."""
+
+    beginnings: tuple[str, ...]
+    executor: Executor
+    at_once: int
+    known: Callable[[], Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """Users, and when they were there; with `broken`, why there are no more of them."""
+
+    at: datetime
+    part: str = ""
+    users: Sequence[DirectoryUser] = ()
+    broken: Exception | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Listing:
+    """A listing in progress."""
+
+    directory: DirectoryUsers
+    survey: Survey
+    fields: frozenset[str]
+    clock: Clock
+    deadline: datetime
+    seen: set[str] = field(default_factory=set)
+
+    def in_one(self) -> Iterator[DirectoryUser]:
+        """Yield who is not seen yet; notes where the listing breaks off."""
+        self.survey.sizes, self.survey.divided = Counter(), False
+        try:
+            for users in self.directory.users(self.fields):
+                yield from self._new(_Page(at=self.clock(), users=users))
+        except BROKEN as error:
+            if not self.seen:
+                raise  # nothing of the directory was read: a run over nobody would end as done
+            self.survey.complete = False
+            self.survey.notes.append(f"The listing of users broke off: {error}")
+            log.error("The listing of users broke off: this run deprovisions nobody", extra={"json_fields": ALERT})
+
+    def in_parts(self, parts: Parts) -> Iterator[DirectoryUser]:
+        """Yield everybody, at the end who is on the roster and in no part; `Survey.in_parts` says if that was all."""
+        self.survey.divided = True
+        streams = [self._read(part) for part in parts.beginnings]
+        with closing(side_by_side(parts.executor, streams, parts.at_once)) as pages:
+            for page in pages:
+                if page.broken is not None:
+                    self._doubt(f"the part {page.part!r} failed: {page.broken}")
+                    return
+                yield from self._new(page)
+        deleted = self.survey.deleted
+        lacking = [user_id for user_id in parts.known() if user_id not in self.seen and user_id not in deleted]
+        lacking = list(dict.fromkeys(lacking))  # who is on the rosters of several connections
+        if len(lacking) > ASKED_AT_MOST:
+            self._doubt(f"its parts lack {len(lacking)} users of the roster")
+            return
+        for page in parts.executor.each(self._alone, lacking, parts.at_once):
+            yield from self._new(page)
+        self.survey.in_parts = True
+
+    def _read(self, part: str) -> Iterator[_Page]:
+        """List one part; how it fails is told in place of its next page."""
+        try:
+            for users in self.directory.users_beginning(part, self.fields):
+                yield _Page(at=self.clock(), part=part, users=users)
+        except (Transient, ConfigurationRefused) as error:
+            yield _Page(at=self.clock(), part=part, broken=error)
+
+    def _alone(self, user_id: str) -> _Page:
+        """Read one user by id; whoever is not shown then is left as they are, until one listing tells."""
+        try:
+            user = self.directory.user(user_id)
+        except (Transient, ConfigurationRefused) as error:
+            log.warning("A user in no part of the listing could not be read: %s", type(error).__name__)
+            user = None
+        shown = user is not None and user.presence is not Presence.UNKNOWN
+        return _Page(at=self.clock(), users=(user,) if user is not None and shown else ())
+
+    def _new(self, page: _Page) -> Iterator[DirectoryUser]:
+        if self.clock() >= self.deadline:
+            raise NotSent("The directory could not be listed in the run's time")
+        survey, length = self.survey, len(page.part) + 1
+        survey.read_at = page.at
+        for user in page.users:
+            new = user.id not in self.seen
+            if new or not page.part:  # of a part, whoever comes under an alias is no second user
+                survey.sizes[user.primary_email[:length].casefold()] += 1
+            if new:
+                self.seen.add(user.id)
+                survey.untold += user.presence is Presence.UNKNOWN
+                yield user
+
+    def _doubt(self, why: str) -> None:
+        self.survey.doubted = True
+        log.warning("The directory is listed in one listing, since %s", why)
+
+
+def everybody(
+    directory: DirectoryUsers,
+    survey: Survey,
+    fields: frozenset[str],
+    clock: Clock,
+    deadline: datetime,
+    parts: Parts | None = None,
+) -> Iterator[DirectoryUser]:
+    """Yield every user once; when the listing breaks off, note it in the survey and end.
+
+    Raises:
+        NotSent: the deadline passed; a run must not be cut short by its function's timeout.
+        Incomplete, ConfigurationRefused: nobody could be listed.
+    """
+    listing = _Listing(directory=directory, survey=survey, fields=fields, clock=clock, deadline=deadline)
+    if parts is not None:
+        yield from listing.in_parts(parts)
+    if not survey.in_parts:
+        yield from listing.in_one()
+    survey.listed, survey.seen = len(listing.seen), listing.seen

@@ -1,0 +1,81 @@
+"""In which parts a large directory is listed: by what addresses begin with, as the last listings found them.
+
+What no part covers is not proven to be missing: an address may begin with a character that a query cannot carry, or
+its user may be renamed while the parts are read. So once a day everybody is listed in one listing, which alone proves
+that somebody is missing, and in between whoever is on the roster and in no part is asked for by id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+SMALL = 5_000  # users: fewer are listed in one listing, of ten pages
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+CARRIED = frozenset(LETTERS + "._-@")  # of an address, by a query; how others are escaped is not documented alike
+LARGEST = 10_000  # users of a part: a larger one is divided, unless all parts are of that size
+SHARE = 12  # ... that is, unless it has no more than this part of all users
+LONGEST = 16  # characters that the addresses of a part begin with
+WHOLE_EVERY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listings:
+    """What the last listings showed of the directory's size.
+
+    `sizes` are the parts of the next listing, each with the users whose primary address began so. `whole_at` is when
+    everybody was last listed in one listing, or that was tried for as long as a run may take; `doubted_at` when parts
+    failed, or lacked too many.
+    """
+
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    whole_at: datetime | None = None
+    doubted_at: datetime | None = None
+
+    @property
+    def large(self) -> bool:
+        """Say whether parts are worth their requests."""
+        return sum(self.sizes.values()) >= SMALL
+
+    def parts(self, now: datetime) -> tuple[str, ...]:
+        """Return what to list side by side, the largest first; nothing where one listing is due, or enough."""
+        if not self.large or self.whole_at is None or now - self.whole_at >= WHOLE_EVERY:
+            return ()
+        if self.doubted_at is not None and now - self.doubted_at < WHOLE_EVERY:
+            return ()
+        return tuple(sorted(self.sizes, key=lambda part: (-self.sizes[part], part)))
+
+    def whole(self, met: Mapping[str, int], now: datetime) -> Listings:
+        """Return them after one listing of everybody; `met` counts users by the first character of their address.
+
+        Parts that were divided stay so, for as long as they would be divided again.
+        """
+        most = _most(met)
+        heads = _divided("", met)
+        kept = {part: size for part, size in self.sizes.items() if heads.get(part[:1], 0) > most}
+        divided = {part[:1] for part in kept}
+        return replace(self, sizes={part: heads[part] for part in heads if part not in divided} | kept, whole_at=now)
+
+    def in_parts(self, parts: Collection[str], met: Mapping[str, int]) -> Listings:
+        """Return them after a listing in parts; `met` counts users by their part and the next character."""
+        most = _most(met)
+        below: dict[str, dict[str, int]] = {part: {} for part in parts}
+        for beginning, users in met.items():
+            if beginning[:-1] in below:
+                below[beginning[:-1]][beginning] = users
+        sizes: dict[str, int] = {}
+        for part, inside in below.items():
+            size = sum(inside.values())
+            sizes |= _divided(part, inside) if size > most and len(part) < LONGEST else {part: size}
+        return replace(self, sizes=sizes)
+
+
+def _most(met: Mapping[str, int]) -> int:
+    return max(LARGEST, sum(met.values()) // SHARE)
+
+
+def _divided(part: str, met: Mapping[str, int]) -> dict[str, int]:
+    """Return what a part is divided into: whatever character may come next, and those that were met besides."""
+    following = dict.fromkeys((*(LETTERS if not part else sorted(CARRIED)), *(key[-1:] for key in met)))
+    return {part + letter: met.get(part + letter, 0) for letter in following if letter in CARRIED}

@@ -1,0 +1,71 @@
+"""In which parts a directory is listed, as its size and the time since the last listing of everybody have it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from autoprovisioning.domain.listing_parts import CARRIED, LARGEST, LETTERS, SMALL, WHOLE_EVERY, Listings
+from tests.support.builders import NOW, SECOND
+
+EVEN = dict.fromkeys(LETTERS, 1 + SMALL // len(LETTERS))
+
+
+def test_nothing_known_is_one_listing():
+    assert Listings().parts(NOW) == ()
+
+
+@pytest.mark.parametrize(("users", "parts"), [(SMALL - 1, 0), (SMALL, len(LETTERS))])
+def test_the_size_of_the_last_listing_decides(users, parts):
+    assert len(Listings().whole({"a": users}, NOW).parts(NOW)) == parts
+
+
+def test_everybody_is_listed_in_one_listing_once_a_day():
+    known = Listings().whole(EVEN, NOW)
+    assert known.parts(NOW + WHOLE_EVERY - SECOND)
+    assert known.parts(NOW + WHOLE_EVERY) == ()
+
+
+def test_parts_that_were_no_help_are_left_alone_for_a_day():
+    doubted = replace(Listings().whole(EVEN, NOW), doubted_at=NOW)
+    assert doubted.parts(NOW + timedelta(hours=23)) == ()
+    later = doubted.whole(EVEN, NOW + WHOLE_EVERY)
+    assert later.parts(NOW + WHOLE_EVERY)
+
+
+def test_the_largest_parts_come_first():
+    parts = Listings().whole(EVEN | {"m": 9000, "0": 7000}, NOW).parts(NOW)
+    assert parts[:3] == ("m", "0", "1")
+    assert set(parts) == set(LETTERS)
+
+
+def test_an_odd_character_is_a_part_of_its_own_unless_a_query_cannot_carry_it():
+    parts = Listings().whole(EVEN | {"_": 3, "-": 1, "'": 4, "é": 2, "": 1, "*": 1}, NOW).parts(NOW)
+    assert set(parts) - set(LETTERS) == {"_", "-"}
+
+
+def test_a_part_that_is_too_large_is_divided_by_the_next_character():
+    known = Listings().whole(EVEN, NOW)
+    found = known.in_parts(LETTERS, {"st": LARGEST, "s'": 3, "sü": 2, "s.": 7, "a.": 20})
+    assert found.sizes["st"] == LARGEST
+    assert {part[1:] for part in found.sizes if part[0] == "s"} == CARRIED
+    assert "s" not in found.sizes
+    assert found.sizes["a"] == 20
+    deeper = found.in_parts(found.sizes, {"stu": LARGEST + 1, "s..": 7})
+    assert ("st" in deeper.sizes, deeper.sizes["stu"], deeper.sizes["s."]) == (False, LARGEST + 1, 7)
+
+
+def test_a_larger_directory_has_larger_parts():
+    even = {f"{letter}a": 3 * LARGEST for letter in LETTERS}
+    assert set(Listings().whole(EVEN, NOW).in_parts(LETTERS, even).sizes) == set(LETTERS)
+
+
+def test_one_listing_keeps_the_parts_that_are_still_needed():
+    known = Listings().whole(EVEN, NOW).in_parts(LETTERS, {"st": LARGEST + 1, "ma": LARGEST + 1})
+    found = known.whole(EVEN | {"s": LARGEST + 1, "_": 1}, NOW + SECOND)
+    assert {part for part in found.sizes if part[0] == "s"} == {f"s{letter}" for letter in CARRIED}
+    assert {part for part in found.sizes if part[0] == "m"} == {"m"}
+    assert "_" in found.sizes
+    assert found.whole_at == NOW + SECOND

@@ -1,0 +1,212 @@
+"""Runs over a directory that is large enough to be listed in parts: nobody loses access because a part lacks them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from autoprovisioning.app.runs import list_users
+from autoprovisioning.domain import listing_parts
+from autoprovisioning.domain.directory_user import DirectoryUser
+from autoprovisioning.domain.errors import NotSent
+from autoprovisioning.domain.runs import RunKind, RunState
+from tests.support.scenario import LATER, Scenario
+
+DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def scenario(monkeypatch: pytest.MonkeyPatch) -> Scenario:
+    """Everybody has an account, and the next listing is one in parts."""
+    monkeypatch.setattr(listing_parts, "SMALL", 1)
+    scenario = Scenario()
+    scenario.reconcile_to_the_end()
+    scenario.check_access()
+    assert parts_of(scenario) >= set("abc")
+    return scenario
+
+
+def parts_of(scenario: Scenario) -> set[str]:
+    return set(scenario.services.listings.get().parts(scenario.fakes.clock()))
+
+
+def listings(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note every listing that is begun: "" is one of everybody."""
+    begun: list[str] = []
+    whole, parts = scenario.directory.users, scenario.directory.users_beginning
+
+    def users(fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        begun.append("")
+        return whole(fields)
+
+    def users_beginning(letters: str, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        begun.append(letters)
+        return parts(letters, fields)
+
+    monkeypatch.setattr(scenario.directory, "users", users)
+    monkeypatch.setattr(scenario.directory, "users_beginning", users_beginning)
+    return begun
+
+
+def test_a_small_directory_is_listed_in_one_listing(monkeypatch):
+    scenario = Scenario()
+    begun = listings(scenario, monkeypatch)
+    scenario.reconcile_to_the_end()
+    assert set(begun) == {""}
+    assert scenario.services.listings.get() == listing_parts.Listings(), "nothing is kept of it"
+
+
+def test_a_large_one_in_parts_and_once_a_day_in_one(scenario, monkeypatch):
+    begun = listings(scenario, monkeypatch)
+    run = scenario.plan()
+    assert "" not in begun
+    assert set(begun) == parts_of(scenario)
+    assert (run.state, run.complete, run.notes) == (RunState.DONE, True, ())
+    begun.clear()
+    scenario.fakes.clock.advance(DAY)
+    scenario.plan()
+    assert begun == [""]
+    begun.clear()
+    scenario.plan()
+    assert "" not in begun
+
+
+def test_changes_are_found_in_parts(scenario):
+    scenario.hire("u4", "dan@example.com")
+    scenario.rename("u1", "Augusta")
+    scenario.suspend("u2")
+    scenario.delete("u3")
+    scenario.sent.clear()
+    scenario.reconcile_to_the_end()
+    scenario.check_access()
+    assert [account.active for account in scenario.keeper.of("u3")] == [False]
+
+
+def test_who_is_renamed_between_two_parts_and_met_in_none_is_read_by_id(scenario, monkeypatch):
+    parts = scenario.directory.users_beginning
+
+    def renamed_meanwhile(letters: str, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        yield from parts(letters, fields)
+        if letters == "a":
+            scenario.readdress("u2", "aaron@example.com")
+            scenario.directory.live["u2"] = replace(scenario.directory.live["u2"], aliases=())
+
+    monkeypatch.setattr(scenario.directory, "users_beginning", renamed_meanwhile)
+    run = scenario.plan()
+    assert (run.complete, run.planned) == (True, {"update": 1})
+    scenario.work_off()
+    assert [account.user_name for account in scenario.keeper.of("u2")] == ["aaron@example.com"]
+    assert [account.active for account in scenario.keeper.of("u2")] == [True]
+
+
+def test_who_is_met_in_two_parts_is_one_user(scenario):
+    scenario.readdress("u2", "aaron@example.com")
+    assert scenario.directory.live["u2"].aliases == ("bob@example.com",)
+    run = scenario.plan()
+    assert (run.planned, run.counts.get("unchanged")) == ({"update": 1}, None)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_who_is_in_no_part_keeps_access_until_one_listing_lacks_them(scenario, shown):
+    """Nothing tells a user whom no query finds from one who is gone for longer than deleted users are listed."""
+    user = scenario.directory.live.pop("u1")
+    if shown:  # an address that no query can carry
+        scenario.directory.live["u1"] = replace(user, primary_email="'ada@example.com", aliases=())
+    for _ in range(3):
+        scenario.run()
+        scenario.fakes.clock.advance(LATER)
+    assert [account.active for account in scenario.keeper.of("u1")] == [True]
+    scenario.fakes.clock.advance(DAY)
+    scenario.run()
+    assert [account.active for account in scenario.keeper.of("u1")] == [shown]
+
+
+def test_who_is_hired_with_an_address_that_no_part_has_is_found_by_one_listing(scenario):
+    scenario.hire("u4", "'dan@example.com")
+    scenario.run()
+    assert scenario.keeper.of("u4") == []
+    scenario.fakes.clock.advance(DAY)
+    scenario.run()
+    assert [account.active for account in scenario.keeper.of("u4")] == [True]
+
+
+def test_a_part_that_fails_is_made_up_for_and_not_tried_again_for_a_day(scenario, monkeypatch):
+    scenario.directory.failing = {"b"}
+    scenario.suspend("u1")
+    begun = listings(scenario, monkeypatch)
+    run = scenario.plan()
+    assert "" in begun
+    assert (run.complete, run.planned) == (True, {"suspend": 1})
+    begun.clear()
+    scenario.fakes.clock.advance(LATER)
+    scenario.work_off()
+    scenario.plan()
+    assert begun == [""]
+    scenario.fakes.clock.advance(DAY)
+    scenario.plan()
+    begun.clear()
+    scenario.directory.failing = set()
+    scenario.plan()
+    assert "" not in begun
+
+
+def test_if_one_listing_breaks_off_as_well_nobody_is_deprovisioned(scenario):
+    scenario.directory.failing = {"b"}
+    scenario.directory.broken_after = 0
+    scenario.suspend("u1")
+    run = scenario.plan()
+    assert (run.complete, run.planned) == (False, {})
+    scenario.work_off()
+    assert [account.active for account in scenario.keeper.of("u1")] == [True]
+
+
+def test_parts_that_lack_more_than_can_be_asked_for_are_made_up_for(scenario, monkeypatch):
+    monkeypatch.setattr(list_users, "ASKED_AT_MOST", 1)
+    scenario.directory.users_beginning = lambda letters, fields: iter([[]])
+    begun = listings(scenario, monkeypatch)
+    run = scenario.plan()
+    assert "" in begun
+    assert (run.state, run.complete, run.counts.get("failed")) == (RunState.DONE, True, None)
+    assert parts_of(scenario) == set()
+
+
+def test_a_roster_that_is_not_begun_needs_one_listing(scenario, monkeypatch):
+    begun = listings(scenario, monkeypatch)
+    with_another = replace(scenario.connection, id="c2", order=2, roster_layout="", revision=0)
+    scenario.fakes.tokens.enabled["c2", with_another.token_version] = "secret"
+    scenario.services.connections.create(with_another)
+    scenario.plan()
+    assert begun == [""]
+
+
+def test_accounts_of_unknown_owners_are_looked_for_in_one_listing(scenario, monkeypatch):
+    scenario.keeper.seed("'dan@example.com")
+    scenario.hire("u4", "'dan@example.com")
+    begun = listings(scenario, monkeypatch)
+    scenario.plan(RunKind.DRIFT)
+    assert begun == [""]
+
+
+def test_one_listing_that_takes_too_long_is_made_in_parts_the_next_time(monkeypatch):
+    monkeypatch.setattr(listing_parts, "SMALL", 1)
+    scenario = Scenario()
+    scenario.reconcile_to_the_end()
+    scenario.fakes.clock.advance(DAY)
+    whole = scenario.directory.users
+
+    def slow(fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        for page in whole(fields):
+            yield page
+            scenario.fakes.clock.advance(26 * MINUTE)
+
+    monkeypatch.setattr(scenario.directory, "users", slow)
+    scenario.suspend("u1")
+    with pytest.raises(NotSent):
+        scenario.plan()
+    assert [account.active for account in scenario.keeper.of("u1")] == [True]
+    scenario.run()
+    assert [account.active for account in scenario.keeper.of("u1")] == [False]
