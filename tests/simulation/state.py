@@ -55,7 +55,6 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "claims": ("claim",),
     "sweeps": ("get", "put"),
     "due_runs": ("all", "causes", "add", "strike"),
-    "due_runs": ("all", "add", "strike"),
     "listings": ("get", "put"),
     "audit": ("record", "applied"),
     "leases": ("take", "release"),

@@ -22,7 +22,7 @@ from autoprovisioning.app.provisioning.read_user import Asked
 from autoprovisioning.app.runs import brake_plan as braking
 from autoprovisioning.app.runs.apply_batch import apply_batch
 from autoprovisioning.app.runs.reconcile import reconcile
-from autoprovisioning.app.runs.sweep import sweep, sweep_if_due
+from autoprovisioning.app.runs.sweep import sweep_if_due, sweep_on_schedule
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain import guard, listing_parts
 from autoprovisioning.domain.connections import Connection, State
@@ -301,7 +301,7 @@ class World:
 
     def _sweep(self) -> None:
         finish_deletions(self.services, self.channels)
-        sweep(self.services)
+        sweep_on_schedule(self.services, self.services.clock() + SWEEP_LIMIT)
 
     def _reconcile(self, kind: RunKind, *, insist: bool = False, request: str = "") -> None:
         finish_deletions(self.services, self.channels)

@@ -15,7 +15,7 @@ from autoprovisioning.app.administration.preview import compute_preview
 from autoprovisioning.app.administration.tokens import destroy_retired, destroy_unused
 from autoprovisioning.app.administration.vital_signs import log_vital_signs
 from autoprovisioning.app.runs.reconcile import reconcile as reconcile_everybody
-from autoprovisioning.app.runs.sweep import sweep, sweep_if_due
+from autoprovisioning.app.runs.sweep import sweep_if_due, sweep_on_schedule
 from autoprovisioning.app.services import Services
 from autoprovisioning.bootstrap import channels, process_services, reports
 from autoprovisioning.domain.requests import RUN
@@ -55,7 +55,7 @@ def _answer(request: flask.Request, body: bytes) -> Response:
 def _sweep(services: Services) -> int:
     try:
         finish_deletions(services, channels())
-        return sweep(services)
+        return sweep_on_schedule(services, services.clock() + SWEEP_LIMIT)
     finally:
         log_vital_signs(services, reports(), channels())  # above all if the sweep fails
 

@@ -80,6 +80,29 @@ class _Side:
         return gone
 
 
+def sweep_on_schedule(services: Services, deadline: datetime) -> int:
+    """Sweep, unless another sweep is in progress, then for what is due by then; returns how many differences it found.
+
+    A large scope takes longer to list than the time between two scheduled sweeps, and each sweep holds everybody in
+    memory: they do not overlap.
+
+    Raises:
+        Transient: nothing could be published.
+    """
+    until = services.clock() + services.timings.reconcile_limit
+    with leased(services, LEASE, services.timings.reconcile_lease, until) as fence:
+        if fence is None:
+            log.info("Another sweep is in progress")
+            return 0
+        due = _due(services, deadline)
+        found, complete = _swept(services)
+        if not complete:
+            return found
+        if due is not None:
+            services.due_runs.strike(RunKind.SWEEP, due)
+    return found + sweep_if_due(services, deadline)
+
+
 def sweep_if_due(services: Services, deadline: datetime) -> int:
     """Sweep for as long as a sweep is due that nobody has made yet; returns how many differences were published.
 
