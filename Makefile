@@ -9,7 +9,7 @@ JOBS ?= 5
 
 # What a user gives reaches programs in their environment, or as "$$NAME", which the shell fills in: a shell runs what
 # stands on its line. Without `value` make itself would run what is in a $(shell ...).
-GIVEN := PYTHON JOBS ONCE FULL MEMORY HISTORIES FROM SEED ENDPOINT TOKEN_FILE SCOPE_GROUPS ADOPT ARCHIVED \
+GIVEN := PYTHON JOBS ONCE FULL MEMORY SCALE HISTORIES FROM SEED ENDPOINT TOKEN_FILE SCOPE_GROUPS ADOPT ARCHIVED \
 	PROJECT REGION ADMIN ALERTS LOCATION ACCESS RUNBOOKS TUNING BUDGET SINK ORGANIZATION AUDIT FUNCTION SEVERITY SINCE RELEASE AGAIN DIRTY UNLOCK \
 	CONFIRM BACKUPS UNTESTED
 $(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,$(eval override export $(name) := $$(value $(name)))))
@@ -82,8 +82,8 @@ mutants: $(STAMP) ## remove one safeguard at a time from a copy of the code, and
 screenshots: $(STAMP) ## take the pictures in docs/screenshots again (needs Chromium)
 	@SCREENSHOTS=1 REQUIRE_EMULATORS=1 REQUIRE_BROWSER=1 $(BIN)/python -m pytest -q tests/browser/test_pictures.py
 
-bench: $(STAMP) ## measure, print the figures and write docs/benchmarks.md (MEMORY=1: 100,000 users too)
-	@$(BIN)/python -m tests.benchmark.bench $(if $(MEMORY),--memory)
+bench: $(STAMP) ## measure, print the figures and write docs/benchmarks.md (MEMORY=1: 100,000 users too; SCALE=1: only reading a large directory)
+	@$(BIN)/python -m tests.benchmark.$(if $(SCALE),scale,bench $(if $(MEMORY),--memory))
 
 # Google Cloud: infra/gcp reads PROJECT, REGION, ADMIN, ALERTS and what else there is from the environment.
 GCP = $(BIN)/python -m infra.gcp

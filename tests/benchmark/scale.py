@@ -1,0 +1,193 @@
+"""`make bench SCALE=1`: what reading and judging a large directory takes, with the latency of a real one.
+
+The simulated directory answers each request after 0.3 s. State is in memory: Firestore's part is measured by the other
+benchmarks. Nothing has changed since everybody was provisioned. Each row is a process of its own, so that its memory is
+its own; memory for each user is the difference between two sizes. What that means for a million users, and for ten:
+docs/scale.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from infra.local.cloud import ROOT
+from infra.local.directory.fixture import make
+from infra.local.processes import Supervisor, python
+from infra.local.simulation import DirectorySide
+
+USERS = 100_000
+LATENCY = 0.3  # seconds a request
+USERS_A_SHARD = 300
+MUST = 60.0  # seconds, of a run without changes in parts
+
+
+# How often addresses begin with a letter, of a hundred: made up, with the largest part that is to be expected.
+LETTERS = "jamscdelkrbtnhgpfivwozyuqx"
+WEIGHTS = (12, 10, 10, 9, 8, 6, 6, 6, 5, 5, 5, 4, 3, 2, 2, 1, *[0.6] * 10)
+
+
+def fixture(users: int, groups: int) -> dict[str, Any]:
+    """Return active users, spread over so many scope groups."""
+    chance = Random(1)
+    letters = chance.choices(LETTERS, WEIGHTS, k=users)
+    state = make(users)
+    for number, user in enumerate(state["users"]):
+        address = f"{letters[number]}{user['primaryEmail']}"
+        user |= {"suspended": False, "archived": False, "primaryEmail": address, "aliases": []}
+        user["emails"] = [{"address": address, "primary": True}]
+    state["deletedUsers"] = []
+    state["groups"] = [{"id": f"g{number}", "email": f"g{number}@example.com"} for number in range(groups)]
+    state["members"] = {group["id"]: [] for group in state["groups"]}
+    for number, user in enumerate(state["users"]):
+        member = {"id": user["id"], "email": user["primaryEmail"], "type": "USER", "role": "MEMBER"}
+        state["members"][f"g{number % groups}"].append(member)
+    return state
+
+
+def roster_of(state: dict[str, Any]) -> list[bytes]:
+    """Return the roster's shards, on which everybody has an account as the directory has them."""
+    from autoprovisioning.adapters.firestore.codec import encode
+    from autoprovisioning.domain.accounts import fingerprint
+    from autoprovisioning.domain.entry import Entry, Status
+    from autoprovisioning.domain.mapping import AttributeMapping
+
+    mapping = AttributeMapping()
+    entries = [
+        Entry(
+            user_id=user["id"],
+            version=2,
+            email=user["primaryEmail"],
+            scim_id=f"{int(user['id']):032x}",
+            fingerprint=fingerprint(mapping.apply(user)),
+            status=Status.ACTIVE,
+            in_scope=True,
+            applied_by=f"{int(user['id']):032x}",
+            shown="",
+        )
+        for user in state["users"]
+    ]
+    parts = (entries[start : start + USERS_A_SHARD] for start in range(0, len(entries), USERS_A_SHARD))
+    return [encode({entry.user_id: entry for entry in part}) for part in parts]
+
+
+def measure(users: int, groups: int, latency: float) -> Iterator[dict[str, Any]]:
+    """Read one directory in one listing, then in parts, each in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder, Supervisor(Path(folder)) as supervisor:
+        path, shards = Path(folder) / "fixture.json", Path(folder) / "roster"
+        state = fixture(users, groups)
+        path.write_text(json.dumps(state))
+        shards.mkdir()
+        for number, data in enumerate(roster_of(state)):
+            (shards / f"{number:06d}").write_bytes(data)
+        del state
+        argv = python("-m", "infra.local.directory", "--fixture", str(path))
+        side = DirectorySide(supervisor.start("directory", argv, cwd=ROOT).wait_ready().address)
+        side.fault(match={}, delay=latency, times=None)
+        for in_parts in (False, True):
+            argv = [sys.executable, "-m", "tests.benchmark.scale", "--child", side.url, str(shards), str(groups)]
+            argv += ["parts"] if in_parts else []
+            done = subprocess.run(argv, cwd=ROOT, check=True, stdout=subprocess.PIPE, env={**os.environ})
+            yield json.loads(done.stdout.splitlines()[-1]) | {"users": users, "groups": groups}
+
+
+def child(url: str, path: str, groups: int, *, in_parts: bool) -> dict[str, Any]:
+    """Read and judge the directory as a run does, with everybody on the roster."""
+    from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory, Quota, anonymous
+    from autoprovisioning.adapters.firestore.codec import decode
+    from autoprovisioning.app.runs.plan_everybody import judge_everybody
+    from autoprovisioning.domain.connections import Connection, State
+    from autoprovisioning.domain.listing_parts import Listings
+    from autoprovisioning.domain.observation import rules_of
+    from autoprovisioning.domain.plan import Planner
+    from autoprovisioning.domain.scope import Group, Scope
+    from autoprovisioning.domain.settings import Settings
+    from tests.support.in_memory import START, FakeServices
+
+    scope = Scope(groups=tuple(Group(id=f"g{number}") for number in range(groups)))
+    settings = Settings(endpoint="https://keepersecurity.eu/api/rest/scim/v2/1", scope=scope)
+    connection = Connection(id="c1", state=State.ON, settings=settings, roster_layout="1")
+    roster = {
+        user_id: entry
+        for shard in sorted(Path(path).iterdir())
+        for user_id, entry in decode(shard.read_bytes()).entries.items()
+    }
+    count = _Count()
+    fakes = FakeServices()
+    if in_parts:  # the sizes as the listing of the day before found them
+        heads = Counter(entry.email[0] for entry in roster.values())
+        fakes.store.listings = Listings().whole(heads, START)
+    transport = DirectoryTransport(url, anonymous(url), count, quota=Quota(1800))
+    services = replace(fakes.services, directory=GoogleDirectory(transport))
+    planner = Planner(connection, roster, rules_of(connection, {}), START)
+    began, cpu = time.monotonic(), time.process_time()
+    survey = judge_everybody(services, [connection], {"c1": planner}, {"c1": roster}, START + timedelta(days=1))
+    return {
+        "seconds": time.monotonic() - began,
+        "cpu": time.process_time() - cpu,
+        "requests": count.requests,
+        "unchanged": planner.plan.unchanged,
+        "in_parts": survey.in_parts,
+        "peak_mib": _peak(),
+    }
+
+
+class _Count:
+    def __init__(self) -> None:
+        self.requests = 0
+
+    def __call__(self, name: str, n: int = 1) -> None:
+        self.requests += n
+
+
+def _peak() -> float:
+    """Return the highest resident size of this process, in MiB (getrusage would count the one that started it)."""
+    told = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(told.split()[1]) / 1024
+
+
+def main() -> None:
+    """Measure two sizes, and print the table."""
+    parser = argparse.ArgumentParser(description="Scale")
+    parser.add_argument("--users", type=int, default=USERS)
+    parser.add_argument("--groups", type=int, default=8)
+    parser.add_argument("--latency", type=float, default=LATENCY)
+    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.child:
+        url, path, groups, *parts = asked.child
+        print(json.dumps(child(url, path, int(groups), in_parts=bool(parts))))
+        return
+    print("| users | scope groups | listed | seconds | CPU seconds | requests | unchanged | peak MiB |")
+    print("|---|---|---|---|---|---|---|---|")
+    rows: list[dict[str, Any]] = []
+    for users in (asked.users // 2, asked.users):
+        for row in measure(users, asked.groups, asked.latency):
+            rows.append(row)
+            how = "in parts" if row["in_parts"] else "in one"
+            print(
+                f"| {row['users']:,} | {row['groups']} | {how} | {row['seconds']:.1f} | {row['cpu']:.1f} | "
+                f"{row['requests']} | {row['unchanged']:,} | {row['peak_mib']:.0f} |",
+                flush=True,
+            )
+    for one, other in ((rows[0], rows[2]), (rows[1], rows[3])):
+        grown = (other["peak_mib"] - one["peak_mib"]) * 1024 * 1024 / (other["users"] - one["users"])
+        print(f"{'in parts' if one['in_parts'] else 'in one'}: {grown:.0f} bytes more for each user more")
+    slow = [row for row in rows if row["in_parts"] and row["seconds"] > MUST * row["users"] / USERS]
+    print("not reached" if slow else f"reached: {USERS:,} users within {MUST:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
