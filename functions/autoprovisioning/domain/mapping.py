@@ -91,12 +91,16 @@ class AttributeMapping:
             MappingFailure: a mandatory attribute has no value, or a value does not fit; names attribute and source.
         """
         desired: dict[str, Value] = {}
+        address: object = None  # that was found to be one: several rows have it
         for row, kind, plain, getter in self._compiled:
             found = getter(profile)
-            if plain and isinstance(found, str) and found:  # nearly every value, of every user in every run
+            known = plain or (kind is Kind.ADDRESS and found is address)
+            if known and isinstance(found, str) and found:  # nearly every value, of every user in every run
                 desired[row.target] = found
                 continue
             value = _fit(row, kind, found)
+            if kind is Kind.ADDRESS:
+                address = found
             if value is None and row.required:
                 raise MappingFailure(
                     f"The mandatory attribute {row.target} has no value: {row.source} is empty for this user. "
@@ -241,10 +245,23 @@ def _primary_email(profile: Mapping[str, Any]) -> Mapping[str, object] | None:
     return {"type": "work", **entry, "address": address, "primary": True}
 
 
+def _primary_address(profile: Mapping[str, Any]) -> object:
+    address = profile.get("primaryEmail")
+    return address or None if isinstance(address, str) else _walk(_primary_email(profile), (("address", None, None),))
+
+
+def _primary_type(profile: Mapping[str, Any]) -> object:
+    if not profile.get("primaryEmail"):
+        return None
+    listed = _choose(profile.get("emails"), None)
+    return _walk(listed, (("type", None, None),)) if isinstance(listed, dict) and "type" in listed else "work"
+
+
 # Of every user in every run; what `_primary_email` would say of them.
 _SIMPLE: Mapping[tuple[Part, ...], Getter] = {
-    (("address", None, None),): lambda profile: profile.get("primaryEmail") or None,
+    (("address", None, None),): _primary_address,
     (("primary", None, None),): lambda profile: True if profile.get("primaryEmail") else None,
+    (("type", None, None),): _primary_type,
 }
 
 
