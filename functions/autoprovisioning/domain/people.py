@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from .directory_user import DirectoryUser, Presence
 from .entry import Entry, Status, Timer, Trigger
-from .texts import folded
+from .texts import unaccented
 from .unprovisioned import By
 
 
@@ -78,7 +78,7 @@ in_order: Callable[[Line], str] = itemgetter(0)
 
 def line_of(person: Person) -> Line:
     """Return a person with name and address, folded, and the key, which settles who of namesakes comes first."""
-    return f"{folded(f'{person.name} {person.email}')}\t{person.key.casefold()}", person
+    return unaccented(f"{person.name} {person.email}\t{person.account or person.user_id}".lstrip().casefold()), person
 
 
 def person_of(entry: Entry, listed: Listed | None) -> Person:

@@ -282,5 +282,5 @@ def _at(seconds: int) -> datetime:
 
 def _has(line: Line, word: str) -> bool:
     """Say whether a word is in the name or the address, or is the id."""
-    text, _, key = line[0].partition("\t")
+    text, _, key = line[0].rpartition("\t")
     return word in text or word == key

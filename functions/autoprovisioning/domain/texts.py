@@ -29,7 +29,9 @@ _uncombined = _Uncombined()
 
 def folded(text: str) -> str:
     """Return a text as it is searched for: case, accents and the number of blanks make no difference."""
-    plain = " ".join(text.split()).casefold()
-    if plain.isascii():
-        return plain
-    return unicodedata.normalize("NFKD", plain).translate(_uncombined)
+    return unaccented(" ".join(text.split()).casefold())
+
+
+def unaccented(text: str) -> str:
+    """Return a text without accents."""
+    return text if text.isascii() else unicodedata.normalize("NFKD", text).translate(_uncombined)
