@@ -20,7 +20,6 @@ CHANGES_A_BATCH = 500
 BYTES_A_BATCH = 900_000  # of 1 MiB: attributes are estimated, the envelope is not counted
 LOOKS_A_BATCH = 100
 NOTES_A_COMMIT = 500
-COMMITS_AT_ONCE = 4
 
 
 Notes = Mapping[str, tuple[Entry | None, Entry | None]]
@@ -107,9 +106,9 @@ def adopt_right_ones(services: Services, connection: Connection, run: Run, plan:
 
         return services.roster.commit_in_parts(connection, chunk, edit)
 
-    chunks = list(_chunks(services.roster.as_stored(connection, right), NOTES_A_COMMIT))
-    done = services.executor.each(adopt, chunks, COMMITS_AT_ONCE)
-    adopted = {user_id for parts in done for part in parts for user_id in part}
+    # One after the other: all of them add to the run's record, and would take turns in losing the race for it.
+    chunks = _chunks(services.roster.as_stored(connection, right), NOTES_A_COMMIT)
+    adopted = {user_id for chunk in chunks for part in adopt(chunk) for user_id in part}
     plan.writes = [change for change in plan.writes if change.user_id not in adopted]
 
 

@@ -183,7 +183,7 @@ def _plan_and_dispatch(
     _look_up_creations(services, side, plan, grounds, deadline)
     overtaken = dispatch.write_notes(services, side.connection, plan)
     dispatch.write_refusals(services, side.connection, side.run, plan.refusals)
-    if side.connection.unproven is None and _as_read(services, read):
+    if creations(plan) and side.connection.unproven is None and _as_read(services, read):
         dispatch.adopt_right_ones(services, side.connection, side.run, plan)
     tell_drift(side, plan)
     report_unprovisioned(services, side, survey)
