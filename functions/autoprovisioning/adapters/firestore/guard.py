@@ -6,7 +6,7 @@ as it takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,8 +90,11 @@ def _pieces(state: GuardState) -> list[bytes]:
     reserved: dict[str, dict[int, bytearray]] = {}
     for budget, names in state.reserved.items():
         buckets = reserved.setdefault(budget, {})
+        together: dict[datetime, list[str]] = {}  # many were reserved by one commit: to convert each would take longest
         for name, at in names.items():
-            buckets.setdefault(int(at.timestamp()), bytearray()).extend(bytes.fromhex(name))
+            together.setdefault(at, []).append(name)
+        for at, alike in together.items():
+            buckets.setdefault(int(at.timestamp()), bytearray()).extend(bytes.fromhex("".join(alike)))
     data = msgspec.msgpack.encode((reserved, [(int(at.timestamp()), count) for at, count in state.active]))
     return [data[start : start + PIECE] for start in range(0, len(data), PIECE)]
 
@@ -104,9 +107,8 @@ def _state_of(data: bytes) -> GuardState:
     return GuardState(reserved=reserved, active=active)
 
 
-def _names(buckets: Mapping[int, bytes]) -> list[tuple[str, datetime]]:
-    return [
-        (names[start : start + NAME].hex(), datetime.fromtimestamp(at, UTC))
-        for at, names in buckets.items()
-        for start in range(0, len(names), NAME)
-    ]
+def _names(buckets: Mapping[int, bytes]) -> Iterator[tuple[str, datetime]]:
+    for seconds, names in buckets.items():
+        at, text = datetime.fromtimestamp(seconds, UTC), names.hex()
+        for start in range(0, len(text), 2 * NAME):
+            yield text[start : start + 2 * NAME], at
