@@ -25,14 +25,16 @@ if TYPE_CHECKING:
     from autoprovisioning.adapters.firestore import Database
     from autoprovisioning.app.administration.roles import Identity, Roles
     from autoprovisioning.app.notifications.follow_changes import Follower
+    from autoprovisioning.app.notifications.hearing import Ear
     from autoprovisioning.app.ports.accounts import Accounts
     from autoprovisioning.app.ports.channels import Channels
     from autoprovisioning.app.ports.connections import Connections
     from autoprovisioning.app.ports.directory import Directory
     from autoprovisioning.app.ports.queue import Queue
     from autoprovisioning.app.ports.reports import Reports
-    from autoprovisioning.app.services import Services, Timings
+    from autoprovisioning.app.services import ChangeSources, Services, Timings
     from autoprovisioning.domain.connections import Connection
+    from autoprovisioning.domain.sources import Feed
 
 CLIENTS_KEPT = 32  # SCIM clients that a process keeps: connections times valid tokens
 # Somebody who waits for a page must learn soon that the database, the directory or Keeper does not answer; a worker
@@ -107,7 +109,7 @@ def webhook() -> Webhook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """What keeping a notification channel needs."""
+    """What keeping a notification channel needs; without an address none is kept."""
 
     directory: Directory
     channels: Channels
@@ -123,7 +125,7 @@ def watch() -> Watch:
     """Build what `renew_watch` needs."""
     chosen = settings()
     _logs()
-    if not chosen.webhook_url:
+    if not chosen.webhook_url and chosen.public_webhook:
         raise ConfigurationRefused("WEBHOOK_URL is not set. Set it to the address of directory_webhook.")
     from autoprovisioning.adapters.firestore import FirestoreConnections
 
@@ -134,7 +136,7 @@ def watch() -> Watch:
         channels=channels(),
         connections=connections,
         key=key,
-        address=chosen.webhook_url,
+        address=chosen.webhook_url if chosen.public_webhook else "",
         clock=now,
         new_id=new_id,
     )
@@ -266,6 +268,7 @@ def process_services() -> Services:
         FirestoreRoster,
         FirestoreRuns,
         FirestoreSetUps,
+        FirestoreSources,
         FirestoreSweeps,
         FirestoreUnprovisioned,
     )
@@ -292,6 +295,7 @@ def process_services() -> Services:
         sweeps=FirestoreSweeps(database),
         audit=FirestoreAudit(database),
         leases=FirestoreLeases(database),
+        sources=FirestoreSources(database),
         due_runs=FirestoreDueRuns(database),
         listings=FirestoreListings(database),
         adoptions=FirestoreAdoptions(database),
@@ -304,6 +308,7 @@ def process_services() -> Services:
         executor=Threads(),
         reads_at_once=chosen.directory_concurrency,
         timings=_timings(chosen),
+        through=_through(chosen),
     )
 
 
@@ -365,6 +370,23 @@ def _key(key: bytes, name: str) -> bytes:
     if not key:
         raise ConfigurationRefused(f"{name} is not set. Mount the secret version of that key under this name.")
     return key
+
+
+def _through(chosen: config.Config) -> ChangeSources:
+    from autoprovisioning.app.services import ChangeSources
+
+    return ChangeSources(
+        audit_log=chosen.audit_log_sink, notifications=chosen.public_webhook, sweep_every=chosen.sweep_every
+    )
+
+
+@Once
+def ear(source: Feed) -> Ear:
+    """Return what notes that a source of changes was heard."""
+    from autoprovisioning.adapters.firestore import FirestoreSources
+    from autoprovisioning.app.notifications.hearing import Ear
+
+    return Ear(FirestoreSources(_database()), source)
 
 
 def _timings(chosen: config.Config) -> Timings:

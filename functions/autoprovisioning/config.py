@@ -55,6 +55,9 @@ class Config:
     reconcile_deadline: timedelta
     reconcile_lease: timedelta
     contradiction: timedelta
+    audit_log_sink: bool
+    public_webhook: bool
+    sweep_every: timedelta
     outside_timeout: timedelta
     secret_manager_emulator: str
     firestore_emulator: str
@@ -92,6 +95,12 @@ class _Reader:
         if value not in ("", "0", "1", "true", "false"):
             self.problems.append(f"{name} is {value!r}. Use true or false.")
         return value in ("1", "true")
+
+    def switch(self, name: str, *, default: bool) -> bool:
+        value = self._environment.get(name, "").strip().lower()
+        if value not in ("", "on", "off"):
+            self.problems.append(f"{name} is {value!r}. Use on or off.")
+        return value == "on" if value else default
 
     def url(self, name: str, default: str) -> str:
         value = self.text(name, default).rstrip("/")
@@ -196,6 +205,9 @@ def _read(reader: _Reader, *, reads_directory: bool) -> Config:
         reconcile_deadline=reader.seconds("RECONCILE_DEADLINE_SECONDS", 1500),
         reconcile_lease=reader.seconds("RECONCILE_LEASE_SECONDS", 120),
         contradiction=reader.seconds("CONTRADICTION_SECONDS", 60),
+        audit_log_sink=reader.switch("AUDIT_LOG_SINK", default=False),
+        public_webhook=reader.switch("PUBLIC_WEBHOOK", default=True),
+        sweep_every=timedelta(minutes=reader.whole("SWEEP_MINUTES", 5)),
         outside_timeout=reader.seconds("OUTSIDE_TIMEOUT_SECONDS", 20),
         secret_manager_emulator=reader.text("SECRET_MANAGER_EMULATOR_HOST", ""),
         firestore_emulator=reader.text("FIRESTORE_EMULATOR_HOST", ""),

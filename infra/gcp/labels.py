@@ -38,6 +38,7 @@ KINDS = (
     document_kinds.DUE_RUNS,
     document_kinds.PEOPLE,
     document_kinds.LISTINGS,
+    document_kinds.SOURCE,
 )
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 NONE = "none"  # no release was there before

@@ -36,6 +36,7 @@ from autoprovisioning.app.ports.requests import PreviewLines, Requests
 from autoprovisioning.app.ports.roster import Edit, Roster
 from autoprovisioning.app.ports.runs import Runs
 from autoprovisioning.app.ports.set_ups import SetUps
+from autoprovisioning.app.ports.sources import Sources
 from autoprovisioning.app.ports.sweeps import Sweeps
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry
@@ -76,6 +77,7 @@ class State:
     guard: Guard
     claims: Claims
     sweeps: Sweeps
+    sources: Sources
     due_runs: DueRuns
     listings: ListingSizes
     audit: Audit

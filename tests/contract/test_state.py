@@ -26,6 +26,7 @@ from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.scope import ROOT, Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings, VolumeLimit
+from autoprovisioning.domain.sources import NOTHING, Feed, Heard, heard
 from tests.contract.state_stores import HOME, HOUR, event, hold, write
 from tests.contract.state_stores import State as Stores
 from tests.support.builders import DAY, MINUTE, NOW
@@ -410,6 +411,21 @@ class TestConnections:
         with ThreadPoolExecutor(4) as several:
             list(several.map(lambda wait: state.due_runs.add(due(RunKind.SWEEP, NOW, wait), NOW), waits))
         assert set(state.due_runs.all()) == due(RunKind.SWEEP, NOW, *waits)
+
+    def test_what_was_heard_of_each_source_is_kept(self, state):
+        assert state.sources.all() == {}
+        expected = NOTHING
+        for at, user in ((NOW, True), (NOW + MINUTE, False), (NOW - HOUR, True), (NOW, True)):
+            state.sources.hear(Feed.AUDIT_LOG, at, user=user)
+            expected = heard(expected, at, user=user)
+        state.sources.hear(Feed.SWEEP, NOW, user=False)
+        assert state.sources.all() == {Feed.AUDIT_LOG: expected, Feed.SWEEP: Heard(latest=NOW)}
+
+    def test_of_many_who_hear_at_once_no_hour_is_forgotten(self, state):
+        hours = [NOW + number * HOUR for number in range(12)]
+        with ThreadPoolExecutor(4) as several:
+            list(several.map(lambda at: state.sources.hear(Feed.NOTIFICATIONS, at, user=True), hours))
+        assert len(state.sources.all()[Feed.NOTIFICATIONS].hours) == len(hours)
 
     def test_an_id_in_use_is_refused(self, state):
         state.connections.create(HOME)

@@ -14,6 +14,7 @@ import pytest
 from autoprovisioning.domain.due_runs import ripe
 from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.runs import Look, RunKind
+from autoprovisioning.domain.sources import Feed
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
 from tests.support.log_entries import admin_entry, groups_entry
@@ -59,6 +60,7 @@ def test_who_joins_or_leaves_the_group_is_in_keeper_without_any_sweep_or_notific
     following.directory.leave(GROUP, EVE)
     following.await_account(EVE, inactive)
     assert following.active() == {f"u{number}" for number in range(12)}
+    assert following.services().sources.all().keys() == {Feed.AUDIT_LOG}
 
 
 def test_the_audit_tells_who_did_it_in_workspace_and_when_as_reported(following):

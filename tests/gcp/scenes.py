@@ -27,6 +27,7 @@ from autoprovisioning.app.runs.hold_plan import Wanted, admit
 from autoprovisioning.app.runs.open_run import Side
 from autoprovisioning.app.runs.read_directory import begin, read_groups
 from autoprovisioning.app.runs.reconcile import reconcile
+from autoprovisioning.app.services import ChangeSources
 from autoprovisioning.config import Misconfigured
 from autoprovisioning.domain.changes import Change
 from autoprovisioning.domain.connections import Connection, State
@@ -44,7 +45,8 @@ from autoprovisioning.domain.guard import Kind, Member
 from autoprovisioning.domain.plan import Plan
 from autoprovisioning.domain.runs import Look, Run, RunKind, RunState
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
-from autoprovisioning.entrypoints import answers
+from autoprovisioning.domain.sources import SILENT
+from autoprovisioning.entrypoints import answers, workspace_events
 from tests.support.executors import Inline
 from tests.support.in_memory import START, FakeServices
 from tests.support.in_memory_state import FakeChannels
@@ -117,6 +119,17 @@ def fakes_with(connection: Connection = ON, **changes: Any) -> FakeServices:
 def vital_signs(connection: Connection, *runs: Run) -> None:
     fakes = fakes_with(connection)
     log_vital_signs(fakes.services, Told(*runs), FakeChannels(fakes.store))  # type: ignore[arg-type]
+
+
+def silent_source() -> None:
+    fakes = fakes_with(replace(ON, changed_at=START - 2 * SILENT), through=ChangeSources(audit_log=True))
+    log_vital_signs(fakes.services, Told(DONE), FakeChannels(fakes.store))  # type: ignore[arg-type]
+
+
+def reported_changes() -> None:
+    workspace_events.outcomes = telemetry.Tally(timedelta(0))
+    workspace_events.outcomes.add("look")
+    workspace_events._tell()
 
 
 def pause() -> None:
@@ -268,6 +281,8 @@ SCENES: dict[str, Callable[[], None]] = {
         with_settings(ON, scope=Scope(groups=(), org_units=(OrgUnit(id="id:1", path="/gone", listed=False),)))
     ),
     "vital signs after a refused run": lambda: vital_signs(ON, REFUSED, DONE),
+    "vital signs with a silent source": silent_source,
+    "reported changes": reported_changes,
     "pause": pause,
     "throttle": throttle,
     "contradicted write": contradicted_write,
@@ -325,6 +340,7 @@ LOGS: dict[str, tuple[str, ...]] = {
     "provision-user": ("contradicted write", "throttle", "pause", "transient", "configuration"),
     "renew-watch": ("unproven channel", "configuration"),
     "directory-webhook": ("misconfigured", "transient"),
+    "workspace-events": ("reported changes",),
 }
 
 

@@ -277,6 +277,7 @@ def read(stores: Firestore) -> None:
     assert stores.adoptions.confirmed("c1") == {"u1": {"k1"}}
     assert stores.people.read(HOME, NOW).lines.all
     stores.channels.all()
+    stores.sources.all()
     reports = stores.reports
     for name, user, actor, since, until in itertools.product(
         (None, EventName.CREATED), ("", "u1", "ada@example.com"), ("", "run r1"), (None, NOW - DAY), (None, NOW + DAY)

@@ -279,6 +279,7 @@ def test_the_alerts_of_the_brief_are_all_there():
         "server-errors",
         "does-not-start",
         "webhook-unreachable",
+        "silent-source",
     }
 
 
@@ -330,6 +331,7 @@ def test_it_is_noticed_when_nobody_takes_the_vital_signs():
         "vital signs while throttled",
         "vital signs with a unit gone",
         "vital signs after a refused run",
+        "vital signs with a silent source",
     ]
 
 

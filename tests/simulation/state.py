@@ -25,6 +25,7 @@ from autoprovisioning.app.ports.requests import PreviewLines, Requests
 from autoprovisioning.app.ports.roster import Edit, Roster
 from autoprovisioning.app.ports.runs import Runs
 from autoprovisioning.app.ports.set_ups import SetUps
+from autoprovisioning.app.ports.sources import Sources
 from autoprovisioning.app.ports.sweeps import Sweeps
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry
@@ -54,6 +55,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "guard": ("change",),
     "claims": ("claim",),
     "sweeps": ("get", "put"),
+    "sources": ("all", "hear"),
     "due_runs": ("all", "causes", "add", "strike"),
     "listings": ("get", "put"),
     "audit": ("record", "applied"),
@@ -81,6 +83,7 @@ class StatePorts:
     guard: Guard
     claims: Claims
     sweeps: Sweeps
+    sources: Sources
     due_runs: DueRuns
     listings: ListingSizes
     audit: Audit

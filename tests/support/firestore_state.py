@@ -20,6 +20,7 @@ def state_ports(database: firestore.Database) -> dict[str, Any]:
         "guard": firestore.FirestoreGuard(database),
         "claims": firestore.FirestoreClaims(database),
         "sweeps": firestore.FirestoreSweeps(database),
+        "sources": firestore.FirestoreSources(database),
         "due_runs": firestore.FirestoreDueRuns(database),
         "listings": firestore.FirestoreListings(database),
         "audit": firestore.FirestoreAudit(database),

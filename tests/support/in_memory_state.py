@@ -30,6 +30,7 @@ from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.listing_parts import Listings
 from autoprovisioning.domain.people import Lines, Listed, Roll, entitled, in_order, line_of, person_of
 from autoprovisioning.domain.runs import Run, RunKind, RunState
+from autoprovisioning.domain.sources import NOTHING, AllHeard, Feed, Heard, heard
 from autoprovisioning.domain.unprovisioned import Report
 from tests.support.in_memory_requests import FakePreviewLines, FakeRequests, StoredRequests
 
@@ -64,6 +65,7 @@ class Store:
     due_runs: DueRunSet = frozenset()
     causes: Mapping[str, Cause] = field(default_factory=dict)
     listings: Listings = field(default_factory=Listings)
+    sources: dict[Feed, Heard] = field(default_factory=dict)
     deleted: list[Deleted] = field(default_factory=list)
     claims: dict[tuple[str, str], Claim] = field(default_factory=dict)
     adoptions: dict[str, dict[Pair, tuple[str, datetime]]] = field(default_factory=lambda: defaultdict(dict))
@@ -453,6 +455,20 @@ class FakeListings:
         self._store.listings = listings
 
 
+class FakeSources:
+    """The Sources port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def all(self) -> AllHeard:
+        return dict(self._store.sources)
+
+    def hear(self, source: Feed, at: datetime, *, user: bool) -> None:
+        with self._store.lock:
+            self._store.sources[source] = heard(self._store.sources.get(source, NOTHING), at, user=user)
+
+
 class FakeAudit:
     """The Audit port."""
 
@@ -580,6 +596,7 @@ def state_ports(store: Store) -> dict[str, Any]:
         "guard": FakeGuard(store),
         "claims": FakeClaims(store),
         "sweeps": FakeSweeps(store),
+        "sources": FakeSources(store),
         "due_runs": FakeDueRuns(store),
         "listings": FakeListings(store),
         "audit": FakeAudit(store),

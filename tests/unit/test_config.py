@@ -30,6 +30,15 @@ def test_a_directory_on_loopback_needs_no_administrator():
     assert (local.directory_admin, local.directory_service_account) == ("", "")
 
 
+def test_which_sources_of_changes_there_are_is_on_or_off():
+    config = load(LEAST)
+    assert (config.audit_log_sink, config.public_webhook, config.sweep_every) == (False, True, timedelta(minutes=5))
+    config = load(LEAST | {"AUDIT_LOG_SINK": "On", "PUBLIC_WEBHOOK": "off", "SWEEP_MINUTES": "60"})
+    assert (config.audit_log_sink, config.public_webhook, config.sweep_every) == (True, False, timedelta(hours=1))
+    with pytest.raises(Misconfigured, match=r"PUBLIC_WEBHOOK is 'no'\. Use on or off\."):
+        load(LEAST | {"PUBLIC_WEBHOOK": "no"})
+
+
 def test_settings_are_read_as_they_are_meant():
     config = load(
         LEAST

@@ -23,6 +23,7 @@ from autoprovisioning.app.ports.requests import PreviewLines, Requests
 from autoprovisioning.app.ports.roster import Roster
 from autoprovisioning.app.ports.runs import Runs
 from autoprovisioning.app.ports.set_ups import SetUps
+from autoprovisioning.app.ports.sources import Sources
 from autoprovisioning.app.ports.sweeps import Sweeps
 from autoprovisioning.app.ports.tokens import Tokens
 from autoprovisioning.domain.causes import Origin
@@ -44,6 +45,15 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSources:
+    """Which sources of changes a deployment has, and how often its sweep finds what they lost."""
+
+    audit_log: bool = False  # a log sink publishes Workspace's audit log
+    notifications: bool = True  # the directory may notify the public webhook
+    sweep_every: timedelta = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """The outside world, as ports."""
 
@@ -62,6 +72,7 @@ class Services:
     sweeps: Sweeps
     audit: Audit
     leases: Leases
+    sources: Sources
     due_runs: DueRuns
     listings: ListingSizes
     adoptions: Adoptions
@@ -74,6 +85,7 @@ class Services:
     executor: Executor
     reads_at_once: int = 8  # requests of one listing of the directory
     timings: Timings = field(default_factory=Timings)
+    through: ChangeSources = field(default_factory=ChangeSources)
 
     def stamp(self, by: Actor, origin: Origin | None = None) -> Stamp:
         """Return the beginning of a new line of the audit: now, by whom, and what made us look."""

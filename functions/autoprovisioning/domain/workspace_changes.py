@@ -148,6 +148,11 @@ def changes_of(entry: LogEntry) -> tuple[Change, ...]:
     return ()
 
 
+def tells_of_users(entry: LogEntry) -> bool:
+    """Say whether an entry reports a change of a user, as a notification of the directory would, too."""
+    return any(isinstance(change, UserChanged) for change in changes_of(entry))
+
+
 def _told_by_admin(entry: LogEntry) -> Iterator[Change]:
     for event in entry.events[:MOST_EVENTS]:
         user, group = (_address(event.parameters.get(name, "")) for name in ("USER_EMAIL", "GROUP_EMAIL"))

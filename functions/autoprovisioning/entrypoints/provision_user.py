@@ -9,7 +9,8 @@ from flask import Response
 from autoprovisioning.app.administration.inquire import answer_inquiry
 from autoprovisioning.app.provisioning.converge import converge
 from autoprovisioning.app.provisioning.read_user import Asked
-from autoprovisioning.bootstrap import channels, process_services
+from autoprovisioning.bootstrap import channels, ear, process_services
+from autoprovisioning.domain.sources import Feed
 from autoprovisioning.entrypoints.answers import LARGEST_PUSH, body_of, push
 from autoprovisioning.messages import decode_look, decode_push
 
@@ -25,6 +26,8 @@ def provision_user(request: flask.Request) -> Response:
         if look.event == "sync":
             channels().prove(look.channel, services.clock())
             return
+        if look.channel and services.through.audit_log:
+            ear(Feed.NOTIFICATIONS).hear(services.clock(), user=True)
         asked = Asked(look=look, message_id=message.message_id, published=message.published(services.clock()))
         deadline = services.clock() + services.timings.user_deadline
         if look.inquiry:

@@ -14,8 +14,10 @@ import functions_framework
 from flask import Response
 
 from autoprovisioning.app.notifications.follow_changes import ask_for_due_runs, follow
-from autoprovisioning.bootstrap import follower, now
+from autoprovisioning.bootstrap import ear, follower, now
 from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.domain.sources import Feed
+from autoprovisioning.domain.workspace_changes import tells_of_users
 from autoprovisioning.entrypoints.answers import LARGEST_PUSH, answered, body_of, http, only, push
 from autoprovisioning.log_entries import decode_entry
 from autoprovisioning.messages import Push, decode_push
@@ -53,6 +55,7 @@ def _take_in(message: Push) -> None:
     except BadInput:
         outcomes.add("malformed")
     else:
+        ear(Feed.AUDIT_LOG).hear(following.clock(), user=tells_of_users(entry))
         for outcome in follow(following, entry, message.published(following.clock())):
             outcomes.add(outcome)
     _tell()

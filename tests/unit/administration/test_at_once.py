@@ -197,10 +197,10 @@ def test_a_channel_that_cannot_be_stopped_keeps_no_configuration_alive(scenario,
 # ---- the notification channel
 
 
-def renewed(scenario: Scenario) -> list[str]:
+def renewed(scenario: Scenario, address: str = "https://hook.example") -> list[str]:
     fakes = scenario.fakes
     live = renew_watch(
-        fakes.directory, FakeChannels(fakes.store), scenario.services.connections, b"k", "https://hook.example",
+        fakes.directory, FakeChannels(fakes.store), scenario.services.connections, b"k", address,
         fakes.clock, scenario.services.new_id,
     )  # fmt: skip
     return [channel.id for channel in live]
@@ -213,6 +213,16 @@ def test_there_is_a_channel_only_while_a_connection_serves_somebody(scenario, st
     live = renewed(scenario)
     assert live == ([channel] if state in (State.ON, State.PAUSED) else [])
     assert list(scenario.fakes.directory.channels) == list(scenario.fakes.store.channels) == live
+
+
+def test_a_deployment_without_a_webhook_closes_its_channel_and_opens_none(scenario):
+    renewed(scenario)
+    assert scenario.fakes.directory.channels
+    for _ in range(2):
+        assert renewed(scenario, address="") == []
+        assert not scenario.fakes.directory.channels
+        assert not scenario.fakes.store.channels
+    assert len(renewed(scenario)) == 1
 
 
 # ---- a worker that has read the connection and not marked anybody yet

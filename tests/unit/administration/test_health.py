@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -12,10 +12,12 @@ from autoprovisioning.app.administration.health import health
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.ports.reports import HeldPlan, Pace, Page, Waiting
 from autoprovisioning.app.runs.close_run import EDITED, OUTAGE
+from autoprovisioning.app.services import ChangeSources
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.scope import Scope
+from autoprovisioning.domain.sources import Feed
 from tests.support.in_memory import SALES, START, FakeServices, unit
 from tests.support.in_memory_state import FakeChannels
 from tests.support.settings import with_settings
@@ -25,6 +27,8 @@ ON = Connection(id="c1", state=State.ON, changed_at=START - timedelta(days=3))
 JUST_ON = replace(ON, changed_at=START - 15 * MINUTE)
 LIVE = Channel(id="n1", address="https://hook", expires=START + timedelta(days=1), proven=True)
 GONE = Scope(groups=(), org_units=(replace(SALES, listed=False), unit("/Navy")))
+TODAY = ChangeSources()
+NEVER: Mapping[Feed, Sequence[timedelta]] = {}
 NOBODY, SWIFT = Waiting(), Pace(changes=100, failed=0, seconds=5.0)
 DONE = Run(
     id="r1",
@@ -122,8 +126,17 @@ def test_archived_people_are_counted_by_the_last_run_that_looked_at_everybody(la
     assert look(Told(latest=(*latest, before))).archived == archived
 
 
-def look(told: Told, connection: Connection = ON, channel: Channel | None = LIVE):
-    fakes = FakeServices()
+def look(
+    told: Told,
+    connection: Connection = ON,
+    channel: Channel | None = LIVE,
+    through: ChangeSources = TODAY,
+    heard: Mapping[Feed, Sequence[timedelta]] = NEVER,
+):
+    fakes = FakeServices(through=through)
+    for source, several in heard.items():
+        for ago in several:
+            fakes.services.sources.hear(source, START - ago, user=True)
     channels = FakeChannels(fakes.store)
     if channel is not None:
         channels.put(channel)
@@ -288,3 +301,50 @@ def test_a_running_reconciliation_shows_how_far_it_is():
     assert seen.batches_left == 3
     assert seen.last_success == DONE
     assert seen.oldest_pending == START - MINUTE
+
+
+# ---- sources of changes
+
+SINK = ChangeSources(audit_log=True, sweep_every=60 * MINUTE)
+ENTRIES, NOTIFICATIONS = Feed.AUDIT_LOG, Feed.NOTIFICATIONS
+LATELY = [MINUTE]
+HOURS = [number * 60 * MINUTE for number in range(6)]
+LONG_AGO = [10 * 60 * MINUTE]
+
+
+@pytest.mark.parametrize(
+    ("heard", "what", "alert"),
+    [
+        ({ENTRIES: LATELY, NOTIFICATIONS: LATELY}, "", ""),
+        ({ENTRIES: LATELY}, "", ""),
+        ({ENTRIES: LONG_AGO}, "", ""),
+        ({}, "No entry of Workspace's audit log has arrived yet: ", ""),
+        ({NOTIFICATIONS: HOURS}, "has arrived yet, although the directory notifies of changes: ", "source_silent"),
+        ({ENTRIES: LONG_AGO, NOTIFICATIONS: HOURS}, ", although the directory notifies of changes: ", "source_silent"),
+        ({ENTRIES: HOURS}, "The directory has notified of nothing yet, although the audit log", "source_silent"),
+        ({ENTRIES: HOURS, NOTIFICATIONS: LONG_AGO}, "The directory has notified of nothing since", "source_silent"),
+        ({ENTRIES: [timedelta(days=4)]}, "has arrived since", "source_silent"),
+    ],
+)
+def test_a_source_that_is_silent_beside_the_other_or_for_days_is_reported(heard, what, alert):
+    connection = replace(ON, changed_at=START - timedelta(days=5 if len(heard) == 1 and alert else 1))
+    concerns = look(Told(), connection, through=SINK, heard=heard).concerns
+    assert [(what in each.what, each.alert) for each in concerns] == ([(True, alert)] if what else [])
+
+
+def test_without_a_log_sink_no_source_is_compared():
+    seen = look(Told(), heard={NOTIFICATIONS: HOURS})
+    assert (seen.concerns, seen.heard, seen.sweep_every) == ((), {}, 5 * MINUTE)
+
+
+def test_it_says_how_often_the_members_of_groups_are_swept():
+    assert look(Told(), through=SINK, heard={ENTRIES: LATELY}).sweep_every == 60 * MINUTE
+    assert look(Told(), through=SINK, heard={ENTRIES: [timedelta(days=2)]}).sweep_every == 5 * MINUTE
+
+
+def test_a_deployment_without_a_webhook_misses_no_channel():
+    through = replace(SINK, notifications=False)
+    assert look(Told(), channel=None, through=through, heard={ENTRIES: HOURS}).concerns == ()
+    assert look(Told(), channel=None, through=SINK, heard={ENTRIES: LATELY}).concerns[0].what == (
+        "No notification channel is live: changes of users are told by the audit log alone."
+    )

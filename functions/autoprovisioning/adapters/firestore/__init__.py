@@ -18,6 +18,7 @@ from autoprovisioning.adapters.firestore.requests import FirestoreRequests
 from autoprovisioning.adapters.firestore.roster import FirestoreRoster
 from autoprovisioning.adapters.firestore.runs import FirestoreRuns
 from autoprovisioning.adapters.firestore.set_ups import FirestoreSetUps
+from autoprovisioning.adapters.firestore.sources import FirestoreSources
 from autoprovisioning.adapters.firestore.sweeps import FirestoreSweeps
 from autoprovisioning.adapters.firestore.unprovisioned import FirestoreUnprovisioned
 
@@ -40,6 +41,7 @@ __all__ = [
     "FirestoreRoster",
     "FirestoreRuns",
     "FirestoreSetUps",
+    "FirestoreSources",
     "FirestoreSweeps",
     "FirestoreUnprovisioned",
     "build_client",

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from autoprovisioning.app.ports.channels import Channel, Channels
 from autoprovisioning.app.ports.reports import HeldPlan, HistoryReports, Pace, Reports, Waiting
 from autoprovisioning.app.runs.close_run import EDITED, OUTAGE
-from autoprovisioning.app.services import Services
+from autoprovisioning.app.services import ChangeSources, Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.guard import WINDOW
 from autoprovisioning.domain.holds import Standing
 from autoprovisioning.domain.runs import ARCHIVED, Run, RunKind, RunState
+from autoprovisioning.domain.sources import CALLED, NOTHING, SILENT, AllHeard, Feed, arrives, silent_beside
 from autoprovisioning.domain.words import BEING_DELETED, at_time, counted, missing_unit
 
 RUNS_READ = 50  # half a day of full runs; fewer are read if one of the latest is done
@@ -60,12 +61,34 @@ class Health:
     archived: int  # users who keep their access, since archived ones are not operated on; by the last successful run
     failing: int  # users whose last attempt failed
     last_ended: Run | None  # the last full run that is over, however it ended
+    through: ChangeSources  # the sources of changes that this deployment has
+    heard: AllHeard  # and when each was heard
     concerns: tuple[Concern, ...] = ()
 
     @property
     def kept(self) -> int:
         """How many changes a rejection keeps from being carried out."""
         return sum(plan.standings.get(Standing.REJECTED.value, 0) for plan in self.decided)
+
+    @property
+    def last_entry(self) -> datetime | None:
+        """When the last entry of the audit log arrived."""
+        return self.heard.get(Feed.AUDIT_LOG, NOTHING).latest
+
+    @property
+    def last_notification(self) -> datetime | None:
+        """When the directory notified last; known only if there is a log sink to compare it with."""
+        return self.heard.get(Feed.NOTIFICATIONS, NOTHING).latest
+
+    @property
+    def sweep_every(self) -> timedelta:
+        """How often members of groups are swept: as seldom as is set only while entries arrive."""
+        return self.through.sweep_every if self.entries_arrive else CALLED
+
+    @property
+    def entries_arrive(self) -> bool:
+        """Whether the audit log's entries arrive, as far as that can be told."""
+        return self.through.audit_log and arrives(self.heard, self.at)
 
     @property
     def batches_left(self) -> int:
@@ -102,6 +125,8 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
         archived=_archived(full),
         failing=reports.failing_users(connection.id),
         last_ended=next((run for run in full if run.ended), None),
+        through=services.through,
+        heard=services.sources.all() if services.through.audit_log else {},
     )
     return replace(seen, concerns=_judged(seen, connection))
 
@@ -134,7 +159,7 @@ def _judged(seen: Health, connection: Connection) -> tuple[Concern, ...]:
     if connection.state is State.ON:
         late = _late(seen, connection)
         concerns += _held(seen.plans_held)
-        concerns += (late or _not_done(seen, connection)) + _slow(seen, connection)
+        concerns += (late or _not_done(seen, connection)) + _slow(seen, connection) + _sources(seen, connection)
         concerns += _unread(seen, connection) + _keeper(seen) + _failing(seen.failing)
     return tuple(concerns)
 
@@ -232,13 +257,59 @@ def _slow(seen: Health, connection: Connection) -> list[Concern]:
         mend = "See Failures and Keeper's answers below; it is retried automatically."
         concerns.append(Concern(what=what, mend=mend, alert="pending_too_long"))
     turned_on = connection.changed_at
+    if not seen.through.notifications:
+        return concerns
     if seen.live_until is None and (turned_on is None or seen.at - turned_on > FIRST_CHANNEL):
-        what = "No notification channel is live: changes of users wait for the next full run, up to 15 minutes."
+        late = "wait for the next full run, up to 15 minutes"
+        instead = "are told by the audit log alone" if seen.entries_arrive else late
+        what = f"No notification channel is live: changes of users {instead}."
         mend = (
             "One is opened within 10 minutes. If this persists, whoever operates this deployment finds why in its log."
         )
         concerns.append(Concern(what=what, mend=mend, alert="no_live_channel"))
     return concerns
+
+
+def _sources(seen: Health, connection: Connection) -> list[Concern]:
+    """Report a source that is silent although another speaks, or for longer than a weekend."""
+    if not seen.through.audit_log:
+        return []
+    entries, notifications = (seen.heard.get(each, NOTHING) for each in (Feed.AUDIT_LOG, Feed.NOTIFICATIONS))
+    told_by_others = silent_beside(entries, notifications)
+    since = max(filter(None, (entries.latest, connection.changed_at)), default=None)
+    grave = told_by_others or (since is not None and seen.at - since > SILENT)
+    if grave or entries.latest is None:
+        return [_no_entries(entries.latest, told_by_others=told_by_others, grave=grave)]
+    if seen.live_until is not None and silent_beside(notifications, entries):
+        return [_no_notifications(notifications.latest)]
+    return []
+
+
+def _no_entries(latest: datetime | None, *, told_by_others: bool, grave: bool) -> Concern:
+    last = f"has arrived since {at_time(latest)}" if latest else "has arrived yet"
+    others = ", although the directory notifies of changes" if told_by_others else ""
+    what = (
+        f"No entry of Workspace's audit log {last}{others}: changes of groups are found by the sweep alone, which is "
+        "made every five minutes meanwhile."
+    )
+    mend = (
+        "See that the log is shared with Google Cloud (Admin console > Account > Account settings > Legal and "
+        "compliance > Sharing options, as a super administrator). Whoever operates this deployment sees to the log sink."
+    )
+    return Concern(what=what, mend=mend, alert="source_silent" if grave else "")
+
+
+def _no_notifications(latest: datetime | None) -> Concern:
+    last = f"since {at_time(latest)}" if latest else "yet"
+    what = (
+        f"The directory has notified of nothing {last}, although the audit log reports changes of users, and a "
+        "notification channel is live."
+    )
+    mend = (
+        "Nothing is lost: entries of the audit log lead to the same. Whoever operates this deployment finds why in its "
+        "log."
+    )
+    return Concern(what=what, mend=mend, alert="source_silent")
 
 
 def _failing(users: int) -> list[Concern]:

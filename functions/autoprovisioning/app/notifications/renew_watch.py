@@ -2,7 +2,7 @@
 
 Google cannot renew a channel, and may grant less time than asked for, so everything is scheduled from the expiration it
 returned. If the API insists on an event, one channel per event is kept. A channel of another address or key counts as
-one that runs out. While no connection serves anybody there is none.
+one that runs out. While no connection serves anybody there is none, nor in a deployment without a public webhook.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def renew_watch(
     clock: Clock,
     new_id: NewId,
 ) -> Sequence[Channel]:
-    """Bring the channels into step and return the live ones: none if no connection is on or paused.
+    """Bring the channels into step and return the live ones: none if no connection is on or paused, or without address.
 
     Raises:
         Transient, Permanent: no channel could be opened; the ones there are kept.
@@ -46,7 +46,7 @@ def renew_watch(
     now = clock()
     heard_of = [channel for channel in channels.all() if not _over(channels, channel, now)]
     known = [channel for channel in heard_of if channel.address]
-    if not any(connection.state in SERVING for connection in connections.all()):
+    if not address or not any(connection.state in SERVING for connection in connections.all()):
         return [channel for channel in known if not stop(directory, channels, channel)]
     by_event = any(channel.event != ALL_EVENTS for channel in known)
     for event in EVENTS if by_event else (ALL_EVENTS,):

@@ -39,6 +39,7 @@ from autoprovisioning.domain.matching import match_accounts
 from autoprovisioning.domain.observation import rules_of
 from autoprovisioning.domain.plan import Plan, Planner
 from autoprovisioning.domain.runs import ARCHIVED, KEEP_ACCESS, Run, RunKind, RunState
+from autoprovisioning.domain.sources import Feed
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class _Asked:
 
 def _reconcile(services: Services, asked: _Asked, deadline: datetime, fence: int) -> list[Run]:
     sides: list[Side] = []
+    began = services.clock()
     connections = services.connections.all()
     on = [connection for connection in connections if connection.state is State.ON]
     earlier = {connection.id: run for connection in on if (run := earlier_run(services, connection)) is not None}
@@ -116,6 +118,13 @@ def _reconcile(services: Services, asked: _Asked, deadline: datetime, fence: int
     runs += _send_out(services, sides, survey, deadline)
     for side in sides:
         _keep_people(services, side, survey)
+    if (
+        services.through.audit_log
+        and len(sides) == len(on)
+        and not survey.alone
+        and None not in survey.members.values()
+    ):
+        services.sources.hear(Feed.SWEEP, began, user=False)  # it has found what a sweep would
     return runs
 
 

@@ -21,6 +21,7 @@ from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.guard import reservation
 from autoprovisioning.domain.ownership import Candidate, place
 from autoprovisioning.domain.runs import Evidence, Look, RunKind
+from autoprovisioning.domain.sources import Feed, swept_lately
 
 log = logging.getLogger(__name__)
 
@@ -81,14 +82,17 @@ class _Side:
 
 
 def sweep_on_schedule(services: Services, deadline: datetime) -> int:
-    """Sweep, unless another sweep is in progress, then for what is due by then; returns how many differences it found.
+    """Sweep, then for what is due by then; returns how many differences it found.
 
     A large scope takes longer to list than the time between two scheduled sweeps, and each sweep holds everybody in
-    memory: they do not overlap.
+    memory: they do not overlap. While entries of the audit log arrive, none is made soon after the last one.
 
     Raises:
         Transient: nothing could be published.
     """
+    through = services.through
+    if through.audit_log and swept_lately(services.sources.all(), services.clock(), through.sweep_every):
+        return 0
     until = services.clock() + services.timings.reconcile_limit
     with leased(services, LEASE, services.timings.reconcile_lease, until) as fence:
         if fence is None:
@@ -175,7 +179,10 @@ def _swept(services: Services) -> tuple[int, bool]:
         names = frozenset(map(side.name, side.joined() | side.left()))
         if names != side.swept:
             services.sweeps.put(side.connection.id, names)
-    return len(looks), all(side.complete for side in sides)
+    complete = all(side.complete for side in sides)
+    if services.through.audit_log and complete:
+        services.sources.hear(Feed.SWEEP, now, user=False)
+    return len(looks), complete
 
 
 def _side(services: Services, connection: Connection, roster: Mapping[str, Entry], members: Members) -> _Side:

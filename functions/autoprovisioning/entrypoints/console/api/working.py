@@ -102,6 +102,19 @@ class NotificationChannel(Model):
     proven: bool
 
 
+class SourcesOfChanges(Model):
+    """Where changes are heard of: what this deployment has, and when entries and notifications came last.
+
+    `last_notification` is noted only if there is a log sink. `sweep_seconds`: how often members of groups are swept.
+    """
+
+    notifications: bool
+    audit_log: bool
+    last_entry: datetime | None
+    last_notification: datetime | None
+    sweep_seconds: int
+
+
 class Health(Model):
     """How the work on a connection is going; without concerns all is well. `archived` users keep their access."""
 
@@ -121,6 +134,7 @@ class Health(Model):
     last_day: Answered
     throttled_until: datetime | None
     archived: int
+    sources: SourcesOfChanges
 
 
 def list_runs(call: Call, query: Paging, connection_id: str) -> Response:
@@ -197,6 +211,13 @@ def _health(seen: app.Health) -> Health:
         last_day=_answered(seen.day),
         throttled_until=seen.throttled_until,
         archived=seen.archived,
+        sources=SourcesOfChanges(
+            notifications=seen.through.notifications,
+            audit_log=seen.through.audit_log,
+            last_entry=seen.last_entry,
+            last_notification=seen.last_notification,
+            sweep_seconds=int(seen.sweep_every.total_seconds()),
+        ),
     )
 
 

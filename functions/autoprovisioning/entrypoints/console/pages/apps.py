@@ -57,6 +57,7 @@ def overview(call: Call, connection_id: str) -> Response:
         held=seen.plans_held,
         failing=seen.failing,
         concerns=seen.concerns,
+        health=seen,
         counters=counters(call, connection),
         days=DAYS,
         reauthorize=reauthorize_address(call, connection),
