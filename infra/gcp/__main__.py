@@ -15,7 +15,7 @@ from infra.gcp.commands import ROOT
 from infra.gcp.gcloud import Gcloud, GcloudFailed, Unready
 from infra.gcp.lock import Held
 from infra.gcp.preflight import Consent
-from infra.gcp.target import ORGANIZATION, Refused, Target
+from infra.gcp.target import ALONE, OFF, ORGANIZATION, Refused, Target
 
 Given = Mapping[str, str]
 
@@ -102,6 +102,8 @@ def _tofu(target: Target, given: Given) -> int:
         )
     if target.sink == ORGANIZATION and not target.organization:
         raise SystemExit("ORGANIZATION is missing: give the number of the organization whose log sink publishes.")
+    if target.public_webhook == OFF and target.sink != ORGANIZATION:
+        raise SystemExit(ALONE)
     for path in tofu.write(ROOT, target, adopt=adopt):
         say(f"Written: {path.relative_to(ROOT)}")
     say("Nothing was run. docs/opentofu.md says what else OpenTofu needs, and what to do first.")

@@ -23,7 +23,6 @@ from infra.gcp import (
     marks,
     services,
     sink,
-    tuning,
     upload,
     watching,
 )
@@ -38,12 +37,14 @@ from infra.gcp.description import (
     REPOSITORY,
     SOURCES,
     TIME_ZONE,
+    WEBHOOK,
     Deployment,
     Job,
     Subscription,
 )
 from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, OneOf, Step, first, gcloud, under
 from infra.gcp.target import IMAGE, RELEASE, Target
+from infra.gcp.variants import chosen
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = "infra/gcp/images.json"  # Artifact Registry's cleanup policies
@@ -66,7 +67,7 @@ def apis(target: Target, deployment: Deployment = DEPLOYMENT) -> Step:
 
 def foundation(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
     """Return the steps before the functions: APIs, whom alerts reach, identities, database, topics, keys, metrics."""
-    deployment = tuning.tuned(deployment, target.tuned)
+    deployment = chosen(target, deployment)
     plan = _Plan(target, deployment)
     granted = ("project", *(f"account:{account.name}" for account in deployment.accounts))
     topics = [(plan.topic(topic), *plan.grants_on(f"topic:{topic}")) for topic in deployment.topics]
@@ -103,7 +104,7 @@ def image(target: Target) -> list[Step]:
 
 def functions(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
     """Return the steps for the functions except their traffic; the image and the keys' versions must be known."""
-    deployment = tuning.tuned(deployment, target.tuned)
+    deployment = chosen(target, deployment)
     plan = _Plan(target, deployment)
     settled = (services.settled(target, deployment, plan.labels, item) for item in deployment.functions)
     return under(
@@ -117,19 +118,20 @@ def functions(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]
 
 def traffic(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
     """Return the steps that move traffic to what was deployed, once that was tested."""
-    return under(TRAFFIC, services.moved(target, deployment))
+    return under(TRAFFIC, services.moved(target, chosen(target, deployment)))
 
 
 def workload(target: Target, deployment: Deployment = DEPLOYMENT) -> list[Step]:
     """Return the steps from what calls the functions on, once all of them serve."""
-    deployment = tuning.tuned(deployment, target.tuned)
+    deployment = chosen(target, deployment)
     plan = _Plan(target, deployment)
     return [
         *under("Subscriptions", (step for item in deployment.subscriptions for step in plan.subscription(item))),
         *under("Subscriptions", [plan.dead_letters()]),
         *under("Schedule", map(plan.job, deployment.jobs)),
         *under("Firestore: what expires", firestore.lifetimes(target.project, DATABASE)),
-        *under("Monitoring", [watching.dashboard(target.project), watching.webhook_check(target)]),
+        *under("Monitoring", [watching.dashboard(target.project), *watching.webhook_check(target)]),
+        *under("No public function", [] if target.webhook else [services.without(target, WEBHOOK)]),
         *under("Roles that are not needed any more", access.nothing_more(target, deployment)),
         *under("Roles that are not needed any more", [*access.nothing_else(target, deployment), access.former(target)]),
     ]
@@ -176,7 +178,7 @@ def release(target: Target, deployment: Deployment = DEPLOYMENT) -> str:
     if target.image == IMAGE:  # unknown until it is built
         return RELEASE
     keys = {key: target.mounted(key) for key in KEYS}
-    functions = tuning.tuned(deployment, target.tuned).functions
+    functions = chosen(target, deployment).functions
     given = (target.image, functions, target.project, target.region, target.admin, keys)
     return hashlib.sha256(repr(given).encode()).hexdigest()[:16]
 

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from infra.gcp.description import BACKUP_DAYS, DEPLOYMENT
 from infra.gcp.measure import OPERATIONS
@@ -20,6 +21,8 @@ SIZES = (500, 10_000, 100_000)
 DAYS = 30.4  # in a month
 CHANGED = 0.02  # of the users, a day
 FULL_RUNS, DRIFT_RUNS, SWEEPS, RENEWALS, DUE = 96, 24, 288, 144, 1_440  # a day; DUE: calls for runs that are due
+HOURLY = 24  # sweeps or full runs a day, at most, of a deployment with a log sink; a full run counts as a sweep
+RESOLVED = 1  # request for the address that an entry names
 USERS_A_PAGE, MEMBERS_A_PAGE = 500, 200  # of the Directory API
 ACCOUNTS_A_PAGE = 1_000  # of Keeper
 SMALLEST_SHARDS, USERS_A_SHARD = 64, 300  # adapters/firestore/roster.py
@@ -175,6 +178,28 @@ def day(users: int) -> Day:
     return Day(users=users, operations=operations, monthly=monthly, others=others)
 
 
+def directory_requests(users: int, *, sink: bool = False, webhook: bool = True, full_runs: int = FULL_RUNS) -> float:
+    """Return the requests to the directory in a day, without the sweeps that removals from groups ask for.
+
+    With a log sink each change of a user is reported by an entry, and by a notification if there is a webhook: the
+    second look finds nothing to change.
+    """
+    work, changes = scaled(users), users * CHANGED
+    sweeps = max(0, HOURLY - full_runs) if sink else SWEEPS
+    looks = work["notification_with_a_change"]["directory_requests"] + (RESOLVED if sink else 0)
+    looks += work["notification_without_one"]["directory_requests"] if sink and webhook else 0
+    listings = (("quiet_run", full_runs), ("sweep", sweeps))
+    return changes * looks + sum(work[name]["directory_requests"] * often for name, often in listings)
+
+
+WAYS: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ("without a log sink", {}),
+    ("with one", {"sink": True}),
+    ("with one, and no public webhook", {"sink": True, "webhook": False}),
+    ("with one, and a full run every hour", {"sink": True, "full_runs": HOURLY}),
+)
+
+
 def tables() -> str:
     """Return the generated part of the page."""
     days = [day(users) for users in SIZES]
@@ -188,6 +213,7 @@ def tables() -> str:
     paid.append(_row("Secret Manager versions: cost of a month", [f"${versions:.2f}"] * len(SIZES)))
     paid.append(_row("**together, a month**", [f"**${sum(each.values()) + versions:.2f}**" for each in dollars]))
     others = [_row(name, [_number(each.others[name]) for each in days]) for name in days[0].others]
+    ways = [_row(name, [_share(users, way) for users in SIZES]) for name, way in WAYS]
     sources = [
         f"| {name} | ${price.dollars} per {price.per:,} | {_free(price)} | {price.source} |"
         for name, price in {**PRICES, **MONTHLY, "Secret Manager versions": VERSIONS}.items()
@@ -198,6 +224,8 @@ def tables() -> str:
             *(head, rule, *priced, *paid),
             "\n### Without a sourced price: quantities a day\n",
             *(head, rule, *others),
+            "\n### Requests to the Directory API, a day, with a log sink\n",
+            *(head, rule, *ways),
             "\n### Prices\n",
             *("| | price | free | source |", "|---|---|---|---|", *sources),
         ]
@@ -206,6 +234,12 @@ def tables() -> str:
 
 def _row(name: str, cells: list[str]) -> str:
     return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _share(users: int, way: Mapping[str, Any]) -> str:
+    """Return the requests of a day, and how many percent they are of those without a log sink."""
+    requests, today = directory_requests(users, **way), directory_requests(users)
+    return _number(requests) + (f" ({100 * requests / today:.0f}%)" if way else "")
 
 
 def _number(value: float, digits: int = 0) -> str:

@@ -39,6 +39,7 @@ from infra.gcp.target import (
     ENTRANTS,
     IMAGE,
     KEY_VERSION,
+    OFF,
     ORGANIZATION,
     PLACE,
     RELEASE,
@@ -179,15 +180,17 @@ def deploy(
             say(f"ACCESS is not given: Identity-Aware Proxy goes on letting in {target.access}.")
         target = replace(target, key_versions=newest_keys(target, gcloud))
         target = learn_image(target, gcloud)
-        target = replace(target, before=_may_follow(target, release.served(target, gcloud), ask, again=again))
         target = publishing.learn(target, gcloud)
         gcloud.forget(sink.policy(target))  # there may be no topic yet
+        target = replace(target, before=_may_follow(target, release.served(target, gcloud), ask, again=again))
         counts += run(commands.foundation(target)[1:], gcloud, say, held.see)
         target = publishing.learn(target, gcloud, certain=True)
         counts += run(commands.publishing(target), gcloud, say, held.see)
         target = publishing.learn(target, gcloud, certain=True)
         if target.sink == ORGANIZATION and not target.publishes:
             say("The log sink does not publish yet: everything goes on as without it.")
+            if target.public_webhook == OFF and target.webhook:
+                say("So the public webhook stays, too, until the sink publishes and this is deployed again.")
         elif target.sink == ORGANIZATION and not target.organization_open:
             say(publishing.unseen(target))
         counts += _build(target, gcloud, say, held.see)
@@ -213,7 +216,13 @@ def deploy(
 
 def _as_asked(target: Target, asked: Target) -> Target:
     """Return the target without what was learned of settings that were not given: it may have changed since."""
-    return replace(target, access=asked.access, sink=asked.sink, organization=asked.organization)
+    return replace(
+        target,
+        access=asked.access,
+        sink=asked.sink,
+        organization=asked.organization,
+        public_webhook=asked.public_webhook,
+    )
 
 
 def _build(target: Target, gcloud: Gcloud, say: Say, see: Callable[[], None]) -> Counter[Done]:

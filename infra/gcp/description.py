@@ -15,6 +15,7 @@ FORM_KEY = "form-key"
 KEYS = (CHANNEL_KEY, FORM_KEY)  # made by the deployment: 32 random bytes each, which nobody has to know
 TOKEN_SECRETS = "keeper-token-"  # noqa: S105 - how adapters/secrets.py names the secret of a connection
 DEAD_LETTERS = "dead-letters"
+WEBHOOK = "directory-webhook"  # the one public function, which a deployment with a log sink may do without
 WORKSPACE_CHANGES = "workspace-changes"  # topic of the audit log's entries
 DEAD_LETTERS_DEADLINE = 60  # seconds to acknowledge one
 DEAD_LETTERS_RETENTION = 7 * 86400  # seconds

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
-from infra.gcp import build, lock, preflight, services
+from infra.gcp import build, lock, preflight, publishing, services
 from infra.gcp.deploy import learn_number
-from infra.gcp.description import DEPLOYMENT
 from infra.gcp.gcloud import Gcloud
 from infra.gcp.marks import Whose
 from infra.gcp.release import account, served
 from infra.gcp.steps import shown
 from infra.gcp.target import Target
+from infra.gcp.variants import chosen
 
 Say = Callable[[str], None]
 Ask = Callable[[str], str]
@@ -42,7 +42,7 @@ def detach(
             the release that was deployed last, something else was typed, or there is more than was listed: then
             nothing was changed. Or Cloud Functions still manages one, though gcloud says otherwise.
     """
-    target = learn_number(target, cloud)
+    target = publishing.learn(preflight.as_it_is(learn_number(target, cloud), cloud), cloud)
     listed = _due(target, cloud)
     if not listed:
         say("There is nothing to do: Cloud Functions manages no function of this deployment.")
@@ -92,7 +92,7 @@ def _due(target: Target, cloud: Gcloud) -> list[str]:
 def _unfinished(target: Target, cloud: Gcloud) -> str:
     """Say why it is not true that all functions serve the release that was deployed last; empty if it is."""
     serving = {item.name: item for item in served(target, cloud)}
-    there = {item.name: cloud.look(services.look(target, item.name)) or {} for item in DEPLOYMENT.functions}
+    there = {item.name: cloud.look(services.look(target, item.name)) or {} for item in chosen(target).functions}
     absent = [name for name in there if name not in serving]
     if absent:
         return f"No deployment was completed: no revision of {', '.join(absent)} serves."

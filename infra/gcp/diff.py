@@ -9,11 +9,10 @@ from typing import Any
 
 from infra.gcp import commands, preflight, publishing, services
 from infra.gcp.deploy import Done, learn_billing, learn_channels, learn_image, learn_number, newest_keys, state_of
-from infra.gcp.description import DEPLOYMENT
 from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.steps import Step, checklist, differences
 from infra.gcp.target import ORGANIZATION, Target
-from infra.gcp.tuning import tuned
+from infra.gcp.variants import chosen
 
 NOTHING = "nothing"
 HIDDEN = "(a value of its own)"  # of a variable that is not ours: it may hold a secret
@@ -34,7 +33,7 @@ def diff(target: Target, cloud: Gcloud, say: Callable[[str], None]) -> int:
     target = publishing.learn(learn_image(learn_billing(target, cloud), cloud), cloud)
     if target.sink == ORGANIZATION and not target.organization_open and target.publishes:
         say(publishing.unseen(target))
-    renewing = {services.deployed_title(item) for item in tuned(DEPLOYMENT, target.tuned).functions}
+    renewing = {services.deployed_title(item) for item in chosen(target).functions}
     alike, different, renewed = 0, 0, False
     heading = ""
     for chapter, _, several in checklist(commands.all_steps(target)):

@@ -11,6 +11,7 @@ from typing import Any
 
 import requests
 
+from autoprovisioning.domain.sources import SILENT, STALE, Feed
 from infra.gcp import commands, firestore, publishing, services
 from infra.gcp.delegation import BROADER, SCOPES
 from infra.gcp.deploy import Done, learn_billing, learn_channels, learn_image, learn_number, newest_keys, state_of
@@ -20,8 +21,8 @@ from infra.gcp.live import Addresses, NotAllowed, Web, reachable
 from infra.gcp.preflight import advice, as_it_is, misplaced, reminder, same_region, unnamed
 from infra.gcp.release import Served, added_since, revisions_of, served
 from infra.gcp.steps import AS_JSON, Command, Step, differences, gcloud
-from infra.gcp.target import ORGANIZATION, Target
-from infra.gcp.tuning import tuned
+from infra.gcp.target import OFF, ORGANIZATION, Target
+from infra.gcp.variants import chosen
 
 RUN_WITHIN = timedelta(hours=1)
 FULL_RUN = "keeper-full"  # the job
@@ -139,6 +140,8 @@ def _examined(check: Callable[[Patient], Iterator[Finding]], patient: Patient) -
         yield from check(patient)
     except GcloudFailed as error:
         yield Finding(title="This could not be checked", mend=str(error).replace("\n", " "))
+    except SystemExit as error:  # what was deployed last cannot be told
+        yield Finding(title="This could not be checked", mend=str(error))
     except NotAllowed as error:
         yield Finding(title="This could not be checked", mend=f"{error} Run doctor as an owner of the project.")
     except requests.RequestException as error:
@@ -190,7 +193,7 @@ def _titles_of_what_was_rolled_back(target: Target, serving: Sequence[Served]) -
     if not any(item.rolled_back for item in serving) or commands.release(target) not in known:
         return set()
     there = {item.name for item in serving}
-    functions = [item for item in tuned(DEPLOYMENT, target.tuned).functions if item.name in there]
+    functions = [item for item in chosen(target).functions if item.name in there]
     return {title for item in functions for title in (services.deployed_title(item), services.moved_title(item.name))}
 
 
@@ -250,8 +253,9 @@ def _difference(step: Step, state: Done, found: Any) -> str:
 
 def _addresses(patient: Patient) -> Iterator[Finding]:
     """See that each function has the address that the others were told."""
-    for function in DEPLOYMENT.functions:
-        wanted = patient.target.url(function.name)
+    target = publishing.learn(as_it_is(patient.target, patient.cloud), patient.cloud)
+    for function in chosen(target).functions:
+        wanted = target.url(function.name)
         service = patient.cloud.look(services.look(patient.target, function.name)) or {}
         told = service.get("metadata", {}).get("annotations", {}).get("run.googleapis.com/urls", "[]")
         known = {*json.loads(told), service.get("status", {}).get("url")}
@@ -333,7 +337,36 @@ def _delegation(patient: Patient) -> Iterator[Finding]:
         yield Finding(title="The directory is read", mend="" if status == 200 else trouble)
 
 
+def _entries(patient: Patient) -> Iterator[Finding]:
+    """See that Workspace's audit log is shared: by the age of its newest entry, which only a change brings."""
+    target = publishing.learn(as_it_is(patient.target, patient.cloud), patient.cloud, certain=True)
+    if target.sink != ORGANIZATION:
+        yield Finding(title="No log sink is wanted: changes of groups are found by the sweep, every five minutes")
+        return
+    if not target.publishes:
+        yield Finding(title="The log sink publishes", mend=f"It may not: {patient.deploy}")
+    notes = {item["id"]: item for item in patient.web.documents("sources")}
+    latest = str((notes.get(Feed.AUDIT_LOG) or {}).get("latest") or "")
+    age = patient.now - _time(latest) if latest else None
+    told = f"since {_time(latest):%Y-%m-%d %H:%M} UTC" if latest else "yet"
+    if age is None or age > SILENT:
+        mend = (
+            f"None has arrived {told}. Share the log with Google Cloud: a super administrator, in the Admin console > "
+            "Account > Account settings > Legal and compliance > Sharing options. Then change the last name of a test "
+            "user, and look again in two minutes. docs/changes-of-groups.md"
+        )
+        yield Finding(title="Entries of the audit log arrive", mend=mend)
+    elif age > STALE:
+        note = "Nobody may have changed anything since: change the last name of a test user, and look again."
+        yield Finding(title=f"No entry of the audit log has arrived {told}", note=note)
+    else:
+        yield Finding(title=f"Entries of the audit log arrive: the last one at {_time(latest):%Y-%m-%d %H:%M} UTC")
+
+
 def _channel(patient: Patient) -> Iterator[Finding]:
+    if as_it_is(patient.target, patient.cloud).public_webhook == OFF:
+        yield Finding(title="No notification channel is needed: PUBLIC_WEBHOOK=off")
+        return
     serving = [item for item in patient.web.documents("connections") if item.get("state") in ("on", "paused")]
     if not serving:
         yield Finding(title="No connection is on, so no notification channel is needed")
@@ -393,6 +426,7 @@ CHECKS: tuple[tuple[str, Callable[[Patient], Iterator[Finding]]], ...] = (
     ("Schedule", _schedule),
     ("Messages given up", _dead_letters),
     ("Delegation", _delegation),
+    ("Audit log", _entries),
     ("Notifications", _channel),
     ("Keeper", _keeper),
 )

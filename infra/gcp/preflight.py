@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from infra.gcp import access, commands, firestore, lock, marks, services, sink
-from infra.gcp.description import DATABASE, DEPLOYMENT, KEYS, TOKEN_SECRETS
+from infra.gcp.description import DATABASE, DEPLOYMENT, KEYS, TOKEN_SECRETS, WEBHOOK
 from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.marks import Whose
 from infra.gcp.steps import AS_JSON, Command, Step, gcloud
-from infra.gcp.target import ENTRY, ORGANIZATION, Target
+from infra.gcp.target import ALONE, ENTRY, OFF, ORGANIZATION, Target
 
 Say = Callable[[str], None]
 Ask = Callable[[str], str]
@@ -226,7 +226,8 @@ def as_it_is(target: Target, cloud: Gcloud) -> Target:
     Of ACCESS that is whom the proxy lets in now, neither more nor fewer; of SINK, what was recorded.
 
     Raises:
-        SystemExit: the organization that is to have the log sink cannot be told; nothing was changed.
+        SystemExit: the organization that is to have the log sink cannot be told, or the webhook may not be left out;
+            nothing was changed.
     """
     target = _with_sink(target, cloud)
     if target.access:
@@ -236,8 +237,12 @@ def as_it_is(target: Target, cloud: Gcloud) -> Target:
 
 
 def _with_sink(target: Target, cloud: Gcloud) -> Target:
-    setting, places = sink.recorded(Seen(target, cloud).look(sink.topic(target)))
-    target = replace(target, sink=target.sink or setting, sinks_in=places)
+    topic = Seen(target, cloud).look(sink.topic(target))
+    setting, places = sink.recorded(topic)
+    public_webhook = target.public_webhook or sink.webhook_recorded(topic)
+    target = replace(target, sink=target.sink or setting, sinks_in=places, public_webhook=public_webhook)
+    if target.public_webhook == OFF and target.sink != ORGANIZATION:
+        raise SystemExit(f"{ALONE} Nothing was changed.")
     if target.sink != ORGANIZATION or target.organization:
         return target
     # A project that is moved takes its log sink along: the audit log is still of the organization that it was.
@@ -281,6 +286,13 @@ def refusals(target: Target, cloud: Gcloud) -> str:
     return "\n".join(filter(None, (unnamed(target, cloud), misplaced(target, cloud), strange)))
 
 
+def _unremovable(target: Target, cloud: Gcloud) -> str:
+    """Say that the webhook, which is not wanted, is still managed by Cloud Functions; empty if it is not."""
+    if target.public_webhook != OFF or WEBHOOK not in managed(target, cloud):
+        return ""
+    return f"PUBLIC_WEBHOOK=off removes {WEBHOOK}, which Cloud Functions still manages: make detach {target.settings}"
+
+
 def permit(target: Target, cloud: Gcloud, say: Say, ask: Ask, consent: Consent) -> Consent:
     """See that a deployment may begin: in its region, replacing only what is ours, and in the intended project.
 
@@ -290,7 +302,7 @@ def permit(target: Target, cloud: Gcloud, say: Say, ask: Ask, consent: Consent) 
         SystemExit: it may not; nothing was changed.
     """
     same_region(target, cloud)
-    trouble = " ".join(filter(None, (unnamed(target, cloud), misplaced(target, cloud))))
+    trouble = " ".join(filter(None, (unnamed(target, cloud), misplaced(target, cloud), _unremovable(target, cloud))))
     if trouble:
         raise SystemExit(f"{trouble} Nothing was changed.")
     seen = Seen(target, cloud)

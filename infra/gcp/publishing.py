@@ -4,27 +4,36 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from infra.gcp import sink
+from infra.gcp import services, sink
+from infra.gcp.description import WEBHOOK
 from infra.gcp.gcloud import Gcloud, GcloudFailed
 from infra.gcp.steps import Step
-from infra.gcp.target import ORGANIZATION, WRITER, Target
+from infra.gcp.target import OFF, ORGANIZATION, WRITER, Target
 
 
 def learn(target: Target, cloud: Gcloud, *, certain: bool = False) -> Target:
     """Return the target with the sink's identity, and whether entries are published.
 
-    Unless only what is there counts (`certain`), what a deployment would make is taken for made.
+    Unless only what is there counts (`certain`), what a deployment would make is taken for made. While nothing is
+    published, a webhook that is there stays, but none is made where none is wanted.
     """
+    target = _asked(target, cloud, certain=certain)
+    if target.public_webhook != OFF or target.publishes:
+        return replace(target, keeps_webhook=False)
+    return replace(target, keeps_webhook=cloud.look(services.look(target, WEBHOOK)) is not None)
+
+
+def _asked(target: Target, cloud: Gcloud, *, certain: bool) -> Target:
     if target.sink != ORGANIZATION:
-        return replace(target, writer="", publishes=False)
+        return replace(target, writer="", publishing=False)
     publishing = sink.publishers(cloud.look(sink.policy(target)))
     try:
         there = cloud.look(sink.look(target, target.organization))
     except GcloudFailed:
-        return replace(target, writer="", publishes=bool(publishing), organization_open=False)
+        return replace(target, writer="", publishing=bool(publishing), organization_open=False)
     writer = str(there["writerIdentity"]) if there else "" if certain else WRITER
-    publishes = writer in publishing if certain else True
-    return replace(target, writer=writer, publishes=publishes, organization_open=True)
+    granted = writer in publishing if certain else True
+    return replace(target, writer=writer, publishing=granted, organization_open=True)
 
 
 def unseen(target: Target) -> str:

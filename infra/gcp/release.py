@@ -16,6 +16,7 @@ from infra.gcp.gcloud import Gcloud
 from infra.gcp.labels import DIGITS, KINDS, NONE, read
 from infra.gcp.steps import AS_JSON, Command, gcloud
 from infra.gcp.target import Target
+from infra.gcp.variants import chosen
 
 ACCOUNT: Command = ("gcloud", "config", "get", "account", AS_JSON)
 
@@ -185,7 +186,7 @@ def see_moved(target: Target, cloud: Gcloud, wanted: Mapping[str, str] | None = 
     Raises:
         SystemExit: one does not.
     """
-    names = [item.name for item in DEPLOYMENT.functions] if wanted is None else list(wanted)
+    names = [item.name for item in chosen(target).functions] if wanted is None else list(wanted)
 
     def wrong() -> str:
         found = {name: cloud.look(services.look(target, name)) or {} for name in names}

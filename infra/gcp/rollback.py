@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from infra.gcp import build, lock, mounts, preflight, services, sink
-from infra.gcp.description import DEPLOYMENT, WORKSPACE_CHANGES
+from infra.gcp.description import DEPLOYMENT, WEBHOOK, WORKSPACE_CHANGES
 from infra.gcp.gcloud import Gcloud
 from infra.gcp.release import Release, Served, account, added_since, labels_of, made_at, revisions_of, see_moved, served
 from infra.gcp.steps import Command, gcloud, shown
@@ -100,6 +100,8 @@ def rollback(
             cloud.forget(services.look(target, item.name))
         see_moved(target, cloud, due)
     say(f"\n{len(rolled)} functions were rolled back. Subscriptions, schedule, roles and indexes are as they were.")
+    if cloud.look(services.look(target, WEBHOOK)) is None:
+        say(f"There is no {WEBHOOK}: a release that had one opens no channel that works, until make deploy makes it.")
     say("The next make deploy moves every function to what it deploys; it asks first if that was rolled back here.")
     return rolled
 

@@ -84,6 +84,24 @@ def settled(target: Target, deployment: Deployment, labels: Mapping[str, str], f
         yield from access.let_in(name, target)
 
 
+def without(target: Target, name: str) -> Step:
+    """Return the step that removes a function that is not wanted: its address, and with it who could call it."""
+    whose = marks.of_service(target.account(name))
+
+    def there(listed: Any) -> list[str]:
+        ours = (each for each in listed or () if each["metadata"]["name"] == name)
+        return [name for each in ours if whose(each) is marks.Whose.OURS]
+
+    return Step(
+        title=f"There is no function {name}",
+        look=(*_on(target, "run", "services", "list"), AS_JSON),
+        make=(),
+        wanted={"unwanted": Exactly([])},
+        change=(_on(target, "run", "services", "delete", name, quiet=True),),
+        find=lambda listed: {"unwanted": there(listed)},
+    )
+
+
 def tried_title(name: str) -> str:
     """Return the title of the step that gives an address to what traffic would be moved to."""
     return f"What {name} will serve serves already, or has an address for its test"

@@ -22,6 +22,7 @@ GROUP, SINKS = ("pubsub", "topics"), ("logging", "sinks")
 DESCRIPTION = f"Changes of users and members, for Keeper ({LABEL})"
 AGENT = "@gcp-sa-logging.iam.gserviceaccount.com"  # ends the identity of every log sink
 SETTING, PLACES = "sink", "sink-in"  # labels; the second: organizations that may have one of ours, the wanted one first
+PUBLIC = "public-webhook"  # the same of PUBLIC_WEBHOOK, which depends on it
 BETWEEN = "_"
 
 
@@ -29,6 +30,11 @@ def recorded(topic: Any) -> tuple[str, tuple[str, ...]]:
     """Return what the topic's labels say: SINK as it was deployed last, and the organizations that may have a sink."""
     labels = (topic or {}).get("labels") or {}
     return labels.get(SETTING, ""), tuple(filter(None, labels.get(PLACES, "").split(BETWEEN)))
+
+
+def webhook_recorded(topic: Any) -> str:
+    """Return what the topic's labels say of PUBLIC_WEBHOOK as it was deployed last."""
+    return str(((topic or {}).get("labels") or {}).get(PUBLIC, ""))
 
 
 def topic(target: Target) -> Command:
@@ -140,7 +146,8 @@ def ours(target: Target) -> Callable[[Any], list[Any]]:
 def labels(target: Target, organizations: Iterable[str]) -> dict[str, str]:
     """Return the labels that record the setting."""
     places = BETWEEN.join(dict.fromkeys(organizations))
-    return {SETTING: target.sink} | ({PLACES: places} if places else {})
+    webhook = {PUBLIC: target.public_webhook} if target.public_webhook else {}
+    return {SETTING: target.sink} | ({PLACES: places} if places else {}) | webhook
 
 
 def removal_by_hand(target: Target, organization: str) -> str:
@@ -153,11 +160,12 @@ def record(target: Target, organizations: Iterable[str], when: str = "") -> Step
     """Return the step that records the setting, and which organizations may have a sink of ours."""
     wanted = labels(target, organizations)
     where = f", organization {wanted[PLACES].replace(BETWEEN, ' and ')}" if PLACES in wanted else ""
+    webhook = f", PUBLIC_WEBHOOK={target.public_webhook}" if target.public_webhook else ""
     update = {"update_labels": ",".join(f"{key}={value}" for key, value in wanted.items()), "project": target.project}
     if PLACES not in wanted:
         update["remove_labels"] = PLACES
     return Step(
-        title=f"Recorded at topic {WORKSPACE_CHANGES}{when and f', {when}'}: SINK={target.sink}{where}",
+        title=f"Recorded at topic {WORKSPACE_CHANGES}{when and f', {when}'}: SINK={target.sink}{where}{webhook}",
         look=topic(target),
         make=(),
         wanted={"labels": {PLACES: None, **wanted}},

@@ -20,6 +20,7 @@ DEPLOYED, DEPLOYER, BEFORE = "DEPLOYMENT_TIME", "DEPLOYING_ACCOUNT", "RELEASE_BE
 IMAGE, RELEASE = "IMAGE_DIGEST", "RELEASE_NAME"
 WRITER, PLACE = "SINK_WRITER", "ORGANIZATION_NUMBER"
 ORGANIZATION, NONE = "organization", "none"  # what SINK takes
+ON, OFF = "on", "off"  # what PUBLIC_WEBHOOK takes
 
 # cloud.google.com/functions/docs/locations, cloud.google.com/firestore/docs/locations
 REGIONS = frozenset(
@@ -143,6 +144,20 @@ SETTINGS = (
         give="the number that gcloud organizations list shows, like 123456789012",
         optional=True,
     ),
+    Setting(
+        name="PUBLIC_WEBHOOK",
+        fits=(ON, OFF).__contains__,
+        problem="neither on nor off",
+        give="on, or off with SINK=organization: then no function is public",
+        optional=True,
+    ),
+)
+
+
+# Without both, users who leave would be found by the next full run alone.
+ALONE = (
+    "PUBLIC_WEBHOOK=off leaves the log sink as the only source of changes: give SINK=organization with it, or "
+    "PUBLIC_WEBHOOK=on."
 )
 
 
@@ -183,7 +198,9 @@ class Target:
     organization: str = ""  # whose log sink; learned if it is not given
     sinks_in: tuple[str, ...] = ()  # which organizations are recorded to have a sink of ours
     writer: str = WRITER  # the sink's identity, learned; empty if there is none, or nobody may see it
-    publishes: bool = True  # whether that may publish: else everything goes on as without a sink
+    publishing: bool = True  # whether that may publish: else everything goes on as without a sink
+    public_webhook: str = ""  # on or off; empty: as it was deployed last
+    keeps_webhook: bool = False  # whether one is there that must stay although none is wanted
     organization_open: bool = True  # whether the organization's sinks may be seen
 
     def __post_init__(self) -> None:
@@ -202,6 +219,7 @@ class Target:
         values = {setting.name: settings.get(setting.name, "").strip() for setting in SETTINGS}
         refusals = [setting.refusal(values[setting.name]) for setting in SETTINGS]
         refusals += _elsewhere(values["PROJECT"], values["ALERTS"]) if not any(refusals) else []
+        refusals += [ALONE] if (values["SINK"], values["PUBLIC_WEBHOOK"]) == (NONE, OFF) else []
         if any(refusals):
             raise Refused("\n".join(filter(None, refusals)))
         try:
@@ -221,6 +239,7 @@ class Target:
             budget=values["BUDGET"],
             sink=values["SINK"],
             organization=values["ORGANIZATION"],
+            public_webhook=values["PUBLIC_WEBHOOK"],
         )
 
     def account(self, name: str) -> str:
@@ -252,6 +271,16 @@ class Target:
         """Return make's arguments, so that a printed command deploys to this target and no other."""
         given = {setting.name: str(getattr(self, setting.name.lower())) for setting in SETTINGS}
         return " ".join(f"{name}={shlex.quote(value)}" for name, value in given.items() if value)
+
+    @property
+    def publishes(self) -> bool:
+        """Return whether the organization's log sink is wanted, and publishes."""
+        return self.sink == ORGANIZATION and self.publishing
+
+    @property
+    def webhook(self) -> bool:
+        """Return whether there is a public webhook."""
+        return self.public_webhook != OFF or self.keeps_webhook
 
     @property
     def alerts_to(self) -> tuple[str, ...]:

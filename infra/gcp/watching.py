@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.gcp import marks, monitoring
-from infra.gcp.steps import AS_JSON, FOUND, Command, OneOf, Step, first, gcloud
+from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, OneOf, Step, first, gcloud
 from infra.gcp.target import Target
 
 CHANNEL_TITLE = "Keeper autoprovisioning: "
@@ -102,8 +102,29 @@ def names(addresses: Iterable[str], listed: Any) -> dict[str, str]:
     return {address: str(item["name"]) for address, item in found.items() if item is not None}
 
 
-def webhook_check(target: Target) -> Step:
+def webhook_check(target: Target) -> list[Step]:
     """Return the step for the uptime check: a stranger's request gets the webhook's own refusal, not Google's."""
+    if target.webhook:
+        return [_webhook_check(target)]
+    list_them = gcloud("monitoring", "uptime", "list-configs", project=target.project)
+    delete = gcloud("monitoring", "uptime", "delete", FOUND, project=target.project, quiet=True)
+    return [_none("No uptime check of the webhook", (*list_them, AS_JSON), delete, our_check(target))]
+
+
+def _none(title: str, look: Command, delete: Command, unwanted: Callable[[Any], bool]) -> Step:
+    """Return a step that deletes what is not wanted of what is listed."""
+    return Step(
+        title=title,
+        look=look,
+        make=(),
+        wanted={"unwanted": Exactly([])},
+        change=(delete,),
+        find=lambda listed: {"unwanted": [str(each["name"]) for each in listed or () if unwanted(each)]},
+        names=lambda found: list(found["unwanted"]),
+    )
+
+
+def _webhook_check(target: Target) -> Step:
     host, ours = _webhook_host(target), our_check(target)
     asked = {"path": "/", "request_method": "get", "validate_ssl": "true", "period": "15"}
     group = ("monitoring", "uptime")
@@ -151,7 +172,22 @@ def _webhook_host(target: Target) -> str:
 
 def policies(target: Target) -> list[Step]:
     """Return the steps for the alert policies; `prepare` must have written their files before they run."""
-    return [_policy(target, path) for path in monitoring.policies()]
+    steps = [_policy(target, path) for path in policies_of(target)]
+    if target.webhook:
+        return steps
+    group = ("alpha", "monitoring", "policies")
+    look = (*gcloud(*group, "list", project=target.project), AS_JSON)
+    delete = gcloud(*group, "delete", FOUND, project=target.project, quiet=True)
+    return [*steps, _none(f"No alert policy {monitoring.OF_WEBHOOK}", look, delete, _of_webhook)]
+
+
+def policies_of(target: Target) -> list[Path]:
+    """Return the alert policies of a deployment: without a webhook there is nothing of it to be alerted about."""
+    return [path for path in monitoring.policies() if target.webhook or path.stem != monitoring.OF_WEBHOOK]
+
+
+def _of_webhook(policy: Any) -> bool:
+    return ours(policy) and policy["userLabels"].get("alert") == monitoring.OF_WEBHOOK
 
 
 def _policy(target: Target, path: Path) -> Step:

@@ -94,6 +94,17 @@ def _fullest(users: int, shards: int) -> int:
     return max(Counter(int.from_bytes(digest, "big") % shards for digest in spread).values())
 
 
+def test_a_log_sink_saves_requests_to_the_directory():
+    """Every removal from a scope group asks for two sweeps more, which are not in it."""
+    today = cost.directory_requests(10_000)
+    assert today == cost.day(10_000).others["Directory API requests"]
+    sink, hourly = cost.directory_requests(10_000, sink=True), cost.directory_requests(10_000, sink=True, full_runs=24)
+    assert sink < 0.4 * today
+    assert hourly <= today / 7
+    without = cost.directory_requests(10_000, sink=True, webhook=False)
+    assert without < sink
+
+
 def test_more_users_never_cost_less():
     together = [sum(cost.day(users).dollars().values()) for users in cost.SIZES]
     assert together == sorted(together)

@@ -46,6 +46,7 @@ class World:
         self.directory = 200
         self.keeper = 401
         self.channels = [{"proven": {"booleanValue": True}, "expires": {"timestampValue": stamp(-timedelta(hours=1))}}]
+        self.sources: dict[str, timedelta] = {}  # for how long each was not heard
         self.state = "on"
         self.runs = [{"state": {"stringValue": "done"}, "started": {"timestampValue": stamp(timedelta(minutes=20))}}]
         self.dead_letters: int | None = 0
@@ -82,6 +83,9 @@ class World:
         return 200, {"documents": self._documents(path.partition("/documents/")[2].partition("?")[0])}
 
     def _documents(self, collection: str) -> list[dict[str, Any]]:
+        if collection == "sources":
+            noted = {name: {"latest": {"timestampValue": stamp(ago)}} for name, ago in self.sources.items()}
+            return [{"name": f"projects/p/x/sources/{name}", "fields": fields} for name, fields in noted.items()]
         connection = {
             "name": {"stringValue": "Keeper"},
             "state": {"stringValue": self.state},
@@ -482,3 +486,56 @@ def test_a_deployment_that_was_broken_off_is_to_be_ended_or_taken_back(cloud, wo
     (title,) = [title for title in found if title.startswith("Functions serve several releases: ")]
     assert "interrupted" in found[title]
     assert "make rollback" in found[title]
+
+
+# ---- sources of changes
+
+
+@pytest.fixture
+def sunk(cloud: StandIn) -> StandIn:
+    deployed(cloud, replace(TARGET, sink="organization"))
+    for job in cloud.things["job"].values():
+        job["lastAttemptTime"] = stamp(timedelta(minutes=4))
+    return cloud
+
+
+@pytest.mark.parametrize(
+    ("age", "told"),
+    [
+        (timedelta(hours=2), "  ok    Entries of the audit log arrive: the last one at 2026-11-25 10:00 UTC"),
+        (timedelta(days=2), "  note  No entry of the audit log has arrived since 2026-11-23 12:00 UTC"),
+        (timedelta(days=4), "  FIX   Entries of the audit log arrive"),
+        (None, "  FIX   Entries of the audit log arrive"),
+    ],
+)
+def test_the_newest_entry_tells_whether_the_log_is_shared_and_what_to_click(sunk, world, age, told):
+    world.sources = {"audit_log": age} if age else {}
+    said: list[str] = []
+    found = to_mend(sunk, world, said=said)
+    assert told in said
+    mend = found.get("Entries of the audit log arrive", "")
+    assert ("Legal and compliance > Sharing options" in mend) is ("FIX" in told)
+    assert set(found) == ({"Entries of the audit log arrive"} if "FIX" in told else set())
+
+
+def test_a_sink_that_may_not_publish_is_told(sunk, world):
+    world.sources = {"audit_log": timedelta(minutes=1)}
+    sunk.policies["topic:workspace-changes"]["bindings"] = []
+    assert to_mend(sunk, world)["The log sink publishes"].startswith("It may not: make deploy ")
+
+
+def test_an_organization_that_is_closed_is_no_fault_while_its_sink_publishes(sunk, world):
+    sunk.may_sink = sunk.sees_sinks = False
+    world.sources = {"audit_log": timedelta(minutes=1)}
+    assert to_mend(sunk, world) == {}
+
+
+def test_without_a_webhook_no_channel_and_no_address_of_it_is_missed(cloud, world):
+    deployed(cloud, replace(TARGET, sink="organization", public_webhook="off"))
+    for job in cloud.things["job"].values():
+        job["lastAttemptTime"] = stamp(timedelta(minutes=4))
+    world.sources, world.channels = {"audit_log": timedelta(minutes=1)}, []
+    said: list[str] = []
+    assert to_mend(cloud, world, said=said) == {}
+    assert "  ok    No notification channel is needed: PUBLIC_WEBHOOK=off" in said
+    assert not any("directory-webhook is at" in line for line in said)

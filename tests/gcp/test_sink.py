@@ -351,8 +351,10 @@ def test_a_lost_answer_to_its_deletion_ends_no_destruction(cloud):
     assert not cloud.things["topic"]
 
 
-def test_a_rollback_past_the_function_silences_the_sink_until_the_next_deployment(cloud, monkeypatch):
+def test_a_rollback_past_the_function_silences_the_sink_until_the_next_deployment(monkeypatch):
     """A version without it makes a full run of each sweep that is asked for."""
+    cloud = StandIn()
+    deployed(cloud, WITH)
     monkeypatch.setattr(commands, "source_digest", lambda: "0123456789abcdef")
     deployed(cloud)
     roll_back(cloud)

@@ -14,6 +14,7 @@ METRICS = HOME / "metrics"
 DASHBOARD = HOME / "dashboard.json"
 RUNBOOKS = "{RUNBOOKS}"
 WEBHOOK = "{WEBHOOK}"
+OF_WEBHOOK = "webhook-unreachable"  # the policy that needs one
 
 
 def metrics() -> list[Path]:

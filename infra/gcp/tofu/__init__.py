@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from infra.gcp.description import DEPLOYMENT, KEYS, Deployment
 from infra.gcp.target import ORGANIZATION, Target
 from infra.gcp.tofu import foundation, identities, observation, workload
 from infra.gcp.tofu.resource import Resource
-from infra.gcp.tuning import tuned
+from infra.gcp.variants import chosen
 
 FOLDER = Path(".local") / "tofu"
 CONFIGURATION, VALUES, ADOPTION = "keeper.tf.json", "keeper.auto.tfvars.json", "adopt.tf.json"
@@ -54,6 +55,7 @@ def target(given: Target) -> Target:
         budget=given.budget,
         sink=given.sink,
         organization=variable("organization"),
+        public_webhook=given.public_webhook,
     )
 
 
@@ -64,7 +66,8 @@ def version_of(key: str) -> str:
 
 def resources(given: Target, deployment: Deployment = DEPLOYMENT) -> list[Resource]:
     """Return everything that a deployment has."""
-    deployment, filled = tuned(deployment, given.tuned), target(given)
+    filled = target(given)
+    deployment = chosen(replace(filled, tuned=given.tuned), deployment)
     return [
         *foundation.resources(filled, deployment),
         *identities.resources(filled, deployment),

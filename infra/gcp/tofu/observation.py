@@ -37,14 +37,15 @@ def resources(target: Target) -> Iterator[Resource]:
         | placed,
     )
     metrics = [f"google_logging_metric.{path.stem}" for path in monitoring.metrics()]
-    for path in monitoring.policies():
+    for path in watching.policies_of(target):
         yield _policy(target, path.stem, watching.filled(path, target), metrics)
     yield Resource(
         kind="google_monitoring_dashboard",
         name="keeper",
         body={"dashboard_json": literal(monitoring.DASHBOARD.read_text())} | placed,
     )
-    yield _webhook_check(target, placed)
+    if target.webhook:
+        yield _webhook_check(target, placed)
 
 
 def _policy(target: Target, name: str, policy: dict[str, Any], metrics: list[str]) -> Resource:
