@@ -31,7 +31,7 @@ def _asked(target: Target, cloud: Gcloud, *, certain: bool) -> Target:
         there = cloud.look(sink.look(target, target.organization))
     except GcloudFailed:
         return replace(target, writer="", publishing=bool(publishing), organization_open=False)
-    writer = str(there["writerIdentity"]) if there else "" if certain else WRITER
+    writer = str(there.get("writerIdentity", "")) if there else "" if certain else WRITER
     granted = writer in publishing if certain else True
     return replace(target, writer=writer, publishing=granted, organization_open=True)
 

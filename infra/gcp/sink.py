@@ -15,7 +15,7 @@ from autoprovisioning.domain import workspace_changes as changes
 from infra.gcp.description import PUBLISHER, WORKSPACE_CHANGES
 from infra.gcp.marks import LABEL
 from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, Step, binding, gcloud, shown
-from infra.gcp.target import ORGANIZATION, WRITER, Target
+from infra.gcp.target import NONE, OFF, ON, ORGANIZATION, WRITER, Target
 
 NAME = "keeper-workspace-changes"  # plus the project: an organization may have several deployments
 GROUP, SINKS = ("pubsub", "topics"), ("logging", "sinks")
@@ -29,12 +29,18 @@ BETWEEN = "_"
 def recorded(topic: Any) -> tuple[str, tuple[str, ...]]:
     """Return what the topic's labels say: SINK as it was deployed last, and the organizations that may have a sink."""
     labels = (topic or {}).get("labels") or {}
-    return labels.get(SETTING, ""), tuple(filter(None, labels.get(PLACES, "").split(BETWEEN)))
+    places = tuple(each for each in labels.get(PLACES, "").split(BETWEEN) if each.isdigit())
+    return _known(labels.get(SETTING), ORGANIZATION, NONE), places
 
 
 def webhook_recorded(topic: Any) -> str:
     """Return what the topic's labels say of PUBLIC_WEBHOOK as it was deployed last."""
-    return str(((topic or {}).get("labels") or {}).get(PUBLIC, ""))
+    return _known(((topic or {}).get("labels") or {}).get(PUBLIC), ON, OFF)
+
+
+def _known(value: Any, *values: str) -> str:
+    """Return a label's value; empty for one that no deployment gave it."""
+    return value if value in values else ""
 
 
 def topic(target: Target) -> Command:

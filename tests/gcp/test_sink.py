@@ -128,6 +128,21 @@ def test_a_sink_that_was_deleted_and_made_again_by_hand_writes_as_another(cloud)
     assert changes_of(cloud) == []
 
 
+def test_labels_that_no_deployment_gave_say_nothing(cloud):
+    cloud.things["topic"]["workspace-changes"]["labels"] |= {"sink": "bucket", "sink-in": "x_y", "public-webhook": "x"}
+    assert recorded(cloud) == ("", ())
+    assert changes_of(cloud, WITH) != []
+    assert changes_of(cloud) == []
+
+
+def test_a_sink_that_somebody_pointed_elsewhere_so_that_it_has_no_identity_is_put_right(cloud, sunk):
+    made = sinks(cloud)[HERE]
+    made["destination"] = "logging.googleapis.com/projects/keeper-prod/locations/global/buckets/_Default"
+    del made["writerIdentity"]
+    deployed(cloud)
+    assert (sinks(cloud), publishing(cloud)) == (sinks(sunk), publishing(sunk))
+
+
 def test_a_grant_that_somebody_removed_is_made_again(cloud):
     cloud.policies["topic:workspace-changes"]["bindings"] = []
     (granted,) = [text for text in changes_of(cloud) if "gcp-sa-logging" in text and "pubsub topics" in text]

@@ -19,10 +19,14 @@ def _home(cloud: Cloud, flags: Any, permission: str) -> str:
     return f"organizations/{organization}/sinks"
 
 
+def _writer(cloud: Cloud, organization: str) -> str:
+    address = f"{cloud.writer or f'service-org-{organization}'}@gcp-sa-logging.iam.gserviceaccount.com"
+    cloud.agents.add(address)
+    return f"serviceAccount:{address}"
+
+
 def _create(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     home = _home(cloud, flags, "create")
-    writer = f"{cloud.writer or 'service-org-' + flags['organization']}@gcp-sa-logging.iam.gserviceaccount.com"
-    cloud.agents.add(writer)
     name, destination = names
     sink = {
         "name": name,
@@ -30,7 +34,7 @@ def _create(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
         "destination": destination,
         "filter": flags["log-filter"],
         "description": flags["description"],
-        "writerIdentity": f"serviceAccount:{writer}",
+        "writerIdentity": _writer(cloud, flags["organization"]),
     }
     return cloud.put("sink", f"{home}/{name}", sink, new=True)
 
@@ -39,7 +43,9 @@ def _update(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     name = f"{_home(cloud, flags, 'update')}/{names[0]}"
     there = {key: value for key, value in cloud.thing("sink", name).items() if key not in ("disabled", "exclusions")}
     assert {"no-disabled", "clear-exclusions"} <= set(flags)
+    writer = there.get("writerIdentity") or _writer(cloud, flags["organization"])
     more = {"destination": names[1], "filter": flags["log-filter"], "description": flags["description"]}
+    more |= {"writerIdentity": writer}
     return cloud.put("sink", name, there | more)
 
 
