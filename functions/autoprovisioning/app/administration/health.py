@@ -294,8 +294,7 @@ def _no_entries(latest: datetime | None, *, told_by_others: bool, grave: bool) -
     )
     mend = (
         "See that the log is shared with Google Cloud (Admin console > Account > Account settings > Legal and "
-        "compliance > Sharing options, as a super administrator). Whoever operates this deployment sees to the log "
-        "sink."
+        "compliance > Sharing options, as a super administrator). Whoever operates this deployment checks the sink."
     )
     return Concern(what=what, mend=mend, alert="source_silent" if grave else "")
 
