@@ -4,8 +4,8 @@
 
 writes `tests/contract/recorded/4.json`. A recording is never changed: `test_recorded.py` holds every later version to
 it. Whoever adds a field or a schema fills it in here and adds a recording with the next number. Requests,
-the lines of previews, the list of runs that are due later and what the last listings showed of the directory's size are
-not recorded, since they last for a day.
+the lines of previews, the list of runs that are due later, what the last listings showed of the directory's size and
+when each source of changes was heard are not recorded, since they last for a day or two.
 """
 
 from __future__ import annotations

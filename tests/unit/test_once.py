@@ -71,5 +71,5 @@ def test_every_part_of_a_function_is_built_once():
     builders = {name for name, each in vars(bootstrap).items() if isinstance(each, Once)}
     assert builders == {
         "settings", "meter", "webhook", "watch", "administration", "reports", "channels", "directory",
-        "process_services", "follower", "ear", "_queue", "_database",
+        "process_services", "follower", "ear", "_queue", "_quota", "_database",
     }  # fmt: skip
