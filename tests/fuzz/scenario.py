@@ -14,7 +14,8 @@ from typing import Any
 
 import requests
 
-from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory
+from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory, Quota
+from autoprovisioning.adapters.directory.transport import A_MINUTE
 from autoprovisioning.adapters.scim import ScimAccounts
 from autoprovisioning.adapters.threads import Threads
 from autoprovisioning.app.administration.held_plans import decide_hold
@@ -97,6 +98,7 @@ class Scenario:
             timeout=timedelta(seconds=TIMEOUT),
             first_pause=0.0001,
             longest_pause=0.001,
+            quota=Quota(A_MINUTE, clock=lambda: self.clock.now.timestamp()),
         )
         self.services = Services(
             clock=self.clock,
@@ -163,7 +165,7 @@ class Scenario:
 
     def leave(self, user_id: str) -> None:
         if user_id in self.members:
-            del self.members[user_id]
+            self.liar.directory.customer.remove_member(GROUP_ID, user_id)
             self._changed(user_id)
 
     def join(self, user_id: str) -> None:
