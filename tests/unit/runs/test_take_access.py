@@ -224,6 +224,19 @@ def test_what_was_read_long_ago_is_not_acted_on(company, monkeypatch):
     assert events(company, EventName.SUSPENDED) == Counter(LEAVERS)
 
 
+def test_whom_a_slow_directory_shows_too_late_together_lose_access_one_by_one(company, monkeypatch):
+    batch, read = only_batch(company), company.directory.user
+
+    def slow(wanted: str):
+        company.fakes.clock.advance(timedelta(seconds=4))
+        return read(wanted)
+
+    monkeypatch.setattr(company.directory, "user", slow)
+    assert deliver(company, batch) is None
+    assert with_access(company, LEAVERS) == set()
+    assert events(company, EventName.SUSPENDED) == Counter(LEAVERS)
+
+
 @pytest.mark.parametrize("error", [Transient("HTTP 500"), Throttled("HTTP 429", retry_after=30)], ids=["500", "429"])
 def test_an_outage_of_keeper_has_the_batch_delivered_again(company, error):
     batch = only_batch(company)

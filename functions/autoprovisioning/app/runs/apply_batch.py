@@ -334,7 +334,8 @@ class _Application:
         """Take access where that is all there is to do; returns of whom. It has one user's time, reading included."""
         timings = self._services.timings
         deadline = min(self._deadline, self._services.clock() + timings.user_deadline)
-        wanted = leavers(self._services, connection, [self._asked(look) for look in looks])
+        asked = [self._asked(look) for look in looks]
+        wanted = leavers(self._services, connection, asked, deadline - timings.user_deadline / 2)
         if not wanted:
             return set()
         until = self._services.clock() + timings.user_mark

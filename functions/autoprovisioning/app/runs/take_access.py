@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from autoprovisioning.app.provisioning.marked_changes import Wanted
 from autoprovisioning.app.provisioning.read_user import Asked, Round
@@ -44,10 +45,12 @@ class _Leaver:
         )
 
 
-def leavers(services: Services, connection: Connection, asked: Sequence[Asked]) -> list[Wanted]:
+def leavers(services: Services, connection: Connection, asked: Sequence[Asked], until: datetime) -> list[Wanted]:
     """Return the suspensions and deletions to be made for these users, counted by the guard, to be marked and sent.
 
-    Left out is everybody about whom anything else is to be done, found out or told: they are converged one by one.
+    Left out is everybody about whom anything else is to be done, found out or told: they are converged one by one. So
+    is everybody if reading all of them takes until then: what is left of their time would not do for sending, and one
+    by one each of them has as much.
     """
     connections = [
         connection if each.id == connection.id else each for each in services.connections.all() if each.state in SERVING
@@ -56,23 +59,31 @@ def leavers(services: Services, connection: Connection, asked: Sequence[Asked]) 
     rosters = {each.id: services.roster.entries(each, ids) for each in connections}  # before the directory is read
     if connection.id not in rosters:
         return []
-    judging = _Judging(services, connection, connections, rosters)
+    judging = _Judging(services, connection, connections, rosters, until)
     likely = [each for each in asked if judging.likely(each)]
     found = [each for each in services.executor.each(judging.judge, likely, AT_ONCE) if each is not None]
-    go = those_that_may_go(services, connection, {each.member: each.entry for each in found}) if found else ()
+    if not found or services.clock() >= until:
+        return []
+    go = those_that_may_go(services, connection, {each.member: each.entry for each in found})
     return [each.wanted for each in found if each.member in go]
 
 
 class _Judging:
-    """Judges users one by one, beside each other; once the directory failed no more of them are read."""
+    """Judges users one by one, beside each other; once the directory failed, or is too slow, no more are read."""
 
     def __init__(
-        self, services: Services, connection: Connection, connections: Sequence[Connection], rosters: Rosters
+        self,
+        services: Services,
+        connection: Connection,
+        connections: Sequence[Connection],
+        rosters: Rosters,
+        until: datetime,
     ) -> None:
         self._services = services
         self._connection = connection
         self._connections = connections
         self._rosters = rosters
+        self._until = until
         self._failed = False
 
     def likely(self, asked: Asked) -> bool:
@@ -91,7 +102,7 @@ class _Judging:
 
     def judge(self, asked: Asked) -> _Leaver | None:
         """Read one user, and decide; None where it does not come out as plain as it looked."""
-        if self._failed:
+        if self._failed or self._services.clock() >= self._until:
             return None
         try:
             return self._judged(asked)
