@@ -131,7 +131,7 @@ def test_what_a_fresh_project_does_not_know_yet_is_tried_again(cloud):
 
 
 def test_a_first_deployment_waits_until_its_grants_are_known_everywhere(cloud):
-    cloud.lag = 420  # IAM's page: seven minutes, or longer
+    cloud.lag = 500  # IAM's page: seven minutes, or longer; each command takes some of them
     said = patiently_deployed(cloud)
     assert set(cloud.things["service"]) == NAMES
     waits = [text for text in said if text.startswith("  wait ")]
