@@ -115,6 +115,7 @@ def test_a_lost_answer_is_unresolved_while_keeper_cannot_be_asked(keeper, accoun
 
 
 def test_answers_lost_together_are_one_loss_and_resolved_by_one_listing(keeper, accounts):
+    keeper.settings(latency_ms=50)  # or one by one may seem the faster way
     write(accounts, creates(400))  # from now on as many may be under way as there are chunks
     keeper.settings(latency_ms=1000)  # of the first listing, too: the other losses come meanwhile
     gone = keeper.fault(match=POST_BULK, drop_after=True, times=2)
