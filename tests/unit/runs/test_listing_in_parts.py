@@ -11,7 +11,7 @@ import pytest
 from autoprovisioning.app.runs import list_users
 from autoprovisioning.domain import listing_parts
 from autoprovisioning.domain.directory_user import DirectoryUser
-from autoprovisioning.domain.errors import NotSent
+from autoprovisioning.domain.errors import Incomplete, NotSent
 from autoprovisioning.domain.runs import RunKind, RunState
 from tests.support.scenario import LATER, Scenario
 
@@ -208,5 +208,34 @@ def test_one_listing_that_takes_too_long_is_made_in_parts_the_next_time(monkeypa
     with pytest.raises(NotSent):
         scenario.plan()
     assert [account.active for account in scenario.keeper.of("u1")] == [True]
+    scenario.run()
+    assert [account.active for account in scenario.keeper.of("u1")] == [False]
+
+
+@pytest.mark.parametrize(("minutes", "runs"), [(20, 2), (30, 3)], ids=["has all the time then", "goes back to parts"])
+def test_one_listing_for_which_failing_parts_left_too_little_time(scenario, monkeypatch, minutes, runs):
+    whole, passes = scenario.directory.users, scenario.fakes.clock.advance
+    in_parts, faults = scenario.directory.users_beginning, {"a"}
+
+    def fails(letters: str, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        if letters in faults:
+            passes(10 * MINUTE)
+            raise Incomplete("users.list broke off")
+        yield from in_parts(letters, fields)
+
+    def slow(fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        pages = whole(fields)
+        yield next(pages)
+        passes(minutes * MINUTE)
+        yield from pages
+
+    monkeypatch.setattr(scenario.directory, "users_beginning", fails)
+    monkeypatch.setattr(scenario.directory, "users", slow)
+    scenario.suspend("u1")
+    for _ in range(runs - 1):
+        with pytest.raises(NotSent):
+            scenario.plan()
+    if minutes > 25:
+        faults.clear()
     scenario.run()
     assert [account.active for account in scenario.keeper.of("u1")] == [False]

@@ -68,8 +68,12 @@ def judge_everybody(
                     planner.read_at(read_at)
             judge.judge(user)
     except NotSent:
-        if remember and not survey.divided:  # the next one is made in parts, and does not take as long
-            _remember(services, known, known.whole(survey.sizes, services.clock()))
+        if remember and not survey.divided:
+            # The next one is made in parts, and does not take as long; or in one with all of a run's time, if parts
+            # took some of it in vain.
+            now = services.clock()
+            found = known.whole(survey.sizes, now)
+            _remember(services, known, replace(found, doubted_at=now if survey.doubted else None))
         raise
     if remember:
         _remember(services, known, _listings(known, survey, parts, services.clock()))
