@@ -30,7 +30,8 @@ def _asked(target: Target, cloud: Gcloud, *, certain: bool) -> Target:
     try:
         there = cloud.look(sink.look(target, target.organization))
     except GcloudFailed:
-        return replace(target, writer="", publishing=bool(publishing), organization_open=False)
+        publishes = any(not sink.of_another(member, target.organization) for member in publishing)
+        return replace(target, writer="", publishing=publishes, organization_open=False)
     writer = str(there.get("writerIdentity", "")) if there else "" if certain else WRITER
     granted = writer in publishing if certain else True
     return replace(target, writer=writer, publishing=granted, organization_open=True)

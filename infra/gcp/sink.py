@@ -8,6 +8,7 @@ need not be told again, and each finds the sinks that it must remove.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -112,9 +113,10 @@ def published(target: Target) -> list[Step]:
 def ended(target: Target) -> list[Step]:
     """Return the steps that remove the sinks of other organizations, and whatever else of a sink's may publish.
 
-    With SINK=none these are all. They come last, once all functions do without.
+    With SINK=none these are all. They come last, once all functions do without, or the wanted sink publishes: before
+    that, what is there may be the only source.
     """
-    if not target.sink:
+    if not target.sink or (target.sink == ORGANIZATION and not target.publishes):
         return []
     elses = [_removed(target, each) for each in target.sinks_in if each not in made_in(target)]
     alone = target.sink != ORGANIZATION or target.writer
@@ -125,6 +127,12 @@ def publishers(policy: Any) -> list[str]:
     """Return the identities of log sinks that may publish, as the topic's IAM policy says."""
     bound = [item for item in (policy or {}).get("bindings", ()) if item["role"] == PUBLISHER]
     return sorted({member for item in bound for member in item.get("members", ()) if member.endswith(AGENT)})
+
+
+def of_another(member: str, organization: str) -> bool:
+    """Say whether an identity names an organization, and not this one: it publishes what another one's sink finds."""
+    named = re.match(r"serviceAccount:service-org-([0-9]+)@", member)
+    return named is not None and named[1] != organization
 
 
 def revoke(target: Target, member: str = FOUND) -> Command:

@@ -20,7 +20,7 @@ from tests.gcp.gcloud_parser import TARGET as KNOWN
 from tests.gcp.gcloud_parser import complaints
 from tests.gcp.stand_in import StandIn
 from tests.gcp.stand_in.cloud import ORGANIZATION
-from tests.gcp.test_deploy import TARGET, changes_of, deployed
+from tests.gcp.test_deploy import TARGET, changes_of, container, deployed
 from tests.gcp.test_diff import differing
 from tests.gcp.test_lost_answers import inventory
 from tests.gcp.test_rollback_and_destroy import first_made_by_the_second, roll_back
@@ -259,6 +259,20 @@ def test_another_organization_gets_the_sink_before_the_first_one_loses_it(cloud)
     assert (list(sinks(cloud)), publishing(cloud)) == ([THERE], [WRITER(OTHER)])
     assert recorded(cloud) == ("organization", (OTHER,))
     assert changes_of(cloud) == []
+
+
+def test_an_organization_that_nobody_may_see_counts_only_once_its_own_sink_publishes(cloud):
+    """What the former one publishes is of another Workspace customer; until then it goes on, and is not removed."""
+    moved = replace(WITH, organization=OTHER)
+    said = deployed(cloud, moved)
+    assert any(line.startswith(f"  by hand    Log sink {NAME} of organization {OTHER}") for line in said)
+    assert (list(sinks(cloud)), publishing(cloud)) == ([HERE], [WRITER(ORGANIZATION)])
+    assert recorded(cloud) == ("organization", (OTHER, ORGANIZATION))
+    given = {item["name"] for item in container(cloud, "reconcile")["env"]}
+    assert not given & {"AUDIT_LOG_SINK", "SWEEP_MINUTES"}
+    cloud.policies["topic:workspace-changes"]["bindings"][0]["members"].append(WRITER(OTHER))
+    deployed(cloud)
+    assert (list(sinks(cloud)), recorded(cloud)) == ([], ("organization", (OTHER,)))
 
 
 def test_a_change_of_the_organization_that_is_broken_off_forgets_neither(cloud, sunk):
