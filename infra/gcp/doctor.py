@@ -21,7 +21,7 @@ from infra.gcp.live import Addresses, NotAllowed, Web, reachable
 from infra.gcp.preflight import advice, as_it_is, misplaced, reminder, same_region, unnamed
 from infra.gcp.release import Served, added_since, revisions_of, served
 from infra.gcp.steps import AS_JSON, Command, Step, differences, gcloud
-from infra.gcp.target import OFF, ORGANIZATION, Target
+from infra.gcp.target import ORGANIZATION, Target
 from infra.gcp.variants import chosen
 
 RUN_WITHIN = timedelta(hours=1)
@@ -364,7 +364,7 @@ def _entries(patient: Patient) -> Iterator[Finding]:
 
 
 def _channel(patient: Patient) -> Iterator[Finding]:
-    if as_it_is(patient.target, patient.cloud).public_webhook == OFF:
+    if not publishing.learn(as_it_is(patient.target, patient.cloud), patient.cloud, certain=True).webhook:
         yield Finding(title="No notification channel is needed: PUBLIC_WEBHOOK=off")
         return
     serving = [item for item in patient.web.documents("connections") if item.get("state") in ("on", "paused")]

@@ -539,3 +539,10 @@ def test_without_a_webhook_no_channel_and_no_address_of_it_is_missed(cloud, worl
     assert to_mend(cloud, world, said=said) == {}
     assert "  ok    No notification channel is needed: PUBLIC_WEBHOOK=off" in said
     assert not any("directory-webhook is at" in line for line in said)
+
+
+def test_a_webhook_that_stays_until_the_sink_publishes_still_needs_a_channel(cloud, world):
+    cloud.may_sink = cloud.sees_sinks = False
+    deployed(cloud, replace(TARGET, sink="organization", public_webhook="off"))
+    world.channels = []
+    assert "A notification channel is live" in to_mend(cloud, world)
