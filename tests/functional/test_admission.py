@@ -90,6 +90,15 @@ def test_delegated_administrators_have_keeper_asked_and_others_do_not(settled, w
     assert answer.status == (202 if who == DELEGATED else 403)
 
 
+def test_delegated_administrators_try_no_rows_of_their_own(settled):
+    staff(settled)
+    sample, rows = f"/connections/{CONNECTION}/mapping/sample", [{"target": "title", "source": "recoveryPhone"}]
+    asked = {"email": "person3@example.com"}
+    assert settled.api("POST", sample, asked, who=DELEGATED).status == 200
+    assert settled.api("POST", sample, {**asked, "mapping": rows}, who=DELEGATED).status == 403
+    assert settled.api("POST", sample, {**asked, "mapping": rows}).status == 200
+
+
 def test_whoever_lost_the_role_has_nobody_looked_up_from_that_moment(system):
     system.connect()
     appoint(system, "person1@example.com", isDelegatedAdmin=True)

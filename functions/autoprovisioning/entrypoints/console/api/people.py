@@ -12,6 +12,7 @@ from autoprovisioning.app.administration.sample import sample_values
 from autoprovisioning.domain import mapping
 from autoprovisioning.domain.directory_fields import SOURCES
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
+from autoprovisioning.domain.errors import Forbidden
 from autoprovisioning.domain.keeper import MANDATORY
 from autoprovisioning.domain.scim_user import ATTRIBUTES
 from autoprovisioning.domain.texts import LONGEST_SEARCH
@@ -82,7 +83,10 @@ class Choices(Model):
 
 
 class Sampled(Model):
-    """Whose values are wanted, and of which rows: the current ones if none are given; they need not be right."""
+    """Whose values are wanted, and of which rows: the current ones if none are given.
+
+    Rows are for super administrators, and need not be right.
+    """
 
     email: Annotated[str, Meta(min_length=1, max_length=LONGEST_SEARCH)]
     mapping: Annotated[list[Row], Meta(max_length=200)] | UnsetType = UNSET
@@ -146,6 +150,8 @@ def sample_mapping(call: Call, body: Sampled, connection_id: str) -> Response:
     """Map rows for one user."""
     rows = existing(call, connection_id).settings.mapping.rows
     if not isinstance(body.mapping, UnsetType):
+        if call.role is not Role.SUPER:  # rows can name any field, also those that no page shows
+            raise Forbidden("Only super administrators may try rows that are not saved. Leave out the mapping.")
         rows = tuple(mapping.Row(target=row.target, source=row.source, mandatory=row.mandatory) for row in body.mapping)
     user, values = sample_values(call.parts.services.directory, rows, body.email.strip())
     shown = [
