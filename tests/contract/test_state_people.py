@@ -113,6 +113,23 @@ class TestCost:
         assert [status for *_, status in told(later)] == ["active", "suspended", "none"]
         assert firestore.reads["firestore_reads"] <= 3  # the shards of the last half minute: u1's may be one
 
+    def test_several_connections_are_kept_in_memory_as_far_as_there_is_room(self, firestore: Firestore, monkeypatch):
+        several = [replace(HOME, id=f"c{number}") for number in range(8)]
+        for connection in several:
+            firestore.people.put(connection, BEGAN, LISTED, {})
+        for later, at in enumerate((NOW, NOW + timedelta(seconds=1))):
+            firestore.reads.clear()
+            for connection in several:
+                firestore.people.read(connection, at)
+            assert bool(firestore.reads) is (later == 0)
+        monkeypatch.setattr(people, "KEPT", 2 * len(LISTED))
+        firestore.people.read(several[7], NOW)
+        firestore.reads.clear()
+        firestore.people.read(several[6], NOW)
+        assert firestore.reads == {}
+        firestore.people.read(several[0], NOW)
+        assert firestore.reads
+
     def test_many_go_into_several_documents(self, firestore: Firestore, monkeypatch):
         monkeypatch.setattr(people, "PEOPLE_A_DOCUMENT", 10)
         many = {

@@ -171,13 +171,13 @@ class Review:
     def found(self, shown: Shown | None = None, search: str = "") -> Sequence[Line]:
         """Return those of a kind whose name or address contains all words of the search, or whose id it is."""
         lines = self.those(shown)
-        for word in folded(search).split():
+        for word in _words(search):
             lines = [line for line in lines if word in line[0] and _has(line, word)]
         return lines
 
     def best(self, search: str) -> Sequence[Line]:
         """Return everybody found, first those in whose name or address a word begins with each word of the search."""
-        words = [f" {word}" for word in folded(search).split()]
+        words = [f" {word}" for word in _words(search)]
         found = self.found(None, search)
         return sorted(found, key=lambda line: not all(word in f" {line[0]}" for word in words))
 
@@ -278,6 +278,12 @@ def _through(scope: Scope) -> str:
 
 def _at(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _words(search: str) -> list[str]:
+    """Return the words of a search without those that are part of another one: each goes through everybody."""
+    words = dict.fromkeys(folded(search).split())
+    return [word for word in words if not any(word in other for other in words if other != word)]
 
 
 def _has(line: Line, word: str) -> bool:

@@ -209,6 +209,15 @@ def test_a_search_finds_all_its_words_anywhere_in_name_and_address(search):
     assert review(person).found(None, f"{search} nobody") == []
 
 
+def test_words_that_are_part_of_another_one_cost_no_search_of_their_own(monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr("autoprovisioning.domain.review._has", lambda line, word: not asked.append(word))  # type: ignore[func-returns-value]
+    domain = "@example.com"
+    parts = [domain[start:end] for start in range(len(domain)) for end in range(start + 1, len(domain) + 1)]
+    assert [found.user_id for _, found in review(ada()).found(None, " ".join([*parts, *parts]))] == ["u1"]
+    assert asked == [domain]
+
+
 def test_the_best_matches_come_first():
     names = ("Bohr Grace", "Ada Grace Hopper")
     people = [entitled(name, Listed("", name, Presence.ACTIVE)) for name in names]

@@ -46,7 +46,7 @@ MOST_DOCUMENTS = 16
 FRESH = timedelta(seconds=3)  # what was read then is shown again
 OVERLAP = timedelta(seconds=30)  # longer than a commit takes, and than our clocks differ
 UNREAD = datetime(1970, 1, 1, tzinfo=UTC)
-KEPT = 4  # connections in memory
+KEPT = 400_000  # people in memory, of all connections; those of the connection read last in any case
 
 Shard = tuple[int, list[Person]]
 
@@ -117,7 +117,7 @@ class FirestorePeople:
                 self._refresh(connection, known, head, now, looked)
             self._known[connection.id] = known
             self._known.move_to_end(connection.id)
-            while len(self._known) > KEPT:
+            while len(self._known) > 1 and sum(len(each.roll.lines.all) for each in self._known.values()) > KEPT:
                 self._known.popitem(last=False)
             return known.roll
 
