@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 LONGEST_ADDRESS = 254  # characters; RFC 5321 4.5.3.1 allows a path of 256, with its brackets
@@ -62,9 +62,13 @@ def checked(cause: Cause | None) -> Cause | None:
     """Return a cause without what does not fit; None where there is none, or none with a time."""
     if cause is None or cause.at.tzinfo is None:
         return None
+    try:
+        at = cause.at.astimezone(UTC)
+    except OverflowError:  # at the edge of the calendar: neither a page nor the database could take it
+        return None
     event = cause.event if len(cause.event) <= LONGEST_EVENT and EVENT.fullmatch(cause.event) else ""
     actor = GOOGLE if cause.actor.strip().casefold() == GOOGLE.casefold() else _address(cause.actor)
-    return replace(cause, event=event, actor=actor, group=_address(cause.group))
+    return replace(cause, at=at, event=event, actor=actor, group=_address(cause.group))
 
 
 def _address(text: str) -> str:

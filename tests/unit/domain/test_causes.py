@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -73,6 +74,11 @@ def test_an_event_of_another_form_is_only_told_as_a_change(event):
     found = checked(replace(LEFT, event=event))
     assert found is not None
     assert reported(found).startswith(f"Changed {GROUP} by {BOSS}")
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_without_a_time_that_can_be_shown_in_utc_there_is_no_cause(time):
+    assert checked(replace(LEFT, at=datetime.fromisoformat(time))) is None
 
 
 def test_without_a_time_in_a_time_zone_there_is_no_cause():
