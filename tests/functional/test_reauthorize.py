@@ -72,6 +72,17 @@ def submit(system: System, who: str = "", headers: dict[str, str] | None = None,
     return system.through_proxy("GET", answer.headers["Location"], None, kept, who, function="reauthorize")
 
 
+@pytest.mark.parametrize("path", ["/%09/evil.example/", "/%0a/evil.example", "//evil.example/", "/%5Cevil.example/"])
+def test_whatever_link_opened_the_form_the_browser_stays_here_when_it_was_taken(working, path):
+    csrf = re.search(r'name="csrf" value="(\w*)"', form(working).text)
+    assert csrf
+    sent = urlencode({"csrf": csrf[1], "connection": CONNECTION, "token": working.keeper.token}).encode()
+    headers = {**FORM, "Origin": working.world.reauthorize_url}
+    answer = working.through_proxy("POST", path, sent, headers, function="reauthorize")
+    assert answer.status == 303
+    assert re.match(r"/[^/\\\t\n]", answer.headers["Location"])
+
+
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
 def test_a_link_from_the_console_opens_the_form_and_no_other_site_sends_it(settled, site):
     asked = {"Sec-Fetch-Site": site}

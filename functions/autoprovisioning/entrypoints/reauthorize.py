@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import flask
 import functions_framework
@@ -85,7 +85,8 @@ def _from_form(request: flask.Request) -> Response:
         shown = _page(parts, actor, chosen, "reauthorize.html", status_of(error), error=error, override=override)
         shown.headers.update(told_beside(error))
         return shown
-    there = f"{request.path}?{urlencode({'connection': chosen})}"
+    # Whatever link opened the form: two slashes, with a tab or not between them, would lead to another site.
+    there = f"/{quote(request.path.lstrip('/'))}?{urlencode({'connection': chosen})}"
     accepted = Notice(word=ACCEPTED, number=done["waiting"])
     return leave(Response(status=303, headers={**PRIVATE, "Location": there}), request.path, accepted)
 
