@@ -59,7 +59,7 @@ def silent_beside(silent: Heard, speaking: Heard) -> bool:
 def arrives(told: AllHeard, now: datetime) -> bool:
     """Say whether entries of the audit log arrive, as far as that can be told."""
     entries = told.get(Feed.AUDIT_LOG, NOTHING)
-    if entries.latest is None or now - entries.latest >= STALE:
+    if entries.latest is None or abs(now - entries.latest) >= STALE:  # far ahead is the time of a clock that is wrong
         return False
     return not silent_beside(entries, told.get(Feed.NOTIFICATIONS, NOTHING))
 
@@ -70,4 +70,4 @@ def swept_lately(told: AllHeard, now: datetime, every: timedelta) -> bool:
     It is called every few minutes: what is due within half of that is made now.
     """
     latest = told.get(Feed.SWEEP, NOTHING).latest
-    return latest is not None and now - latest < every - CALLED / 2 and arrives(told, now)
+    return latest is not None and abs(now - latest) < every - CALLED / 2 and arrives(told, now)

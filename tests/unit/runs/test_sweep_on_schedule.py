@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -11,6 +11,7 @@ from autoprovisioning.app.notifications.hearing import EVERY, Ear
 from autoprovisioning.app.runs.reconcile import reconcile
 from autoprovisioning.app.runs.sweep import sweep, sweep_on_schedule
 from autoprovisioning.app.services import ChangeSources
+from autoprovisioning.domain.errors import ConfigurationRefused
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.sources import STALE, Feed
 from tests.support.in_memory import START
@@ -107,3 +108,25 @@ def test_an_ear_notes_little_of_much_and_each_hour_in_which_users_changed(scenar
     assert noted == [(timedelta(0), False), (timedelta(seconds=10), True), (EVERY + timedelta(seconds=10), True)]
     ear.hear(START + 60 * MINUTE, user=True)
     assert noted[-1] == (60 * MINUTE, True)
+
+
+def test_what_cannot_be_noted_is_tried_again_with_the_next_one(scenario, monkeypatch):
+    sources = scenario.services.sources
+    with monkeypatch.context() as patched:
+        patched.setattr(sources, "hear", refuse)
+        ear = Ear(sources, Feed.NOTIFICATIONS)
+        ear.hear(START, user=True)
+    assert sources.all() == {}
+    ear.hear(START, user=True)
+    assert sources.all()[Feed.NOTIFICATIONS].latest == START
+
+
+def refuse(_source: Feed, _at: datetime, *, user: bool) -> None:
+    raise ConfigurationRefused("A note of a source of changes has schema 2; this version reads 1.")
+
+
+def test_a_sweep_of_a_clock_that_was_ahead_leaves_none_out(scenario, listings):
+    hear(scenario)
+    scenario.services.sources.hear(Feed.SWEEP, scenario.services.clock() + timedelta(days=1), user=False)
+    swept_for(scenario, WITH_SINK, 60 * MINUTE)
+    assert len(listings) == 12
