@@ -192,27 +192,30 @@ def settled(
     *,
     stands: bool = True,
     tells_of: Callable[[str], bool] = lambda _: True,
+    in_parts: bool = False,
 ) -> Hold:
     """Strike what is done, no longer due, or has been approved or rejected for too long.
 
     A rejection is kept for as long as its trigger lasts, due now or not (the user may be archived), and for 30 days if
     the roster has no account of the user. `due` is what a whole plan would do now; None where there is none: then what
     the entries show counts. Without `stands` nobody is struck as no longer due; nor, for 30 days, is a decision about
-    somebody of whom the run's listings do not tell (`tells_of`).
+    somebody of whom the run's listings do not tell (`tells_of`). `in_parts`: those prove nobody missing, so that what
+    is due of such people is not planned.
     """
 
     def becomes(member: Member, verdict: Verdict) -> Standing | None:
         entry = entries.get(member.resource)
+        judged = stands and (not in_parts or tells_of(member.resource))
         if verdict.standing is Standing.APPROVED:
             if _done(member, verdict, entry):
                 return Standing.DONE
-            if stands and not _stands(member, entry, due):
+            if judged and not _stands(member, entry, due):
                 return Standing.NOT_DUE
             return Standing.EXPIRED if verdict.at is None or now - verdict.at >= WINDOW else None
         decided = verdict.standing in (Standing.REJECTED, Standing.WITHDRAWN)
         untold = not tells_of(member.resource) and not _old(verdict, now)
         rests = decided and (untold or (member.kind is Kind.TAKING and _lasts(member, verdict, entry, now)))
-        if verdict.standing in STANDS and stands and due is not None and not rests and not _stands(member, entry, due):
+        if verdict.standing in STANDS and judged and due is not None and not rests and not _stands(member, entry, due):
             return Standing.NOT_DUE
         return Standing.WITHDRAWN if verdict.standing is Standing.REJECTED and _old(verdict, now) else None
 

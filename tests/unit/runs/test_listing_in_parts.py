@@ -8,12 +8,17 @@ from datetime import timedelta
 
 import pytest
 
+from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.runs import list_users
 from autoprovisioning.domain import listing_parts
 from autoprovisioning.domain.directory_user import DirectoryUser
 from autoprovisioning.domain.errors import Incomplete, NotSent
+from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.holds import Standing
 from autoprovisioning.domain.runs import RunKind, RunState
+from autoprovisioning.domain.settings import VolumeLimit
 from tests.support.scenario import LATER, Scenario
+from tests.support.settings import with_settings
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
@@ -239,3 +244,48 @@ def test_one_listing_for_which_failing_parts_left_too_little_time(scenario, monk
         faults.clear()
     scenario.run()
     assert [account.active for account in scenario.keeper.of("u1")] == [False]
+
+
+@pytest.fixture
+def held(scenario) -> list[str]:
+    """Twenty of thirty people are in no listing any more, and their suspensions are held."""
+    everybody = [f"x{number}" for number in range(30)]
+    for user_id in everybody:
+        scenario.hire(user_id, f"{user_id}@example.com")
+    scenario.run()
+    scenario.services.connections.change("c1", lambda current: with_settings(current, limit=VolumeLimit(minimum=5)))
+    for _ in range(2):  # the second counts who is active
+        scenario.fakes.clock.advance(2 * DAY)
+        scenario.run()
+    for user_id in everybody[:20]:
+        del scenario.directory.live[user_id]
+    scenario.fakes.clock.advance(DAY)
+    scenario.run()
+    scenario.fakes.clock.advance(LATER)
+    return everybody[:20]
+
+
+def test_a_held_plan_of_people_who_are_in_no_part_waits_for_a_decision(scenario, held):
+    plans = scenario.services.holds.standing("c1")
+    assert [len(plan.those(Standing.WAITING)) for plan in plans] == [20]
+    scenario.suspend("x20")  # whom parts show, and who would fit
+    scenario.run()
+    assert scenario.services.holds.standing("c1") == plans
+    assert [account.active for account in scenario.keeper.of("x20")] == [False]
+    scenario.fakes.clock.advance(DAY)
+    for user_id in held:
+        scenario.hire(user_id, f"{user_id}@example.com")
+    scenario.run()
+    assert scenario.services.holds.standing("c1") == []
+
+
+def test_what_was_approved_about_people_who_are_in_no_part_is_done_by_the_next_listing_in_one(scenario, held):
+    (plan,) = scenario.services.holds.standing("c1")
+    scenario.fakes.clock.advance(LATER)
+    decide_hold(scenario.services, "c1", plan.digest, "approve", Actor(address="admin@example.com", directory_id="u0"))
+    assert parts_of(scenario)
+    scenario.run()
+    assert all(account.active for user_id in held for account in scenario.keeper.of(user_id))
+    scenario.fakes.clock.advance(DAY - LATER)
+    scenario.run()
+    assert not any(account.active for user_id in held for account in scenario.keeper.of(user_id))

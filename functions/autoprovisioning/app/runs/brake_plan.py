@@ -80,22 +80,28 @@ def brake(
     first: bool,
     overtaken: Collection[str],
     tells_of: Callable[[str], bool],
+    in_parts: bool = False,
 ) -> tuple[Counter[Kind], list[str]]:
     """Remove from the plan what is held; return how much that is, by kind, and the notes for the run's record.
 
     `began` is when the run did, before it read anything; `first` is a connection's first run. `overtaken` are the users
     whose entry changed since `roster` was read, so that the plan's notes about them were not written. `tells_of` says
-    of whom the directory's listings told anything.
+    of whom the directory's listings told anything; where they were made `in_parts`, whoever is in none may still be
+    gone. A plan that waits for a decision about such people is not all seen, and goes on waiting.
     """
     counted, looks = _wanted(services, connection, plan, roster), plan.looks
     after = {**roster, **{user_id: noted for user_id, (_, noted) in plan.notes.items() if noted is not None}}
     members = _members(counted)
-    known = settle_holds(services, connection, members, after, whole=whole, began=began, tells_of=tells_of)
+    known = settle_holds(
+        services, connection, members, after, whole=whole, began=began, tells_of=tells_of, in_parts=in_parts
+    )
     keep = partial(_keep_timers, services, connection, plan, roster, overtaken=overtaken)
     back, notes = Counter[Kind](), []
     for kind, wanted in counted.items():
         confirmed = _confirmed(connection) if first and kind is Kind.GIVING else None
-        held, hold = admit(services, connection, kind, wanted, known, whole=whole, confirmed=confirmed, keep=keep)
+        waits = (member.resource for hold in known if hold.kind is kind for member in hold.those(Standing.WAITING))
+        all_seen = whole and not (in_parts and not all(map(tells_of, waits)))
+        held, hold = admit(services, connection, kind, wanted, known, whole=all_seen, confirmed=confirmed, keep=keep)
         _take_out(plan, held)
         if kind is Kind.TAKING:
             plan.looks |= _asked_again(services, connection, looks, held, plan.active)

@@ -197,13 +197,14 @@ def settle_holds(
     whole: bool = True,
     began: datetime | None = None,
     tells_of: Callable[[str], bool] = lambda _: True,
+    in_parts: bool = False,
 ) -> list[Hold]:
     """Remove members of held plans that are done, no longer due or too old, and record the plans that this ends.
 
     `due` is what a run plans, before any brake, and `entries` the roster at that time. Without them, when a run
     closes, the entries that approvals name are read. A run that `began` before a plan was raised read nothing of what
     that is about: for it nobody of the plan is no longer due; nor is anybody of whom its listings did not tell
-    (`tells_of`). Returns the plans as they are afterwards.
+    (`tells_of`), if they were made `in_parts` or a decision stands. Returns the plans as they are afterwards.
     """
     now, kept = services.clock(), []
     for hold in services.holds.standing(connection.id):
@@ -212,7 +213,7 @@ def settle_holds(
         known = entries if entries is not None else services.roster.entries(connection, approved) if approved else {}
 
         def strike(current: Hold, known: Mapping[str, Entry] = known, stands: bool = stands) -> Hold | None:
-            struck = settled(current, known, due, now, stands=stands, tells_of=tells_of)
+            struck = settled(current, known, due, now, stands=stands, tells_of=tells_of, in_parts=in_parts)
             return struck if struck is not current else None
 
         struck = hold

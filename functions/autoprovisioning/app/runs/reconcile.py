@@ -212,6 +212,7 @@ def _plan_and_dispatch(
         first=first,
         overtaken=overtaken,
         tells_of=survey.tells_of,
+        in_parts=survey.in_parts,
     )
     if everybody and creating and creating <= plan.looks.keys():
         _proven(services, connection)  # proven at the latest by the approval of everything to be created there
