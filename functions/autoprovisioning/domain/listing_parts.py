@@ -17,7 +17,7 @@ CARRIED = frozenset(LETTERS + "._-@")  # of an address, by a query; how others a
 LARGEST = 10_000  # users of a part: a larger one is divided, unless all parts are of that size
 SHARE = 12  # ... that is, unless it has no more than this part of all users
 LONGEST = 16  # characters that the addresses of a part begin with
-WHOLE_EVERY = timedelta(days=1)
+WHOLE_EVERY = timedelta(hours=23)  # once a day, and before an approval given right after one expires
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
