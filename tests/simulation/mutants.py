@@ -345,7 +345,7 @@ MUTANTS = (
     Mutant(
         "a held plan stays when nobody of it is due any more",
         "domain/holds.py",
-        "verdict.standing in STANDS and stands and due is not None and not rests and not _stands(member, entry, due)",
+        "verdict.standing in STANDS and judged and due is not None and not rests and not _stands(member, entry, due)",
         "not member",
         replace(LIMITED, verbs=("suspend", "restore", "leave", "join")),
     ),
