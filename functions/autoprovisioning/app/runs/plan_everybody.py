@@ -59,7 +59,7 @@ def judge_everybody(
     parts = _parts(services, known, planned, planners, rosters)
     read_at: datetime | None = None
     try:
-        for user in everybody(services.directory, survey, fields, services.clock, deadline, parts):
+        for user in everybody(services.directory, survey, fields, services.clock, deadline=deadline, parts=parts):
             if survey.units and not everywhere.lists(user.org_unit_path):
                 survey.unplaced += 1
             if survey.read_at is not None and survey.read_at is not read_at:

@@ -80,7 +80,9 @@ def retry_failures(call: Call, connection_id: str) -> Response:
     home = f"/connections/{connection_id}"
     try:
         if word == "one":
-            asked = inquire(services, connection_id, meant, InquiryKind.PROVISION, call.actor, call.role)
+            asked = inquire(
+                services, connection_id, meant, kind=InquiryKind.PROVISION, actor=call.actor, role=call.role
+            )
             return go(f"{home}/users/{meant}/inquiries/{asked.id}")
         users = sent.getlist("user") if word == "chosen" else None
         code = meant if word == "cause" else ""
