@@ -18,6 +18,6 @@ def unforeseen(error: Exception) -> Unforeseen:
     return Unforeseen(f"An unforeseen error ({type(error).__name__}). See the log, and report it.")
 
 
-def foreseen(error: Exception) -> ProvisioningError:
+def known_or_unforeseen(error: Exception) -> ProvisioningError:
     """Return an error of this system's own as it is, and any other one as `unforeseen` does."""
     return error if isinstance(error, ProvisioningError) else unforeseen(error)

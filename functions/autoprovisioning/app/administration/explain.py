@@ -253,10 +253,10 @@ def mapped_values(connection: Connection, user: DirectoryUser) -> tuple[MappedVa
     """Map each row separately, so that one that fails does not hide the others."""
     if not user.profile:
         return ()
-    return tuple(mapped(row, user) for row in connection.settings.mapping.rows)
+    return tuple(mapped_value(row, user) for row in connection.settings.mapping.rows)
 
 
-def mapped(row: Row, user: DirectoryUser) -> MappedValue:
+def mapped_value(row: Row, user: DirectoryUser) -> MappedValue:
     """Map one row."""
     value, problem = None, ""
     try:

@@ -56,7 +56,7 @@ def save_preview(services: Services, connection_id: str, preview_id: str, actor:
     return edit(services, connection_id, proposal.edition, proposal.settings, actor)
 
 
-def foreseen(services: Services, connection: Connection, preview_id: str) -> Forecast | None:
+def forecast_of(services: Services, connection: Connection, preview_id: str) -> Forecast | None:
     """Return what a preview of the current settings says; None if there is no such preview."""
     preview = find(services, PREVIEW, connection.id, preview_id) if preview_id else None
     if preview is None or preview.state is not RequestState.DONE or preview.subject.settings != connection.settings:
@@ -66,7 +66,7 @@ def foreseen(services: Services, connection: Connection, preview_id: str) -> For
 
 def would_create(services: Services, connection: Connection, preview_id: str) -> int | None:
     """Return how many accounts a preview of the current settings would create; None if there is no such preview."""
-    forecast = foreseen(services, connection, preview_id)
+    forecast = forecast_of(services, connection, preview_id)
     return forecast.counts.get(Would.CREATE.value, 0) if forecast is not None else None
 
 

@@ -10,7 +10,7 @@ from autoprovisioning.app.ports.accounts import Accounts
 from autoprovisioning.app.provisioning.adoption_grounds import AdoptionGrounds
 from autoprovisioning.app.provisioning.target import fails_for_everybody, refusal_of_one
 from autoprovisioning.app.runs.plan_everybody import LOOKUPS_ONE_BY_ONE, creations
-from autoprovisioning.app.unforeseen import foreseen
+from autoprovisioning.app.unforeseen import known_or_unforeseen
 from autoprovisioning.domain.accounts import Account, Lookup
 from autoprovisioning.domain.changes import PlannedChange
 from autoprovisioning.domain.entry import Action
@@ -104,7 +104,7 @@ def _looked_up(accounts: Accounts, plan: Plan, refused: dict[str, str]) -> Itera
         if isinstance(found.error, AuthorizationRefused):
             refused[found.key] = str(refusal_of_one())  # the token was accepted a moment ago
         elif found.error is not None:
-            error = foreseen(found.error)
+            error = known_or_unforeseen(found.error)
             if isinstance(error, Throttled) or fails_for_everybody(error):
                 raise error  # it is not about this user
             refused[found.key] = str(error)

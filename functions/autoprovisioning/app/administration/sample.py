@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoprovisioning.app.administration.explain import MappedValue, mapped
+from autoprovisioning.app.administration.explain import MappedValue, mapped_value
 from autoprovisioning.app.ports.directory import DirectoryUsers
 from autoprovisioning.domain.directory_user import DirectoryUser
 from autoprovisioning.domain.errors import BadInput, NotFound
@@ -38,4 +38,4 @@ def _value(row: Row, user: DirectoryUser) -> MappedValue | None:
         if error.field.startswith("mapping["):  # otherwise another row is missing
             problem = f"{error.problem[:1].upper()}{error.problem[1:]}. {error.mend}"
             return MappedValue(target=row.target, source=row.source, value=None, mandatory=False, problem=problem)
-    return mapped(row, user)
+    return mapped_value(row, user)

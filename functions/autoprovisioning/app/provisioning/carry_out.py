@@ -18,7 +18,7 @@ from autoprovisioning.app.provisioning.claiming import claim
 from autoprovisioning.app.provisioning.read_user import entry_of
 from autoprovisioning.app.provisioning.target import Keeper
 from autoprovisioning.app.services import Services
-from autoprovisioning.app.unforeseen import foreseen, unforeseen
+from autoprovisioning.app.unforeseen import known_or_unforeseen, unforeseen
 from autoprovisioning.domain.accounts import Account, Attributes, Found, Lookup, Written
 from autoprovisioning.domain.adoption import choose, locked_by_us
 from autoprovisioning.domain.changes import (
@@ -204,7 +204,7 @@ class _Work:
             ProvisioningError: that cannot be told, or the account is somebody else's.
         """
         if found.error is not None:
-            raise foreseen(found.error)
+            raise known_or_unforeseen(found.error)
         choice = choose(found.accounts, change.seeker(), self._grounds)
         account = choice.account
         if account is None:

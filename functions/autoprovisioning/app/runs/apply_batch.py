@@ -19,7 +19,7 @@ from autoprovisioning.app.provisioning.volume_guard import taken_back
 from autoprovisioning.app.runs.close_run import EDITED, OUTAGE, add_notes, close_if_finished, close_unfinished
 from autoprovisioning.app.runs.take_access import leavers
 from autoprovisioning.app.services import Services
-from autoprovisioning.app.unforeseen import foreseen
+from autoprovisioning.app.unforeseen import known_or_unforeseen
 from autoprovisioning.domain.accounts import unchanged
 from autoprovisioning.domain.causes import Origin, Source
 from autoprovisioning.domain.changes import PASSING, Change, Outcome, PlannedChange, ended
@@ -353,7 +353,7 @@ class _Application:
         try:
             converge(self._services, self._asked(look), deadline)
         except Exception as error:  # noqa: BLE001 - it concerns one user: the others of this batch go on
-            return look, foreseen(error)
+            return look, known_or_unforeseen(error)
         return look, None
 
     def _finish(self, looks: Sequence[Look]) -> None:

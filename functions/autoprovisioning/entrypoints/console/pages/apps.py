@@ -11,7 +11,7 @@ from flask import Response
 from autoprovisioning.app.administration.ask_for_run import ask_for_run
 from autoprovisioning.app.administration.configure import turn_off, turn_on
 from autoprovisioning.app.administration.health import health
-from autoprovisioning.app.administration.preview import foreseen, would_create
+from autoprovisioning.app.administration.preview import forecast_of, would_create
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import USAGE, EventName
 from autoprovisioning.domain.words import shown_state
@@ -81,7 +81,7 @@ def reauthorize_address(call: Call, connection: Connection) -> str:
 def confirm_on(call: Call, connection_id: str) -> Response:
     """Ask before turning on; `preview` names the one whose numbers were seen."""
     preview = call.request.args.get("preview", "")
-    forecast = foreseen(call.parts.services, existing(call, connection_id), preview)
+    forecast = forecast_of(call.parts.services, existing(call, connection_id), preview)
     about = {"preview": preview if forecast is not None else "", "forecast": forecast}
     return _confirm(call, connection_id, "turn_on.html", "Turn on", (State.OFF,), **about)
 
