@@ -112,6 +112,10 @@ class Mark:
         """Say whether the holder may still be working."""
         return now < self.until
 
+    def wait(self, now: datetime) -> float:
+        """Return the seconds to wait for a live mark to run out, at least one."""
+        return max(1.0, (self.until - now).total_seconds())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:

@@ -68,6 +68,13 @@ class Busy(Transient):
     code = "busy"
 
 
+class EarlierDelivery(Busy):
+    """An earlier delivery of the same message marked the user: it is at work still, or its worker died.
+
+    Only this message can tell what became of it, once the mark has run out: it must come again until then.
+    """
+
+
 class Contention(Transient):
     """A compare-and-set lost too many races in a row."""
 

@@ -9,10 +9,12 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.ports.roster import Edit
+from autoprovisioning.app.provisioning.converge import converge
+from autoprovisioning.app.provisioning.read_user import Asked
 from autoprovisioning.app.runs.sweep import sweep
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.entry import Status
-from autoprovisioning.domain.errors import ConfigurationRefused, Rejected
+from autoprovisioning.domain.errors import Busy, ConfigurationRefused, Rejected
 from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.guard import Kind
 from autoprovisioning.domain.runs import Look, RunKind
@@ -321,6 +323,27 @@ def test_each_write_rests_on_a_reading_of_its_own(monkeypatch):
         node.afterwards.append(lambda: happened.append("wrote"))
     pair.scenario.sweep()
     assert happened == ["read", "wrote", "read", "wrote", "read"]
+
+
+def test_a_look_that_meets_a_move_under_way_waits_for_another_message_and_not_for_itself():
+    pair = Pair(shared=False)
+    scenario, now = pair.scenario, pair.scenario.fakes.clock.now
+    scenario.join("u1")
+    pair.leave("u1")
+    sweep(scenario.services)
+    (swept,), scenario.fakes.queue.looks = scenario.fakes.queue.looks, []
+    refused: list[Busy] = []
+
+    def again() -> None:
+        asked = Asked(look=swept, message_id="another", published=now)
+        with pytest.raises(Busy) as caught:
+            converge(scenario.services, asked, now + timedelta(minutes=1))
+        refused.append(caught.value)
+
+    scenario.keeper.meanwhile.append(again)
+    scenario.deliver(swept)
+    assert [(type(error), error.retry_after) for error in refused] == [(Busy, 90)]
+    assert pair.access("u1") == [[True], [False]]
 
 
 def test_what_fails_on_one_connection_keeps_nothing_back_on_the_other(pair):

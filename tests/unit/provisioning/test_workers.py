@@ -11,8 +11,9 @@ from autoprovisioning.app.provisioning.converge import converge
 from autoprovisioning.app.provisioning.read_user import Asked
 from autoprovisioning.app.runs.apply_batch import apply_batch
 from autoprovisioning.domain.entry import Action, Status
-from autoprovisioning.domain.errors import Busy, Rejected, Transient
+from autoprovisioning.domain.errors import Busy, EarlierDelivery, Rejected, Transient
 from autoprovisioning.domain.runs import Look, RunState
+from autoprovisioning.domain.scope import Group
 from tests.support.scenario import GROUP, LATER, Scenario, person
 
 
@@ -80,6 +81,31 @@ def test_the_same_message_delivered_twice_at_once_waits(scenario):
     converge(scenario.services, asked, now + timedelta(minutes=1))
     assert refused[0].retry_after == 90
     assert name_of(scenario, "u1") == "Ada"
+
+
+def test_whom_a_message_still_holds_on_one_connection_waits_for_it_whatever_fails_on_another(scenario, monkeypatch):
+    sales = Group(id="g2", email="sales@example.com", name="Sales")
+    second = scenario.connect("c2", sales, shared=False)
+    scenario.leave("u1")
+    scenario.directory.memberships[sales.id].add("u1")
+    scenario.run()
+    scenario.suspend("u1")
+    now = scenario.fakes.clock.now
+    asked = Asked(look=Look(user_id="u1", event="update"), message_id="m", published=now)
+
+    def unreadable(_user_id: str) -> None:
+        raise Transient("HTTP 503")
+
+    def again() -> None:
+        monkeypatch.setattr(scenario.directory, "user", unreadable)
+        with pytest.raises(EarlierDelivery):
+            converge(scenario.services, asked, now + timedelta(minutes=1))
+        monkeypatch.undo()
+
+    second.meanwhile.append(again)
+    converge(scenario.services, asked, now + timedelta(minutes=1))
+    assert [account.active for account in second.of("u1")] == [False]
+    assert not second.meanwhile
 
 
 def test_a_batch_delivered_twice_at_once_writes_once(scenario):

@@ -12,6 +12,7 @@ from autoprovisioning.app.runs.apply_batch import apply_batch
 from autoprovisioning.app.runs.close_run import OUTAGE
 from autoprovisioning.domain.accounts import Written
 from autoprovisioning.domain.errors import (
+    Busy,
     ConfigurationRefused,
     KeeperFailed,
     ProvisioningError,
@@ -27,6 +28,7 @@ from tests.support.scenario import Scenario
 POISON = [
     ConfigurationRefused("users.get is refused: HTTP 400"),
     Transient("HTTP 500"),
+    Busy("This user's account on another connection is being created"),
     Rejected("HTTP 400"),
     RecursionError("maximum recursion depth exceeded"),
     UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid continuation byte"),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from autoprovisioning.app.administration.held_plans import decide_hold
+from autoprovisioning.app.runs import apply_batch as applying
 from autoprovisioning.app.runs import take_access
 from autoprovisioning.app.runs.apply_batch import apply_batch
 from autoprovisioning.domain.errors import KeeperFailed, Throttled, Transient
@@ -22,6 +23,14 @@ from tests.support.settings import with_settings
 ADMIN = Actor(address="admin@example.com", directory_id="u0")
 PEOPLE = tuple(f"x{number}" for number in range(30))
 LEAVERS = PEOPLE[:20]
+
+
+class Killed(BaseException):
+    """The worker is gone; nobody handles this."""
+
+
+def die() -> None:
+    raise Killed
 
 
 @pytest.fixture
@@ -55,11 +64,11 @@ def only_batch(scenario: Scenario) -> Batch:
     return batch
 
 
-def deliver(scenario: Scenario, batch: Batch, minutes: float = 8) -> Transient | None:
+def deliver(scenario: Scenario, batch: Batch, published: datetime | None = None) -> Transient | None:
     """Deliver the batch; returns what it is to be delivered again for."""
     now = scenario.fakes.clock.now
     try:
-        apply_batch(scenario.services, batch, "m1", now, now + timedelta(minutes=minutes))
+        apply_batch(scenario.services, batch, "m1", published or now, now + timedelta(minutes=8))
     except Transient as error:
         return error
     return None
@@ -285,3 +294,62 @@ def test_a_directory_that_fails_is_not_asked_about_everybody_twice(company, monk
     assert with_access(company, LEAVERS) == set(LEAVERS)
     assert sum(asked.values()) <= len(LEAVERS) + take_access.AT_ONCE
     assert sorted(look.user_id for look in company.fakes.queue.looks) == sorted(LEAVERS)
+
+
+@pytest.mark.parametrize("together", [20, 10], ids=["all of the batch", "half of the batch"])
+@pytest.mark.parametrize("sent", [0, 5])
+def test_whom_a_worker_that_died_had_marked_lose_access_once_their_marks_run_out(company, monkeypatch, sent, together):
+    monkeypatch.setattr(applying, "LOOKS_TOGETHER", together)
+    batch, began, clock = only_batch(company), company.fakes.clock.now, company.fakes.clock
+
+    company.keeper.meanwhile += [*[lambda: None] * sent, die]
+    with pytest.raises(Killed):
+        deliver(company, batch)
+    marked = {user_id for user_id in LEAVERS if company.entry(user_id).mark}
+    assert len(marked) == together
+    locked = {user_id for user_id in LEAVERS if active(company, user_id) == [False]}
+    assert len(locked) == sent
+
+    clock.advance(timedelta(seconds=10))
+    writes = count_calls(monkeypatch, company.keeper, "write")
+    error = deliver(company, batch, began)
+    assert isinstance(error, Transient)
+    assert error.retry_after == 80, "what is left of the marks"
+    assert (company.fakes.queue.looks, company.fakes.queue.batches) == ([], [])
+    assert with_access(company, LEAVERS) == marked - locked, "the others do not wait"
+    assert company.services.runs.get("c1", batch.run_id).state is RunState.PLANNED
+
+    clock.advance(timedelta(seconds=error.retry_after))
+    assert deliver(company, batch, began) is None
+    assert (company.fakes.queue.looks, company.fakes.queue.batches) == ([], [])
+    assert with_access(company, LEAVERS) == set()
+    assert events(company, EventName.SUSPENDED) == Counter(LEAVERS)
+    assert not any(company.entry(user_id).mark for user_id in LEAVERS)
+    run = company.services.runs.get("c1", batch.run_id)
+    assert (run.state, run.unsettled) == (RunState.DONE, 0)
+    assert run.counts["suspended"] == len(LEAVERS)
+    assert writes["write"] == len(LEAVERS) - sent, "nothing is written twice"
+
+
+def test_whom_an_earlier_delivery_holds_is_left_to_no_other_message_even_at_the_deadline(company, monkeypatch):
+    batch, began, clock = only_batch(company), company.fakes.clock.now, company.fakes.clock
+
+    company.keeper.meanwhile.append(die)
+    with pytest.raises(Killed):
+        deliver(company, batch)
+    clock.advance(timedelta(seconds=10))
+    looking = applying.converge
+
+    def late(*asked: object) -> None:
+        try:
+            looking(*asked)
+        finally:
+            clock.advance(timedelta(minutes=9))
+
+    monkeypatch.setattr(applying, "converge", late)
+    assert isinstance(deliver(company, batch, began), Transient)
+    assert (company.fakes.queue.looks, company.fakes.queue.batches) == ([], [])
+    monkeypatch.undo()
+    assert deliver(company, batch, began) is None
+    assert with_access(company, LEAVERS) == set()
+    assert events(company, EventName.SUSPENDED) == Counter(LEAVERS)

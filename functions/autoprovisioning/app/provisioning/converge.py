@@ -35,6 +35,7 @@ from autoprovisioning.domain.errors import (
     ConfigurationRefused,
     Contention,
     DirectoryFailed,
+    EarlierDelivery,
     ProvisioningError,
     ReauthorizationRequired,
     Throttled,
@@ -57,6 +58,7 @@ def converge(services: Services, asked: Asked, deadline: datetime) -> None:
     """Bring one user's accounts up to date on every connection.
 
     Raises:
+        EarlierDelivery: an earlier delivery of this message holds the user; it comes before whatever else failed.
         Transient: try this message again (the directory or Keeper failed, or another worker holds the user).
         ProvisioningError: one connection cannot be served the way it is set up; the others were served.
     """
@@ -83,7 +85,8 @@ def converge(services: Services, asked: Asked, deadline: datetime) -> None:
                 )
             except ProvisioningError as error:
                 del sides[connection.id]
-                postponed = postponed if isinstance(postponed, Transient) else error
+                if isinstance(error, EarlierDelivery) or not isinstance(postponed, Transient):
+                    postponed = error
             if acted:
                 connections = _serving(services)
                 break
@@ -288,16 +291,16 @@ class _Convergence:
     def _leave_to_owner(self, mark: Mark, now: datetime) -> bool:
         """Leave the user to the owner of the mark: the same message waits, another one asks for a further look."""
         if mark.message_id == self._asked.message_id:
-            wait = (mark.until - now).total_seconds()
-            raise Busy("An earlier delivery of this message is still being processed", retry_after=max(1.0, wait))
+            raise EarlierDelivery(
+                "An earlier delivery of this message is still being processed", retry_after=mark.wait(now)
+            )
         return self._edit(partial(holds, mark.change_id), ask_again)
 
     def _wait_for_owner(self, round_: Round, observation: Observed, now: datetime) -> None:
         """See a move through: raise Busy while another worker lets the user in on the connection they belong to."""
         mark = live_mark(round_.entries.get(round_.seen().placement.owner), now)
         if observation.moving and mark is not None:
-            wait = (mark.until - now).total_seconds()
-            raise Busy("This user's account on another connection is being created", retry_after=max(1.0, wait))
+            raise Busy("This user's account on another connection is being created", retry_after=mark.wait(now))
 
     def _recover(self, entry: Entry, account: Account | None, observation: Observed) -> bool:
         """Settle an expired mark by what the account shows, unless the entry changed meanwhile; True: look again.

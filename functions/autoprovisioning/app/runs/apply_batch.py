@@ -26,7 +26,7 @@ from autoprovisioning.domain.changes import PASSING, Change, Outcome, PlannedCha
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Action, Entry, Status, live_mark
 from autoprovisioning.domain.errors import (
-    Busy,
+    EarlierDelivery,
     NotSent,
     SeatsExhausted,
     Throttled,
@@ -252,8 +252,8 @@ class _Application:
         for user_id, entry in overtaken.items():
             mark = live_mark(entry, now)
             if mark is not None and mark.message_id == self._message_id:
-                self._left.postponed = Busy(
-                    "An earlier delivery of this batch is still being processed", retry_after=30
+                self._left.postponed = EarlierDelivery(
+                    "An earlier delivery of this batch is still being processed", retry_after=mark.wait(now)
                 )
             elif not _already_done(entry, by_user[user_id]):
                 self._left.looks.append(self._look(user_id))
@@ -294,7 +294,9 @@ class _Application:
     def _looks(self) -> list[Look]:
         """Converge the users whose access changes or whose account vanished; returns those left over at the deadline.
 
-        Whatever happens to one of them, the others are done: that one gets a look by a separate message.
+        Whatever happens to one of them, the others are done: that one gets a look by a separate message. If an earlier
+        delivery of this batch holds one, the batch must be delivered again: that delivery's worker may be dead, and a
+        separate message would leave the user to it.
         """
         planned = [*self._batch.looks, *self._left.vanished]
         looks = self._taken_together(planned)
@@ -306,7 +308,9 @@ class _Application:
         for look, error in self._services.executor.each(self._converge, looks, LOOKS_AT_ONCE):
             if error is None:
                 continue
-            if self._services.clock() >= self._deadline:
+            if isinstance(error, EarlierDelivery):
+                self._left.postponed = error
+            elif self._services.clock() >= self._deadline:
                 left.append(look)
             elif isinstance(error, Throttled):
                 self._left.postponed = error
