@@ -203,7 +203,7 @@ class TestRoster:
             write(state, progress=Progress(run_id="r1", at=NOW, counts={"created": 1}, done=done, continued=continued))
         run = state.runs.get("c1", "r1")
         assert (run.counts["created"], dict(run.done)) == (3, {"1": 1, "1+": 1, "1++": 0})
-        assert run.finished_all()
+        assert run.batches_left == 0
 
     def test_progress_alone_needs_no_user(self, state):
         state.runs.put(Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW))

@@ -78,9 +78,19 @@ class Run:
         """Say whether nothing more is done for it."""
         return self.state not in (RunState.OBSERVING, RunState.PLANNED)
 
-    def finished_all(self) -> bool:
-        """Say whether every batch, continuations included, is recorded."""
-        return len(self.done) >= self.batches + sum(self.done.values())
+    @property
+    def batches_left(self) -> int:
+        """How many batches are not done, each with those that carry on with its rest.
+
+        A batch that carries on with nobody's rest does not count: its worker died before it recorded the one before,
+        which was then done to its end.
+        """
+        return sum(not self._finished(str(number)) for number in range(1, self.batches + 1))
+
+    def _finished(self, number: str) -> bool:
+        while self.done.get(number):
+            number += "+"
+        return number in self.done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

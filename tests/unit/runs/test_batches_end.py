@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from autoprovisioning.app.runs import apply_batch as batches
+from autoprovisioning.app.runs import dispatch
 from autoprovisioning.app.runs.apply_batch import apply_batch
 from autoprovisioning.app.runs.close_run import OUTAGE
 from autoprovisioning.domain.accounts import Written
@@ -237,3 +238,36 @@ def test_what_the_server_refuses_is_noted_once_by_planner_and_batches(scenario):
     scenario.keeper.remarks.append("Keeper does not offer Bulk.")
     deliver(scenario, replace(batch, changes=batch.changes))
     assert scenario.services.runs.get("c1", batch.run_id).notes == tuple(scenario.keeper.remarks)
+
+
+class Killed(BaseException):
+    """The worker died."""
+
+
+def test_a_run_waits_for_its_other_batches_when_a_worker_died_between_publishing_a_rest_and_recording_it(monkeypatch):
+    monkeypatch.setattr(dispatch, "CHANGES_A_BATCH", 2)
+    monkeypatch.setattr(batches, "CHUNK", 1)
+    scenario = Scenario()
+    for number in range(6):
+        scenario.hire(f"x{number}", f"x{number}@example.com")
+    run = scenario.plan()
+    (first, *others), scenario.fakes.queue.batches = scenario.fakes.queue.batches, []
+    commit = scenario.services.roster.commit
+
+    def die_before_it_is_recorded(connection, users, edit):
+        if not users:
+            raise Killed
+        return commit(connection, users, edit)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scenario.services.roster, "commit", die_before_it_is_recorded)
+        scenario.keeper.afterwards.append(lambda: scenario.fakes.clock.advance(9 * MINUTE))
+        with pytest.raises(Killed):
+            deliver(scenario, first)
+    (rest,), scenario.fakes.queue.batches = scenario.fakes.queue.batches, []
+    for number, batch in enumerate((rest, first, *others)):
+        assert deliver(scenario, batch, f"m{number}") is None
+    assert all(active(scenario, f"x{number}") == [True] for number in range(6))
+    closed = scenario.services.runs.get("c1", run.id)
+    assert closed is not None
+    assert (closed.state, closed.batches_left) == (RunState.DONE, 0)

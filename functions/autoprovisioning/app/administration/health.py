@@ -93,8 +93,7 @@ class Health:
     @property
     def batches_left(self) -> int:
         """How many batches of the running reconciliation are still to be carried out."""
-        run = self.running
-        return max(0, run.batches + sum(run.done.values()) - len(run.done)) if run is not None else 0
+        return self.running.batches_left if self.running is not None else 0
 
 
 def health(services: Services, reports: Reports, channels: Channels, connection: Connection) -> Health:

@@ -21,12 +21,12 @@ EDITED = "The connection has been changed: what was planned for its old settings
 
 def close_if_finished(services: Services, run: Run) -> Run:
     """Close the run if every batch, continuations included, is recorded; return it as it then is."""
-    if run.state is not RunState.PLANNED or not run.finished_all():
+    if run.state is not RunState.PLANNED or run.batches_left:
         return run
     now = services.clock()
 
     def edit(current: Run) -> Run | None:
-        if current.state is not RunState.PLANNED or not current.finished_all():
+        if current.state is not RunState.PLANNED or current.batches_left:
             return None
         beside, unsettled = current.counts.get(UNDER_ALIASES, 0), current.unsettled
         notes = (*current.notes, beside_note(beside)) if beside else current.notes
