@@ -128,7 +128,7 @@ def child(url: str, path: str, groups: int, *, in_parts: bool) -> dict[str, Any]
     fakes = FakeServices()
     if in_parts:  # the sizes as the listing of the day before found them
         heads = Counter(entry.email[0] for entry in roster.values())
-        fakes.store.listings = Listings().whole(heads, START)
+        fakes.store.listings = Listings().whole(heads, START, None)
     transport = DirectoryTransport(url, anonymous(url), count, quota=Quota(1800))
     services = replace(fakes.services, directory=GoogleDirectory(transport))
     planner = Planner(connection, roster, rules_of(connection, {}), START)

@@ -491,8 +491,8 @@ def listed_in_parts(setting: Setting) -> Iterator[None]:
     letters = "".join(sorted({address[0] for address in ADDRESSES}))
     odd = ODD if setting.rate else ""
     with patch.multiple(
-        listing_parts, SMALL=1, LETTERS=letters.replace(odd, ""), CARRIED=listing_parts.CARRIED - set(odd),
-        WHOLE_EVERY=20 * MINUTE,
+        listing_parts, SMALL=1, QUICK=timedelta(), WHOLE_EVERY=20 * MINUTE,
+        LETTERS=letters.replace(odd, ""), CARRIED=listing_parts.CARRIED - set(odd),
     ):  # fmt: skip
         yield
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 SMALL = 5_000  # users: fewer are listed in one listing, of ten pages
+QUICK = timedelta(seconds=5)  # of waiting for pages: parts, which need more requests, would save less than this
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 CARRIED = frozenset(LETTERS + "._-@")  # of an address, by a query; how others are escaped is not documented alike
 LARGEST = 10_000  # users of a part: a larger one is divided, unless all parts are of that size
@@ -26,17 +27,19 @@ class Listings:
 
     `sizes` are the parts of the next listing, each with the users whose primary address began so. `whole_at` is when
     everybody was last listed in one listing, or that was tried for as long as a run may take; `doubted_at` when parts
-    failed, or lacked too many.
+    failed, or lacked too many; `waited` how long that listing waited for its pages (None: not known).
     """
 
     sizes: Mapping[str, int] = field(default_factory=dict)
     whole_at: datetime | None = None
+    waited: timedelta | None = None
     doubted_at: datetime | None = None
 
     @property
     def large(self) -> bool:
-        """Say whether parts are worth their requests."""
-        return sum(self.sizes.values()) >= SMALL
+        """Say whether parts are worth their requests: they cost more of those, and save only time."""
+        slow = self.waited is None or self.waited >= QUICK
+        return slow and sum(self.sizes.values()) >= SMALL
 
     def parts(self, now: datetime) -> tuple[str, ...]:
         """Return what to list side by side, the largest first; nothing where one listing is due, or enough."""
@@ -46,8 +49,9 @@ class Listings:
             return ()
         return tuple(sorted(self.sizes, key=lambda part: (-self.sizes[part], part)))
 
-    def whole(self, met: Mapping[str, int], now: datetime) -> Listings:
-        """Return them after one listing of everybody; `met` counts users by the first character of their address.
+    def whole(self, met: Mapping[str, int], now: datetime, waited: timedelta | None) -> Listings:
+        """Return them after one listing of everybody; `met` counts users by the first character of their address,
+        `waited` is None where the listing was not finished.
 
         Parts that were divided stay so, for as long as they would be divided again.
         """
@@ -55,7 +59,13 @@ class Listings:
         heads = _divided("", met)
         kept = {part: size for part, size in self.sizes.items() if heads.get(part[:1], 0) > most}
         divided = {part[:1] for part in kept}
-        return replace(self, sizes={part: heads[part] for part in heads if part not in divided} | kept, whole_at=now)
+        sizes = {part: heads[part] for part in heads if part not in divided} | kept
+        return replace(self, sizes=sizes, whole_at=now, waited=waited)
+
+    def differ(self, others: Listings, now: datetime) -> bool:
+        """Say whether the next listing would be another one than by the others; sizes that change its order are not."""
+        mine, theirs = set(self.parts(now)), set(others.parts(now))
+        return (mine, self.doubted_at) != (theirs, others.doubted_at)
 
     def in_parts(self, parts: Collection[str], met: Mapping[str, int]) -> Listings:
         """Return them after a listing in parts; `met` counts users by their part and the next character."""

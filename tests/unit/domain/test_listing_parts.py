@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.domain.listing_parts import CARRIED, LARGEST, LETTERS, SMALL, WHOLE_EVERY, Listings
+from autoprovisioning.domain.listing_parts import CARRIED, LARGEST, LETTERS, QUICK, SMALL, WHOLE_EVERY, Listings
 from tests.support.builders import NOW, SECOND
 
+SLOW = 2 * QUICK
 EVEN = dict.fromkeys(LETTERS, 1 + SMALL // len(LETTERS))
 
 
@@ -19,35 +20,51 @@ def test_nothing_known_is_one_listing():
 
 @pytest.mark.parametrize(("users", "parts"), [(SMALL - 1, 0), (SMALL, len(LETTERS))])
 def test_the_size_of_the_last_listing_decides(users, parts):
-    assert len(Listings().whole({"a": users}, NOW).parts(NOW)) == parts
+    assert len(Listings().whole({"a": users}, NOW, SLOW).parts(NOW)) == parts
+
+
+@pytest.mark.parametrize(("waited", "parts"), [(QUICK - SECOND, 0), (QUICK, len(LETTERS)), (None, len(LETTERS))])
+def test_a_listing_that_waits_for_little_is_made_in_one(waited, parts):
+    assert len(Listings().whole(EVEN, NOW, waited).parts(NOW)) == parts
+
+
+def test_what_the_next_listing_does_not_depend_on_makes_no_difference():
+    known = Listings().whole(EVEN, NOW, SLOW)
+    more = {letter: users + number for number, (letter, users) in enumerate(EVEN.items())}
+    later = NOW + SECOND
+    assert not known.whole(more, later, 3 * SLOW).differ(known, later)
+    assert known.whole(EVEN | {"_": 1}, later, SLOW).differ(known, later)
+    assert known.whole(EVEN, later, SECOND).differ(known, later)
+    assert replace(known, doubted_at=later).differ(known, later)
+    assert known.whole(EVEN, NOW + WHOLE_EVERY, SLOW).differ(known, NOW + WHOLE_EVERY)
 
 
 def test_everybody_is_listed_in_one_listing_once_a_day():
-    known = Listings().whole(EVEN, NOW)
+    known = Listings().whole(EVEN, NOW, SLOW)
     assert known.parts(NOW + WHOLE_EVERY - SECOND)
     assert known.parts(NOW + WHOLE_EVERY) == ()
 
 
 def test_parts_that_were_no_help_are_left_alone_for_a_day():
-    doubted = replace(Listings().whole(EVEN, NOW), doubted_at=NOW)
+    doubted = replace(Listings().whole(EVEN, NOW, SLOW), doubted_at=NOW)
     assert doubted.parts(NOW + timedelta(hours=23)) == ()
-    later = doubted.whole(EVEN, NOW + WHOLE_EVERY)
+    later = doubted.whole(EVEN, NOW + WHOLE_EVERY, SLOW)
     assert later.parts(NOW + WHOLE_EVERY)
 
 
 def test_the_largest_parts_come_first():
-    parts = Listings().whole(EVEN | {"m": 9000, "0": 7000}, NOW).parts(NOW)
+    parts = Listings().whole(EVEN | {"m": 9000, "0": 7000}, NOW, SLOW).parts(NOW)
     assert parts[:3] == ("m", "0", "1")
     assert set(parts) == set(LETTERS)
 
 
 def test_an_odd_character_is_a_part_of_its_own_unless_a_query_cannot_carry_it():
-    parts = Listings().whole(EVEN | {"_": 3, "-": 1, "'": 4, "é": 2, "": 1, "*": 1}, NOW).parts(NOW)
+    parts = Listings().whole(EVEN | {"_": 3, "-": 1, "'": 4, "é": 2, "": 1, "*": 1}, NOW, SLOW).parts(NOW)
     assert set(parts) - set(LETTERS) == {"_", "-"}
 
 
 def test_a_part_that_is_too_large_is_divided_by_the_next_character():
-    known = Listings().whole(EVEN, NOW)
+    known = Listings().whole(EVEN, NOW, SLOW)
     found = known.in_parts(LETTERS, {"st": LARGEST, "s'": 3, "sü": 2, "s.": 7, "a.": 20})
     assert found.sizes["st"] == LARGEST
     assert {part[1:] for part in found.sizes if part[0] == "s"} == CARRIED
@@ -59,12 +76,12 @@ def test_a_part_that_is_too_large_is_divided_by_the_next_character():
 
 def test_a_larger_directory_has_larger_parts():
     even = {f"{letter}a": 3 * LARGEST for letter in LETTERS}
-    assert set(Listings().whole(EVEN, NOW).in_parts(LETTERS, even).sizes) == set(LETTERS)
+    assert set(Listings().whole(EVEN, NOW, SLOW).in_parts(LETTERS, even).sizes) == set(LETTERS)
 
 
 def test_one_listing_keeps_the_parts_that_are_still_needed():
-    known = Listings().whole(EVEN, NOW).in_parts(LETTERS, {"st": LARGEST + 1, "ma": LARGEST + 1})
-    found = known.whole(EVEN | {"s": LARGEST + 1, "_": 1}, NOW + SECOND)
+    known = Listings().whole(EVEN, NOW, SLOW).in_parts(LETTERS, {"st": LARGEST + 1, "ma": LARGEST + 1})
+    found = known.whole(EVEN | {"s": LARGEST + 1, "_": 1}, NOW + SECOND, SLOW)
     assert {part for part in found.sizes if part[0] == "s"} == {f"s{letter}" for letter in CARRIED}
     assert {part for part in found.sizes if part[0] == "m"} == {"m"}
     assert "_" in found.sizes

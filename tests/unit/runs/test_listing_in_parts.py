@@ -28,6 +28,7 @@ MINUTE = timedelta(minutes=1)
 def scenario(monkeypatch: pytest.MonkeyPatch) -> Scenario:
     """Everybody has an account, and the next listing is one in parts."""
     monkeypatch.setattr(listing_parts, "SMALL", 1)
+    monkeypatch.setattr(listing_parts, "QUICK", timedelta())
     scenario = Scenario()
     scenario.reconcile_to_the_end()
     scenario.check_access()
@@ -63,6 +64,36 @@ def test_a_small_directory_is_listed_in_one_listing(monkeypatch):
     scenario.reconcile_to_the_end()
     assert set(begun) == {""}
     assert scenario.services.listings.get() == listing_parts.Listings(), "nothing is kept of it"
+
+
+def waits(scenario: Scenario, monkeypatch: pytest.MonkeyPatch, wait: timedelta) -> None:
+    """Let the only page of a listing of everybody take so long."""
+    whole = scenario.directory.users
+
+    def users(fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        scenario.fakes.clock.advance(wait)
+        return whole(fields)
+
+    monkeypatch.setattr(scenario.directory, "users", users)
+
+
+@pytest.mark.parametrize(("seconds", "next_time"), [(4, {""}), (5, set("abc"))])
+def test_a_large_one_is_listed_in_parts_if_one_listing_waits_long(monkeypatch, seconds, next_time):
+    monkeypatch.setattr(listing_parts, "SMALL", 1)
+    scenario = Scenario()
+    waits(scenario, monkeypatch, timedelta(seconds=seconds))
+    scenario.reconcile_to_the_end()
+    begun = listings(scenario, monkeypatch)
+    scenario.run()
+    assert set(begun) >= next_time
+    assert ("" in begun) == ("" in next_time)
+
+
+def test_what_a_quick_listing_shows_is_not_stored_again_and_again(monkeypatch):
+    monkeypatch.setattr(listing_parts, "SMALL", 1)
+    scenario = Scenario()
+    scenario.reconcile_to_the_end()
+    assert scenario.services.listings.get() == listing_parts.Listings()
 
 
 def test_a_large_one_in_parts_and_once_a_day_in_one(scenario, monkeypatch):
@@ -198,6 +229,7 @@ def test_accounts_of_unknown_owners_are_looked_for_in_one_listing(scenario, monk
 
 def test_one_listing_that_takes_too_long_is_made_in_parts_the_next_time(monkeypatch):
     monkeypatch.setattr(listing_parts, "SMALL", 1)
+    monkeypatch.setattr(listing_parts, "QUICK", timedelta())
     scenario = Scenario()
     scenario.reconcile_to_the_end()
     scenario.fakes.clock.advance(DAY)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from google.cloud import firestore
@@ -17,6 +17,7 @@ class _Stored(msgspec.Struct):
     sizes: bytes = msgspec.msgpack.encode({})  # encoded: a map's keys would be indexed one by one
     whole_at: datetime | None = None
     doubted_at: datetime | None = None
+    waited: float | None = None  # seconds
 
 
 class FirestoreListings:
@@ -29,12 +30,19 @@ class FirestoreListings:
         """Return what was stored last."""
         stored = LISTINGS.read(fields_of(self._database.get(self._document())), _Stored)
         sizes = msgspec.msgpack.decode(stored.sizes, type=built(dict[str, int]))
-        return Listings(sizes=sizes, whole_at=stored.whole_at, doubted_at=stored.doubted_at)
+        waited = None if stored.waited is None else timedelta(seconds=stored.waited)
+        return Listings(sizes=sizes, whole_at=stored.whole_at, doubted_at=stored.doubted_at, waited=waited)
 
     def put(self, listings: Listings) -> None:
         """Store it whole."""
         sizes = msgspec.msgpack.encode(dict(listings.sizes))
-        fields = {"sizes": sizes, "whole_at": listings.whole_at, "doubted_at": listings.doubted_at}
+        waited = None if listings.waited is None else listings.waited.total_seconds()
+        fields = {
+            "sizes": sizes,
+            "whole_at": listings.whole_at,
+            "doubted_at": listings.doubted_at,
+            "waited": waited,
+        }
         batch = self._database.client.batch()
         batch.set(self._document(), LISTINGS.stamped(fields))
         self._database.write(batch, 1)

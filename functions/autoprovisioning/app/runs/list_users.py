@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from autoprovisioning.app.ports.directory import DirectoryUsers
 from autoprovisioning.app.ports.execution import Clock, Executor
@@ -59,10 +59,14 @@ class _Listing:
 
     def in_one(self) -> Iterator[DirectoryUser]:
         """Yield who is not seen yet; notes where the listing breaks off."""
-        self.survey.sizes, self.survey.divided = Counter(), False
+        self.survey.sizes, self.survey.waited, self.survey.divided = Counter(), timedelta(), False
         try:
+            asked = self.clock()
             for users in self.directory.users(self.fields):
-                yield from self._new(_Page(at=self.clock(), users=users))
+                page = _Page(at=self.clock(), users=users)
+                self.survey.waited += page.at - asked
+                yield from self._new(page)
+                asked = self.clock()
         except BROKEN as error:
             if not self.seen:
                 raise  # nothing of the directory was read: a run over nobody would end as done

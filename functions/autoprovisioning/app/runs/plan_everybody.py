@@ -72,7 +72,7 @@ def judge_everybody(
             # The next one is made in parts, and does not take as long; or in one with all of a run's time, if parts
             # took some of it in vain.
             now = services.clock()
-            found = known.whole(survey.sizes, now)
+            found = known.whole(survey.sizes, now, None)
             _remember(services, known, replace(found, doubted_at=now if survey.doubted else None))
         raise
     if remember:
@@ -109,18 +109,13 @@ def _parts(
 def _listings(known: Listings, survey: Survey, parts: Parts | None, now: datetime) -> Listings:
     if survey.in_parts and parts is not None:
         return known.in_parts(parts.beginnings, survey.sizes)
-    found = known.whole(survey.sizes, now) if survey.complete else known
+    found = known.whole(survey.sizes, now, survey.waited) if survey.complete else known
     return replace(found, doubted_at=now) if survey.doubted else found
 
 
 def _remember(services: Services, known: Listings, found: Listings) -> None:
-    """Keep what a large directory's listing showed of its size; small differences of it are not worth a write."""
-    differ = (found.sizes.keys(), found.whole_at, found.doubted_at) != (
-        known.sizes.keys(),
-        known.whole_at,
-        known.doubted_at,
-    )
-    if differ and (known.large or found.large):
+    """Keep what a listing showed of the directory's size, if the next one depends on it: the rest is worth no write."""
+    if found.differ(known, services.clock()):
         services.listings.put(found)
 
 

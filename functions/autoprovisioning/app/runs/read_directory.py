@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from autoprovisioning.app.ports.directory import Directory, DirectoryScopes
@@ -45,6 +45,7 @@ class Survey:
     divided: bool = False  # those are being made
     doubted: bool = False  # they were tried, and failed or lacked too many
     sizes: Counter[str] = field(default_factory=Counter)  # users, by what their addresses begin with
+    waited: timedelta = timedelta()  # for the pages of one listing
     read_at: datetime | None = None
     overlaps: int = 0  # users in the scope of several connections: one of them has them
     untold: int = 0  # users who were listed without saying whether they are suspended
