@@ -6,6 +6,7 @@ is built when this is imported.
 
 from __future__ import annotations
 
+import gc
 import threading
 import uuid
 from collections import Counter
@@ -276,6 +277,7 @@ def process_services() -> Services:
     from autoprovisioning.adapters.threads import Threads
     from autoprovisioning.app.services import Services
 
+    gc.freeze()  # what the libraries made stays: a run makes so much that it would be looked through again and again
     chosen = settings()
     database = _database()
     secrets = build_client(chosen.secret_manager_emulator)

@@ -157,7 +157,21 @@ def _compile_source(source: str, where: str) -> Getter:
     if len(parts) == 1 and parts[0][1] is None and parts[0][2] is None:
         name = source
         return lambda profile: profile.get(name)
+    if len(parts) == 2 and all(primary is None and kind is None for _, primary, kind in parts):
+        return _text_within(parts)
     return lambda profile: _walk(profile, parts)
+
+
+def _text_within(parts: tuple[Part, ...]) -> Getter:
+    """Return what reads a text such as name.givenName, of every user in every run, without walking there."""
+    (outer, *_), (inner, *_) = parts
+
+    def text(profile: Mapping[str, Any]) -> object:
+        within = profile.get(outer)
+        found = within.get(inner) if isinstance(within, dict) else None
+        return found if isinstance(found, str) else _walk(profile, parts)
+
+    return text
 
 
 def _check_fields(source: str, where: str) -> None:
