@@ -11,7 +11,7 @@ from autoprovisioning.adapters.firestore import people
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Entry, Status
-from autoprovisioning.domain.people import Listed, Roll
+from autoprovisioning.domain.people import Listed, Roll, line_of
 from tests.contract.state_stores import HOME, IN_FIRESTORE, Firestore, State, write
 from tests.support.builders import DAY, NOW
 
@@ -80,6 +80,17 @@ def test_a_later_run_replaces_what_was_kept(state):
     roll = state.people.read(HOME, NOW + MINUTE)
     assert [line[0] for line in told(roll)] == ["Ada King", "Alan Turing"]
     assert roll.listed == BEGAN + DAY
+
+
+def test_what_somebody_is_found_by_is_the_same_however_it_was_read(state):
+    names = ("Ada Lovelace", "Zoë Straße", "Ιωάννα Ritchie", "太郎", "", "A\nB\tÇ")
+    listed = {
+        f"u{number}": Listed(f"{number}@Bücher.example", name, Presence.ACTIVE) for number, name in enumerate(names)
+    }
+    state.people.put(HOME, BEGAN, listed, {})
+    lines = state.people.read(HOME, NOW).lines.all
+    assert lines == sorted(line_of(person) for _, person in lines)
+    assert {line[0] for line in lines} >= {"zoe strasse 1@bucher.example\tu1", "4@bucher.example\tu4"}
 
 
 def test_they_are_forgotten_with_the_connection(state):

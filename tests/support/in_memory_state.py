@@ -28,7 +28,7 @@ from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState
 from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.listing_parts import Listings
-from autoprovisioning.domain.people import Lines, Listed, Roll, entitled, in_order, line_of, person_of
+from autoprovisioning.domain.people import Lines, Listed, Roll, entitled, line_of, person_of
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.sources import NOTHING, AllHeard, Feed, Heard, heard
 from autoprovisioning.domain.unprovisioned import Report
@@ -558,7 +558,7 @@ class FakePeople:
         entries = FakeRoster(self._store).load(connection)
         found = [person_of(entry, listed.get(user_id)) for user_id, entry in entries.items()]
         found += [entitled(*each) for each in listed.items() if each[0] not in rostered and each[0] not in entries]
-        return Roll(at=now, listed=at, lines=Lines(sorted(map(line_of, found), key=in_order)))
+        return Roll(at=now, listed=at, lines=Lines(map(line_of, found)))
 
 
 class FakeChannels:

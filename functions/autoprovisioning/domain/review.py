@@ -46,6 +46,9 @@ class Shown(StrEnum):
     UNPROVISIONED = "unprovisioned"
 
 
+BY_STATUS = (Shown.ACTIVE, Shown.SUSPENDED, Shown.NONE, Shown.LOCKED)
+
+
 class Sort(StrEnum):
     """What people are sorted by."""
 
@@ -109,9 +112,12 @@ class Review:
         self._now = now
         self._decided = decided or Decided()
         self._accounts = [line_of(_owner(account)) for account in accounts]
-        self.lines = roll.lines.all
-        if self._accounts:
-            self.lines = sorted((*roll.lines.all, *self._accounts), key=in_order)
+
+    @cached_property
+    def lines(self) -> Sequence[Line]:
+        """Return everybody in the order of names, those accounts included."""
+        everybody = self.roll.lines.all
+        return sorted((*everybody, *self._accounts), key=in_order) if self._accounts else everybody
 
     @cached_property
     def _due(self) -> Mapping[str, datetime]:
@@ -146,7 +152,10 @@ class Review:
 
     def counts(self) -> dict[Shown, int]:
         """Count each kind."""
-        return {shown: len(self.those(shown)) for shown in Shown}
+        return {
+            shown: self.roll.lines.count(Status(shown.value)) if shown in BY_STATUS else len(self.those(shown))
+            for shown in Shown
+        }
 
     def those(self, shown: Shown | None) -> Sequence[Line]:
         """Return one kind of people, everybody for None, in the order of names."""
@@ -155,13 +164,14 @@ class Review:
         lines, held = self.roll.lines, self._decided.waiting
         match shown:
             case Shown.ACTIVE | Shown.SUSPENDED | Shown.NONE | Shown.LOCKED:
-                return lines.by_status[Status(shown.value)]
+                return lines.of(Status(shown.value))
             case Shown.FAILING:
                 return lines.failing
             case Shown.WAITING:
                 return lines.waiting
             case Shown.HELD:
-                return [line for line in lines.all if line[1].user_id in held] if held else []
+                found = (lines.by_user.get(user_id) for user_id in held)
+                return sorted((line for line in found if line is not None), key=in_order)
             case Shown.DUE:
                 soon = {user_id for user_id, at in self._due.items() if at < self._now + SOON}
                 return [line for line in lines.timed if line[1].user_id in soon]

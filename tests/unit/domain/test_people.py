@@ -43,7 +43,7 @@ def suspended(since: datetime, status: Status = Status.SUSPENDED, **changes: obj
 
 
 def review(*people: Person, connection: Connection = HERE, decided: Decided | None = None) -> Review:
-    return Review(Roll(at=NOW, lines=Lines(sorted(map(line_of, people)))), connection, NOW, decided)
+    return Review(Roll(at=NOW, lines=Lines(map(line_of, people))), connection, NOW, decided)
 
 
 def told(person: Person, **given: object) -> tuple[Presence, InKeeper, str]:
@@ -165,7 +165,7 @@ def test_each_list_has_its_people():
         ada(user_id="u6", pending=True),
     )
     account = Unprovisioned(scim_id="k9", user_name="stranger@example.com", external_id="")
-    reviewed = Review(Roll(at=NOW, lines=Lines(sorted(map(line_of, people)))), HERE, NOW, None, [account])
+    reviewed = Review(Roll(at=NOW, lines=Lines(map(line_of, people))), HERE, NOW, None, [account])
     assert {shown.value: [person.key for _, person in reviewed.those(shown)] for shown in Shown} == {
         "active": ["u1", "u6"],
         "suspended": ["u2", "u3"],

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 import msgspec
@@ -36,7 +36,7 @@ from autoprovisioning.domain.people import (
     Roll,
     again,
     entitled,
-    in_order,
+    folding,
     line_of,
     person_of,
 )
@@ -45,17 +45,19 @@ PEOPLE_A_DOCUMENT = 8_000  # of some 60 bytes each, compressed; a document may h
 MOST_DOCUMENTS = 16
 FRESH = timedelta(seconds=3)  # what was read then is shown again
 OVERLAP = timedelta(seconds=30)  # longer than a commit takes, and than our clocks differ
+FOLDED = b"folded 1"  # part of what digests name: with another number the documents are written anew
 UNREAD = datetime(1970, 1, 1, tzinfo=UTC)
 KEPT = 400_000  # people in memory, of all connections; those of the connection read last in any case
 
 Shard = tuple[int, list[Person]]
 
 _shards = msgspec.msgpack.Decoder(built(list[Shard]))
+_texts = msgspec.msgpack.Decoder(list[str])
 
 
 @dataclass(slots=True, kw_only=True)
 class _Known:
-    """What was read of a connection: lines by shard, and all of them in order."""
+    """What was read of a connection: lines by shard, and all of them."""
 
     layout: str
     roll: Roll
@@ -95,10 +97,13 @@ class FirestorePeople:
         digests = []
         for number in range(count):
             some = range(number * shards // count, (number + 1) * shards // count)
-            packed = msgspec.msgpack.encode([(shard, _people(ids[shard], listed, roster)) for shard in some])
-            digests.append(hashlib.blake2b(packed, digest_size=12).hexdigest())
+            people = [(shard, _people(ids[shard], listed, roster)) for shard in some]
+            packed = msgspec.msgpack.encode(people)
+            digests.append(hashlib.blake2b(packed, digest_size=12, person=FOLDED).hexdigest())
             if len(known) != count or known[number] != digests[number]:
-                self._set(self._document(connection, count, number), {"people": zlib.compress(packed, 1)})
+                folded = msgspec.msgpack.encode([folding(person) for _, each in people for person in each])
+                fields = {"people": zlib.compress(packed, 1), "folded": zlib.compress(folded, 1)}
+                self._set(self._document(connection, count, number), fields)
         if digests != list(known):
             self._set(self._document(connection, 0, 0), {"at": at, "digests": digests})
         if known and len(known) != count:
@@ -117,7 +122,7 @@ class FirestorePeople:
                 self._refresh(connection, known, head, now, looked)
             self._known[connection.id] = known
             self._known.move_to_end(connection.id)
-            while len(self._known) > 1 and sum(len(each.roll.lines.all) for each in self._known.values()) > KEPT:
+            while len(self._known) > 1 and sum(len(each.roll.lines) for each in self._known.values()) > KEPT:
                 self._known.popitem(last=False)
             return known.roll
 
@@ -152,8 +157,11 @@ class FirestorePeople:
         for snapshot in self._database.get_all([self._document(connection, count, n) for n in numbers]):
             fields = fields_of(snapshot)
             PEOPLE.check(fields)
+            folded = chain(_folded(fields.get("folded", b"")), repeat(""))
             for shard, people in _unpacked(fields["people"]) if fields else ():
-                found[shard] = list(map(line_of, people))
+                found[shard] = list(map(line_of, people, folded))
+        if known.listed is None:  # once: what waits to be collected then stays, too
+            gc.freeze()  # there are no cycles in 100,000 people: they are not looked through for any
         known.digests, known.listed = digests, head["at"]
         return found
 
@@ -216,6 +224,14 @@ def _unpacked(data: bytes) -> list[Shard]:
         raise PEOPLE.unreadable(error) from None
 
 
+def _folded(data: bytes) -> list[str]:
+    """Return what the people of a document are found by, as far as it is kept; versions before kept nothing."""
+    try:
+        return _texts.decode(zlib.decompress(data)) if data else []
+    except (msgspec.MsgspecError, zlib.error) as error:
+        raise PEOPLE.unreadable(error) from None
+
+
 def _people(ids: Iterable[str], listed: Mapping[str, Listed], roster: Mapping[str, Entry]) -> list[Person]:
     """Return the people of a shard, in the same order each time."""
     return [
@@ -229,11 +245,11 @@ def _anew(lines: Sequence[Line], entries: Mapping[str, Entry]) -> list[Line]:
     listed = {person.user_id: person for _, person in lines}
     stays = (again(person, entries.get(user_id)) for user_id, person in listed.items())
     comes = (person_of(entry, None) for user_id, entry in entries.items() if user_id not in listed)
-    return sorted((line_of(person) for person in chain(stays, comes) if person is not None), key=in_order)
+    return [line_of(person) for person in chain(stays, comes) if person is not None]
 
 
-def _merged(known: _Known, read: Mapping[int, list[Line]]) -> list[Line]:
-    """Return all lines in order, those of these shards replaced."""
+def _merged(known: _Known, read: Mapping[int, list[Line]]) -> Iterator[Line]:
+    """Return all lines, those of these shards replaced."""
     gone = {person.user_id for shard in read for _, person in known.shards.get(shard, ())}
     kept = [line for line in known.roll.lines.all if line[1].user_id not in gone] if gone else known.roll.lines.all
-    return sorted(chain(kept, chain.from_iterable(read.values())), key=in_order)
+    return chain(kept, chain.from_iterable(read.values()))
