@@ -111,7 +111,7 @@ class Review:
         self._connection = connection
         self._now = now
         self._decided = decided or Decided()
-        self._accounts = [line_of(_owner(account)) for account in accounts]
+        self._accounts = sorted((line_of(_owner(account)) for account in accounts), key=in_order)
 
     @cached_property
     def lines(self) -> Sequence[Line]:

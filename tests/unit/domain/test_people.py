@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoprovisioning.app.administration.people import part
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import NEVER, Clock, Delays, Deprovisioning, due
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
@@ -289,3 +290,18 @@ def test_what_is_due_when_is_what_is_decided(timers, delays, status, stood):
     when = due(policy, timers, clock, NOW)
     at = when.delete if status is Status.SUSPENDED else min(when.suspend, when.delete)
     assert review(person, connection=connection).row(person).due == (at if at < NEVER else None)
+
+
+def test_accounts_that_nobody_provisions_are_told_part_by_part_each_once():
+    names = {"s1": ("zoe", By.EXTERNAL_ID), "s2": ("ada", By.NOTHING), "s3": ("mia", By.NOTHING)}
+    accounts = [
+        Unprovisioned(scim_id=scim_id, user_name=f"{name}@example.com", external_id="", by=by)
+        for scim_id, (name, by) in names.items()
+    ]
+    reviewed = Review(Roll(at=NOW), HERE, NOW, None, accounts)
+    told: list[str] = []
+    cursor = ""
+    for _ in accounts:
+        lines, cursor = part(reviewed.found(Shown.UNPROVISIONED), cursor, 1)
+        told += [person.account for _, person in lines]
+    assert (told, cursor) == (["s2", "s3", "s1"], "")
