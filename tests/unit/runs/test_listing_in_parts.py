@@ -12,7 +12,7 @@ from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.runs import list_users
 from autoprovisioning.domain import listing_parts
 from autoprovisioning.domain.directory_user import DirectoryUser
-from autoprovisioning.domain.errors import Incomplete, NotSent
+from autoprovisioning.domain.errors import Incomplete, NotSent, Rejected
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.holds import Standing
 from autoprovisioning.domain.runs import RunKind, RunState
@@ -166,6 +166,19 @@ def test_who_is_hired_with_an_address_that_no_part_has_is_found_by_one_listing(s
     scenario.run()
     assert scenario.keeper.of("u4") == []
     scenario.fakes.clock.advance(DAY)
+    scenario.run()
+    assert [account.active for account in scenario.keeper.of("u4")] == [True]
+
+
+def test_a_creation_that_failed_is_tried_again_in_its_time_though_no_part_has_its_user(scenario):
+    scenario.hire("u4", "'dan@example.com")
+    scenario.keeper.faults.append(Rejected("Keeper refuses this"))
+    scenario.deliver(scenario.sent[-1])
+    failing = scenario.entry("u4")
+    assert failing is not None
+    assert failing.failure is not None
+    scenario.fakes.clock.advance(LATER)
+    assert parts_of(scenario)
     scenario.run()
     assert [account.active for account in scenario.keeper.of("u4")] == [True]
 

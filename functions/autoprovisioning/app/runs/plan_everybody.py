@@ -99,7 +99,8 @@ def _parts(
     def must_be_found() -> Iterator[str]:
         for connection in planned:
             for user_id, entry in rosters[connection.id].items():
-                if entry.status is not Status.NONE or entry.mark is not None:
+                waits = entry.mark is not None or entry.failure is not None or entry.pending
+                if entry.status is not Status.NONE or waits:
                     yield user_id
 
     at_once = services.reads_at_once
