@@ -98,6 +98,20 @@ def test_a_full_run_counts_as_a_sweep_if_it_has_read_all_members(scenario, kind,
     assert (Feed.SWEEP in services.sources.all()) is counts
 
 
+def test_a_full_run_that_takes_access_from_nobody_counts_as_no_sweep(scenario, listings):
+    scenario.run()
+    hear(scenario)
+    services = replace(scenario.services, through=WITH_SINK)
+    scenario.leave("u1")
+    scenario.directory.broken_after = 1
+    reconcile(services, RunKind.FULL, services.clock() + 20 * MINUTE)
+    scenario.work_off()
+    assert [account.active for account in scenario.keeper.of("u1")] == [True]
+    sweep_on_schedule(services, services.clock() + MINUTE)
+    scenario.work_off()
+    assert [account.active for account in scenario.keeper.of("u1")] == [False]
+
+
 def test_an_ear_notes_little_of_much_and_each_hour_in_which_users_changed(scenario, monkeypatch):
     noted: list[object] = []
     sources = scenario.services.sources

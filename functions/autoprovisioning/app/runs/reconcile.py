@@ -44,6 +44,7 @@ from autoprovisioning.domain.sources import Feed
 log = logging.getLogger(__name__)
 
 LEASE = "reconcile"
+SENT_OUT = (RunState.PLANNED, RunState.DONE)
 
 
 def reconcile(
@@ -122,7 +123,7 @@ def _reconcile(services: Services, asked: _Asked, deadline: datetime, fence: int
         services.through.audit_log
         and len(sides) == len(on)
         and not survey.alone
-        and None not in survey.members.values()
+        and all(side.run.state in SENT_OUT and survey.whole(side.connection) for side in sides)
     ):
         services.sources.hear(Feed.SWEEP, began, user=False)  # it has found what a sweep would
     return runs
