@@ -64,3 +64,16 @@ def test_a_run_is_no_worse_if_they_cannot_be_kept(scenario, monkeypatch):
 
     monkeypatch.setattr(scenario.services.people, "put", refuse)
     assert scenario.reconcile_to_the_end().state is RunState.DONE
+
+
+def test_nobody_is_kept_of_a_configuration_that_was_deleted_meanwhile(scenario, monkeypatch):
+    scenario.run()
+    scenario.fakes.clock.advance(LATER)
+
+    def deleted(_batches: object) -> None:
+        """Its run is planned, and no change is in flight for it."""
+        scenario.services.connections.purge("c1")
+
+    monkeypatch.setattr(scenario.fakes.queue, "apply", deleted)
+    scenario.run()
+    assert scenario.fakes.store.people == {}
