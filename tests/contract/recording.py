@@ -96,9 +96,9 @@ FULL = Entry(
         message_id="message",
         action=Action.UNSUSPEND,
         until=NOW + timedelta(seconds=90, microseconds=250_000),
-        again=True,
         sent="digest",
     ),
+    again=True,
     pending=True,
     failure=Failure(
         code="address_taken", text="taken", attempts=2, first=NOW - DAY, next_attempt=NOW + HOUR, about="create:abc"

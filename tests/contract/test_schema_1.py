@@ -46,8 +46,8 @@ ENTRIES = {
             message_id="message",
             action=Action.UNSUSPEND,
             until=NOW + timedelta(seconds=90, microseconds=250_000),
-            again=True,
         ),
+        again=True,
         pending=True,
         failure=Failure(
             code="address_taken",

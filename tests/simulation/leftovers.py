@@ -63,6 +63,8 @@ def _entries(world: World, connection: Connection, entries: dict[str, Entry]) ->
     for user_id, entry in entries.items():
         if entry.mark is not None:
             world.watch.broken("no mark is left", f"{connection.id}/{user_id}: {entry}")
+        if entry.again:
+            world.watch.broken("who asked to look again is answered", f"{connection.id}/{user_id}: {entry}")
         if entry.pending:
             world.watch.broken("nobody is pending", f"{connection.id}/{user_id}: {entry}")
         if entry.deleted and entry.status is not Status.SUSPENDED:

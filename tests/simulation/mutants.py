@@ -171,8 +171,8 @@ MUTANTS = (
     Mutant(
         "batches do not look again",
         "app/runs/apply_batch.py",
-        "self._left.looks += [self._look(user_id) for user_id in sorted(marked.asked_again)]",
-        "marked.asked_again.clear()",
+        "self._left.looks += map(self._look, sorted(marked.record(outcomes, self._services.meter.take())))",
+        "marked.record(outcomes, self._services.meter.take())",
         UNTOLD,
     ),
     Mutant(

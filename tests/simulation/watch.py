@@ -88,7 +88,7 @@ class Watch:
                     self._of_batches.add(mark.change_id)
                 else:
                     process.memory.setdefault("open", {})[connection.id, user_id] = mark.change_id
-            if was is not None and was.mark is not None and was.mark.again and mark is None:
+            if was is not None and was.mark is not None and was.again and mark is None:
                 waits = becomes is not None and becomes.pending  # for a new token: a run looks at everybody then
                 if not waits:
                     process.memory.setdefault("again", {})[connection.id, user_id] = self._scheduler.now
@@ -120,8 +120,7 @@ class Watch:
         if mark is not None and mark.change_id in mine:
             return
         if mark is not None and mark.live(self._scheduler.clock()):
-            only_again = differing == {"mark"} and becomes is not None and becomes.mark is not None
-            if not (only_again and becomes is not None and becomes.mark is not None and becomes.mark.again):
+            if not (differing == {"again"} and becomes is not None and becomes.again):
                 self.broken("a live mark is its owner's", f"{connection.id}/{user_id}: {sorted(differing)} changed")
             return
         if differing <= FLAGS:

@@ -274,7 +274,7 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     One that stays unknown keeps its mark, run out, so that it is recovered.
     """
     if isinstance(outcome.error, Unresolved) and entry.mark is not None:
-        return replace(entry, mark=replace(entry.mark, until=now, again=False))
+        return replace(entry, mark=replace(entry.mark, until=now))
     change, moved = outcome.change, replace(entry, mark=None, version=entry.version + 1)
     if outcome.error is None:
         return _succeeded(moved, outcome, now)
@@ -358,4 +358,4 @@ def _memory(entry: Entry, outcome: Outcome) -> str | None:
 
 def unmarked(entry: Entry) -> Entry | None:
     """Return the entry without its mark, of which nothing was sent; None where only the mark had made it."""
-    return replace(entry, mark=None, version=entry.version + 1) if entry.version else None
+    return replace(entry, mark=None, version=entry.version + 1) if entry.version or entry.again else None

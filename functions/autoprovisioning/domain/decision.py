@@ -153,13 +153,17 @@ Decision = Nothing | Do | Fail | BackOff
 
 
 def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> Decision:
-    """Decide by the table above; pure, so the same inputs always give the same decision."""
+    """Decide by the table above; pure, so the same inputs always give the same decision.
+
+    Whoever asked for another look has had it with this.
+    """
     known = entry or Entry(user_id=seen.user_id, email=seen.email)
     missing_since = _missing_since(known, seen, now)
     if entry is not None and seen.presence is Presence.UNKNOWN:
-        return Nothing(noted=replace(entry, missing_since=missing_since))
+        return Nothing(noted=replace(entry, again=False, missing_since=missing_since))
     noted = replace(
         known,
+        again=False,
         in_scope=known.in_scope if seen.in_scope is None else seen.in_scope,
         timers=_timers(known, seen, rules, now),
         gone=seen.presence is Presence.DELETED,
@@ -179,6 +183,7 @@ def settled(entry: Entry, desired: Attributes) -> bool:
         entry.status is Status.ACTIVE
         and entry.in_scope
         and entry.mark is None
+        and not entry.again
         and not entry.timers
         and entry.failure is None
         and not entry.pending
@@ -244,7 +249,7 @@ def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, 
     if status is Status.SUSPENDED and seen.outdated:
         return Nothing(noted=noted, unsure=True)
     if status is Status.NONE and not entitled:
-        return Nothing(noted=entry)
+        return Nothing(noted=noted if entry is not None else None)
     action = _FOR_ENTITLED[status] if entitled else Action.UPDATE
     if entitled and (ACCOUNT in noted.drift or (status is Status.NONE and rules.unproven)):
         action = Action.RECREATE

@@ -105,7 +105,6 @@ class Mark:
     message_id: str
     action: Action
     until: datetime
-    again: bool = False  # someone asked to look again meanwhile
     sent: str = ""
 
     def live(self, now: datetime) -> bool:
@@ -190,6 +189,7 @@ class Entry:
     # kept. NONE: what was lost was locked by us until then.
     locked_at: datetime | None = None
     shown: str | None = None  # `remembered`: what Keeper made of what we wrote last; None where it has not shown that
+    again: bool = False  # somebody who met a live mark asked for another look, and nobody has looked since
 
     def reopened(self) -> Entry:
         """Return the entry of an account that Keeper shows active: no lock of it is left."""

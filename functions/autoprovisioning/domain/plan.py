@@ -219,9 +219,7 @@ class Planner:
 
     def _judge(self, entry: Entry | None, seen: Observed, evidence: Callable[[], Evidence]) -> None:
         if entry is not None and entry.mark is not None:
-            if entry.mark.live(self._now):
-                self.plan.unchanged += 1
-            elif rests(entry, entry.mark, seen, self._rules, self._now):
+            if rests(entry, entry.mark, seen, self._rules, self._now):
                 self.plan.backing_off.append(entry.user_id)
             else:
                 self._look(entry.user_id, None, Evidence())

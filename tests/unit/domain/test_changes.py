@@ -162,8 +162,8 @@ def test_what_waits_is_pending_and_the_same_plan_may_be_sent_again(error):
 
 def test_what_stays_unknown_keeps_its_mark_run_out_for_the_account_to_be_asked():
     unknown = Outcome(change=change(Action.UPDATE), error=Unresolved("lost"))
-    before = replace(unknown.change.entry, mark=replace(unknown.change.entry.mark, again=True))
-    assert recorded(before, unknown, NOW) == replace(before, mark=replace(before.mark, until=NOW, again=False))
+    before = replace(unknown.change.entry, again=True)
+    assert recorded(before, unknown, NOW) == replace(before, mark=replace(before.mark, until=NOW))
     assert event_for(unknown, BY_RUN, NOW) is None
 
 

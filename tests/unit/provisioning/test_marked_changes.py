@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from autoprovisioning.app.ports.roster import Edit
-from autoprovisioning.app.provisioning.marked_changes import MarkedChanges, Wanted, ask_again, holds
+from autoprovisioning.app.provisioning.marked_changes import MarkedChanges, Wanted, holds
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.changes import Change, Outcome
 from autoprovisioning.domain.entry import Action, Entry, Status
@@ -24,7 +24,7 @@ class AnswerLost:
         self._roster.commit_in_parts(connection, user_ids, edit)
 
         def asked(entries):
-            return Edit(entries={user_id: ask_again(entry) for user_id, entry in entries.items()}), None
+            return Edit(entries={user_id: replace(entry, again=True) for user_id, entry in entries.items()}), None
 
         self._roster.commit(connection, user_ids, asked)
         return self._roster.commit_in_parts(connection, user_ids, edit)
@@ -48,11 +48,10 @@ def test_who_asked_for_a_look_while_the_answer_to_a_mark_was_lost_gets_it():
     stored = scenario.entry("new")
     assert (overtaken, holds(change.id, stored)) == ({}, True)
     marked = MarkedChanges(scenario.services, scenario.connection, message_id="m1", by=Actor(address="run r1"))
-    marked.record([Outcome(change=change, scim_id="k9")])
-    assert marked.asked_again == {"new"}
+    assert marked.record([Outcome(change=change, scim_id="k9")]) == {"new"}
     recorded = scenario.entry("new")
     assert recorded is not None
-    assert (recorded.mark, recorded.status) == (None, Status.ACTIVE)
+    assert (recorded.mark, recorded.status, recorded.again) == (None, Status.ACTIVE, True)
 
 
 def test_nothing_is_marked_or_recorded_over_what_somebody_else_wrote():
@@ -64,13 +63,18 @@ def test_nothing_is_marked_or_recorded_over_what_somebody_else_wrote():
     theirs = MarkedChanges(scenario.services, scenario.connection, message_id="m2", by=Actor(address="run r2"))
     other = replace(creation("new", None), id="c2")
     assert theirs.mark([other], now + MINUTE) == ([], {"new": scenario.entry("new")})
-    theirs.record([Outcome(change=replace(change, id="c2"), scim_id="k9")])
-    theirs.unmark([replace(change, id="c2")])
+    assert theirs.record([Outcome(change=replace(change, id="c2"), scim_id="k9")]) == set()
+    assert theirs.unmark([replace(change, id="c2")]) == set()
     assert holds("c1", scenario.entry("new"))
-
-    scenario.services.roster.commit(
-        scenario.connection, ["new"], lambda entries: (Edit(entries={"new": ask_again(entries["new"])}), None)
-    )
-    ours.unmark([change])
-    assert ours.asked_again == {"new"}
+    assert ours.unmark([change]) == set()
     assert scenario.entry("new") is None  # only the mark had made it
+
+
+def test_a_mark_that_is_taken_away_leaves_the_look_that_was_asked_for():
+    scenario = Scenario()
+    marked = MarkedChanges(scenario.services, scenario.connection, message_id="m1", by=Actor(address="run r1"))
+    (change,), _ = marked.mark([creation("new", None)], scenario.services.clock() + MINUTE)
+    asked = replace(scenario.entry("new"), again=True)
+    scenario.services.roster.commit(scenario.connection, ["new"], lambda _: (Edit(entries={"new": asked}), None))
+    assert marked.unmark([change]) == {"new"}
+    assert scenario.entry("new") == replace(asked, mark=None, version=1)

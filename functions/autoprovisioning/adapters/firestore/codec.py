@@ -77,6 +77,7 @@ class _Entry(msgspec.Struct, array_like=True):
     drift: list[str] | None = None
     taken_over: bool = False
     locked_at: int | None = None
+    again: bool = False  # until it came here, and from workers who do not know that yet, it is the mark's
 
 
 class _Read(_Entry, array_like=True):
@@ -163,7 +164,7 @@ def _to_record(entry: Entry) -> list[Any]:
         _STATUSES.index(entry.status),
         entry.in_scope,
         [_perhaps(_timer_record, entry.timers.get(trigger)) for trigger in _TRIGGERS] if entry.timers else None,
-        _perhaps(_mark_record, entry.mark),
+        _mark_record(entry.mark, again=entry.again) if entry.mark is not None else None,
         entry.pending,
         None,  # held
         _perhaps(_failure_record, entry.failure),
@@ -177,6 +178,7 @@ def _to_record(entry: Entry) -> list[Any]:
         entry.drift or None,
         entry.taken_over,
         _perhaps(_seconds, entry.locked_at),
+        entry.again,
     ]
 
 
@@ -202,6 +204,7 @@ def _to_entry(record: _Entry) -> Entry:
         drift=tuple(record.drift) if record.drift else (),
         taken_over=record.taken_over,
         locked_at=_perhaps(_time, record.locked_at),
+        again=record.again or (record.mark is not None and record.mark.again),
     )
 
 
@@ -221,13 +224,13 @@ def _timer_record(timer: Timer) -> _Timer:
     return _Timer(_seconds(timer.since), int(timer.accrued.total_seconds()), _perhaps(_seconds, timer.running_since))
 
 
-def _mark_record(mark: Mark) -> _Mark:
+def _mark_record(mark: Mark, *, again: bool) -> _Mark:
     return _Mark(
         change_id=mark.change_id,
         message_id=mark.message_id,
         action=_ACTIONS.index(mark.action),
         until=mark.until.timestamp(),
-        again=mark.again,
+        again=again,
         sent=mark.sent,
     )
 
@@ -238,7 +241,6 @@ def _mark(record: _Mark) -> Mark:
         message_id=record.message_id,
         action=_ACTIONS[record.action],
         until=_time(record.until),
-        again=record.again,
         sent=record.sent,
     )
 

@@ -17,7 +17,7 @@ from autoprovisioning.app.ports.accounts import Accounts
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.provisioning.adoption_grounds import confirmed_for
 from autoprovisioning.app.provisioning.carry_out import carry_out
-from autoprovisioning.app.provisioning.marked_changes import MarkedChanges, Wanted, ask_again, holds
+from autoprovisioning.app.provisioning.marked_changes import MarkedChanges, Wanted, holds
 from autoprovisioning.app.provisioning.read_user import Asked, Round, Seen, entry_of, nobody_waits
 from autoprovisioning.app.provisioning.target import Keeper, first_found
 from autoprovisioning.app.provisioning.volume_guard import may_go, standing_of
@@ -289,12 +289,14 @@ class _Convergence:
         return self._replace(read, replace(noted, pending=False, failure=failure), event)
 
     def _leave_to_owner(self, mark: Mark, now: datetime) -> bool:
-        """Leave the user to the owner of the mark: the same message waits, another one asks for a further look."""
-        if mark.message_id == self._asked.message_id:
-            raise EarlierDelivery(
-                "An earlier delivery of this message is still being processed", retry_after=mark.wait(now)
-            )
-        return self._edit(partial(holds, mark.change_id), ask_again)
+        """Leave the user to the owner of the mark: another message asks for a further look.
+
+        The same message waits: its earlier delivery may be dead. So does a run: the owner may have worked for one whose
+        batches are dropped by now, so that nobody follows it up.
+        """
+        if mark.message_id == self._asked.message_id or self._run_id:
+            raise EarlierDelivery("Another delivery is still processing this user", retry_after=mark.wait(now))
+        return self._edit(partial(holds, mark.change_id), lambda current: replace(current, again=True))
 
     def _wait_for_owner(self, round_: Round, observation: Observed, now: datetime) -> None:
         """See a move through: raise Busy while another worker lets the user in on the connection they belong to."""
@@ -427,20 +429,20 @@ class _Convergence:
         (outcome,) = carry_out(self._services, self._keeper, changes, self._deadline)
         if outcome.error is not None:
             outcome = replace(outcome, error=self._keeper.judged(outcome.error, self._deadline))
-        marked.record([outcome])
+        again = bool(marked.record([outcome]))
         now = self._services.clock()
         event = event_for(outcome, self._asked.by, now, self._origin)
         self._tell(_told(outcome, event), failed=outcome.error is not None)
         if event is not None and event.source is not None and outcome.error is None:
             fields = {"connection": self._connection.id, "source": event.source.value, "latency_seconds": event.latency}
             log.info("A change reached Keeper", extra={"json_fields": fields})
-        if marked.asked_again:
+        if again:
             self._origin = None  # what is met from now on may be what the other message was about
         if outcome.error is None or (isinstance(outcome.error, Vanished) and observation.entitled):
             return True  # whatever is left to do (a rename after a suspension, or to create it again) is seen then
         if isinstance(outcome.error, Transient | ReauthorizationRequired) and not ended(outcome, now):
             raise outcome.error
-        return bool(marked.asked_again)
+        return again
 
     def _wanted(self, entry: Entry | None, attempt: Do, observation: Observed) -> Wanted:
         """Return the change to be marked; it is given up if anything of the entry changed since it was read."""

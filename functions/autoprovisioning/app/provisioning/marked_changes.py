@@ -8,7 +8,7 @@ changed meanwhile: not by a mark, and not by an outcome.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
@@ -40,11 +40,7 @@ class Wanted:
 
 
 class MarkedChanges:
-    """The changes that one message makes on one connection, for a run where it counts into one.
-
-    `asked_again` are the users of whom somebody asked for another look while their marks stood: neither recording nor
-    taking a mark away forgets that.
-    """
+    """The changes that one message makes on one connection, for a run where it counts into one."""
 
     def __init__(
         self,
@@ -62,7 +58,6 @@ class MarkedChanges:
         self._by = by
         self._run_id = run_id
         self._origin = origin
-        self.asked_again: set[str] = set()
 
     def mark(self, wanted: Iterable[Wanted], until: datetime) -> tuple[list[Change], dict[str, Entry | None]]:
         """Mark the entries that still stand; return the changes marked, and the other users' entries as they are."""
@@ -90,30 +85,29 @@ class MarkedChanges:
         overtaken = {user_id: entry for _, left in parts for user_id, entry in left.items()}
         return [change for changes, _ in parts for change in changes], overtaken
 
-    def unmark(self, changes: Sequence[Change]) -> None:
-        """Take the marks away where they still stand: nothing was sent for them."""
+    def unmark(self, changes: Sequence[Change]) -> set[str]:
+        """Take the marks away where they still stand: nothing was sent for them; returns as `record` does."""
         by_user = {change.user_id: change for change in changes}
 
-        def edit(_part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+        def edit(_part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, set[str]]:
             held = {user_id: entry for user_id, entry in entries.items() if holds(by_user[user_id].id, entry)}
-            self._ask(held)
-            return Edit(entries={user_id: unmarked(entry) for user_id, entry in held.items()}), None
+            return Edit(entries={user_id: unmarked(entry) for user_id, entry in held.items()}), _waiting(entries)
 
-        self._services.roster.commit_in_parts(self._connection, by_user, edit)
+        return set[str]().union(*self._services.roster.commit_in_parts(self._connection, by_user, edit))
 
-    def record(self, outcomes: Sequence[Outcome], more: Counts = NOTHING) -> None:
+    def record(self, outcomes: Sequence[Outcome], more: Counts = NOTHING) -> set[str]:
         """Record the outcomes whose marks still stand: each with its event, and its count in the run, in one commit.
 
-        `more` is counted into the run beside them.
+        `more` is counted into the run beside them. Returns of whom somebody asked for another look meanwhile: their
+        entries say so until somebody looks, should the caller die before.
         """
         by_user = {outcome.change.user_id: outcome for outcome in outcomes}
         now = self._services.clock()
         settles = any(ended(outcome, now) for outcome in outcomes)
         seats = any(isinstance(outcome.error, SeatsExhausted) for outcome in outcomes)
 
-        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, set[str]]:
             held = {user_id: entry for user_id, entry in entries.items() if holds(by_user[user_id].change.id, entry)}
-            self._ask(held)
             told = (event_for(by_user[user_id], self._by, now, self._origin) for user_id in held)
             events = [event for event in told if event is not None]
             counts = count(events, [by_user[user_id] for user_id in held])
@@ -126,21 +120,16 @@ class MarkedChanges:
                 entries={user_id: recorded(entry, by_user[user_id], now) for user_id, entry in held.items()},
                 events=events,
                 progress=progress if self._run_id and (at is not None or counts) else None,
-            ), None
+            ), _waiting(entries)
 
-        self._services.roster.commit_in_parts(self._connection, by_user, edit)
+        return set[str]().union(*self._services.roster.commit_in_parts(self._connection, by_user, edit))
 
-    def _ask(self, held: Mapping[str, Entry]) -> None:
-        self.asked_again.update(
-            user_id for user_id, entry in held.items() if entry.mark is not None and entry.mark.again
-        )
+
+def _waiting(entries: Mapping[str, Entry]) -> set[str]:
+    # Of those as well that hold no mark any more: it was taken away by a commit of ours whose answer was lost.
+    return {user_id for user_id, entry in entries.items() if entry.again}
 
 
 def holds(change_id: str, entry: Entry | None) -> bool:
     """Say whether an entry has the mark of this change."""
     return entry is not None and entry.mark is not None and entry.mark.change_id == change_id
-
-
-def ask_again(entry: Entry) -> Entry:
-    """Return a marked entry with the wish that its worker looks at the user again once it is done."""
-    return replace(entry, mark=replace(entry.mark, again=True)) if entry.mark is not None else entry

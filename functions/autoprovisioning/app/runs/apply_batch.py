@@ -146,7 +146,10 @@ class _Application:
         run = self._services.runs.get(self._batch.connection_id, self._batch.run_id)
         if connection is None or run is None or run.state is not RunState.PLANNED:
             return None
-        if run.fence != self._batch.fence or self._batch.number in run.done:
+        if run.fence != self._batch.fence:
+            return None
+        if self._batch.number in run.done:
+            close_if_finished(self._services, run)  # unless a worker did that died before it could
             return None
         if connection.state is State.PAUSED:
             self._flag_pending(connection)
@@ -191,13 +194,10 @@ class _Application:
             origin=Origin(source=Source.RUN, since=self._published),
         )
         changes = mark(marked)
-        try:
-            if self._open() is None:  # turned off, edited or deleted since, by somebody who could not see our marks
-                marked.unmark(changes)
-            else:
-                self._carry_out(connection, run, marked, changes, deadline)
-        finally:
-            self._left.looks += [self._look(user_id) for user_id in sorted(marked.asked_again)]
+        if self._open() is None:  # turned off, edited or deleted since, by somebody who could not see our marks
+            self._left.looks += map(self._look, sorted(marked.unmark(changes)))
+        else:
+            self._carry_out(connection, run, marked, changes, deadline)
         return changes
 
     def _carry_out(
@@ -268,7 +268,7 @@ class _Application:
 
     def _flush(self, marked: MarkedChanges, outcomes: Sequence[Outcome]) -> None:
         if outcomes:
-            marked.record(outcomes, self._services.meter.take())
+            self._left.looks += map(self._look, sorted(marked.record(outcomes, self._services.meter.take())))
         for outcome in outcomes:
             self._postpone(outcome)
 
@@ -396,6 +396,7 @@ def _already_done(entry: Entry | None, change: PlannedChange) -> bool:
     return (
         entry is not None
         and entry.mark is None
+        and not entry.again
         and entry.status is Status.ACTIVE
         and unchanged(entry.fingerprint, change.attributes)
     )
