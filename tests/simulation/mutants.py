@@ -171,7 +171,7 @@ MUTANTS = (
     Mutant(
         "batches do not look again",
         "app/runs/apply_batch.py",
-        "self._left.looks += map(self._look, sorted(marked.record(outcomes, self._services.meter.take())))",
+        "self._look_again(marked.record(outcomes, self._services.meter.take()))",
         "marked.record(outcomes, self._services.meter.take())",
         UNTOLD,
     ),
@@ -261,15 +261,15 @@ MUTANTS = (
     Mutant(
         "batches of a closed run are applied",
         "app/runs/apply_batch.py",
-        "if connection is None or run is None or run.state is not RunState.PLANNED:",
+        "if connection is None or run is None or run.state is not RunState.PLANNED or run.fence != self._batch.fence:",
         "if connection is None or run is None:",
         Leaning(kinds=("message late", "message twice"), rate=0.3, steps=20, verbs=("rename",), people=5),
     ),
     Mutant(
         "looks do not see that the connection was turned off",
         "app/provisioning/converge.py",
-        "return current is not None and current.state in SERVING and current.edition == self._connection.edition",
-        "return True",
+        "if not changes or not as_it_was(self._services, self._connection):",
+        "if not changes:",
         SWITCHED,
     ),
     Mutant(

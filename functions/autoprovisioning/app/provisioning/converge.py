@@ -19,6 +19,7 @@ from autoprovisioning.app.provisioning.adoption_grounds import confirmed_for
 from autoprovisioning.app.provisioning.carry_out import carry_out
 from autoprovisioning.app.provisioning.marked_changes import MarkedChanges, Wanted, holds
 from autoprovisioning.app.provisioning.read_user import Asked, Round, Seen, entry_of, nobody_waits
+from autoprovisioning.app.provisioning.serving import as_it_was, served
 from autoprovisioning.app.provisioning.target import Keeper, first_found
 from autoprovisioning.app.provisioning.volume_guard import may_go, standing_of
 from autoprovisioning.app.services import Services
@@ -26,7 +27,7 @@ from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Account, Lookup
 from autoprovisioning.domain.change_events import count, event_for
 from autoprovisioning.domain.changes import Change, Outcome, counted, ended
-from autoprovisioning.domain.connections import SERVING, Connection, State
+from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.decision import READING, Decision, Do, Fail, Observed, decide, stuck
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark, Status, live_mark
@@ -63,20 +64,19 @@ def converge(services: Services, asked: Asked, deadline: datetime) -> None:
         ProvisioningError: one connection cannot be served the way it is set up; the others were served.
     """
     sides: dict[str, _Convergence] = {}
-    connections = _serving(services)
+    connections = served(services)
     for connection in connections:
         if connection.begun:
             sides[connection.id] = _Convergence(services, connections, connection, asked, deadline)
         else:
             asked.tell(f"{connection.settings.name}: its first full run, which looks at everybody, is still to come.")
     postponed: ProvisioningError | None = None
-    acted = bool(sides)
-    while acted:
-        acted = False
+    while sides:
         round_ = Round(services, connections, asked)
         for connection in [each for each in connections if each.id in sides]:
             try:
-                acted = sides[connection.id].serve(connection, round_)
+                if sides[connection.id].serve(connection, round_):
+                    break
             except ReauthorizationRequired:
                 del sides[connection.id]  # the user is flagged as pending
                 asked.tell(
@@ -87,15 +87,11 @@ def converge(services: Services, asked: Asked, deadline: datetime) -> None:
                 del sides[connection.id]
                 if isinstance(error, EarlierDelivery) or not isinstance(postponed, Transient):
                     postponed = error
-            if acted:
-                connections = _serving(services)
-                break
+        else:
+            break  # nothing is left to do anywhere
+        connections = served(services)
     if postponed is not None:
         raise postponed
-
-
-def _serving(services: Services) -> list[Connection]:
-    return [connection for connection in services.connections.all() if connection.state in SERVING]
 
 
 class _Convergence:
@@ -151,11 +147,6 @@ class _Convergence:
         live = live_mark(entry, self._services.clock()) is not None
         if entry is None or live or self._fail(entry, problem, read=entry):
             raise problem from error
-
-    def _as_it_was(self) -> bool:
-        """Say whether nobody turned off, edited or deleted the connection before our mark could be seen."""
-        current = self._services.connections.get(self._connection.id)
-        return current is not None and current.state in SERVING and current.edition == self._connection.edition
 
     def _round(self, round_: Round) -> bool:
         entry = round_.entries[self._connection.id]
@@ -358,7 +349,7 @@ class _Convergence:
 
         `anew`: this counts as a new decision even if nothing changed.
         """
-        if entry is None and noted is not None and not self._as_it_was():
+        if entry is None and noted is not None and not as_it_was(self._services, self._connection):
             return True  # a configuration that was deleted meanwhile keeps nobody in mind
         fresh = replace(noted, version=noted.version + 1) if noted is not None else None
         becomes = fresh if anew or noted != entry else entry
@@ -420,11 +411,10 @@ class _Convergence:
         )
         until = self._services.clock() + self._services.timings.user_mark
         changes, _ = marked.mark([self._wanted(entry, attempt, observation)], until)
-        if not changes:
-            return True
-        if not self._as_it_was():
+        if not changes or not as_it_was(self._services, self._connection):
+            # Edited, turned off or deleted by somebody who could not see our mark: the next round heeds that.
             marked.unmark(changes)
-            return True  # the next round serves the connection as it is now, or not at all
+            return True
 
         (outcome,) = carry_out(self._services, self._keeper, changes, self._deadline)
         if outcome.error is not None:

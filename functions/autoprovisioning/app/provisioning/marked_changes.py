@@ -103,7 +103,6 @@ class MarkedChanges:
         """
         by_user = {outcome.change.user_id: outcome for outcome in outcomes}
         now = self._services.clock()
-        settles = any(ended(outcome, now) for outcome in outcomes)
         seats = any(isinstance(outcome.error, SeatsExhausted) for outcome in outcomes)
 
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, set[str]]:
@@ -114,7 +113,7 @@ class MarkedChanges:
             if outcomes[0].change.user_id in part:
                 counts |= more  # once
             # A run whose changes only fail makes no progress.
-            at = now if settles and held else None
+            at = now if any(ended(by_user[user_id], now) for user_id in held) else None
             progress = Progress(run_id=self._run_id, at=at, counts=counts, seats_exhausted=seats)
             return Edit(
                 entries={user_id: recorded(entry, by_user[user_id], now) for user_id, entry in held.items()},

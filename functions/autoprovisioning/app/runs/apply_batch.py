@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from autoprovisioning.app.ports.execution import Executor
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.provisioning.carry_out import carry_out
 from autoprovisioning.app.provisioning.converge import converge
@@ -20,10 +20,10 @@ from autoprovisioning.app.runs.close_run import EDITED, OUTAGE, add_notes, close
 from autoprovisioning.app.runs.take_access import leavers
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import known_or_unforeseen
-from autoprovisioning.domain.accounts import unchanged
 from autoprovisioning.domain.causes import Origin, Source
 from autoprovisioning.domain.changes import PASSING, Change, Outcome, PlannedChange, ended
 from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.decision import settled
 from autoprovisioning.domain.entry import Action, Entry, Status, live_mark
 from autoprovisioning.domain.errors import (
     EarlierDelivery,
@@ -53,38 +53,13 @@ SEATS = "The number of licensed Keeper seats was exceeded earlier in this run. B
 class _Left:
     """What a batch leaves for later."""
 
-    vanished: list[Look] = field(default_factory=list)  # no account was there: looked at again in this batch
-    rest: list[PlannedChange] = field(default_factory=list)  # the deadline came first: published as another batch
-    late: list[Look] = field(default_factory=list)  # ... and so are these
-    looks: list[Look] = field(default_factory=list)  # overtaken, or not yet clear what is wrong: look at the user again
+    vanished: list[str] = field(default_factory=list)  # no account was there: looked at again in this batch
+    late: set[str] = field(default_factory=set)  # the deadline came first: their part is published as another batch
+    looks: dict[str, Look] = field(default_factory=dict)  # overtaken, or not yet clear what is wrong: look again, alone
     unsettled: set[str] = field(default_factory=set)  # those of them whose change was planned and is not settled
     held: int = 0  # whose approval an administrator withdrew
     postponed: Transient | None = None  # Keeper or Firestore failed: this message must be redelivered
     stops: bool = False  # ... and no more of it may be sent now
-
-
-class _Recorder:
-    """Records outcomes while sending goes on, one commit at a time."""
-
-    def __init__(self, executor: Executor, flush: Callable[[Sequence[Outcome]], None]) -> None:
-        self._executor = executor
-        self._flush = flush
-        self._under_way: Callable[[], None] = lambda: None
-
-    def __enter__(self) -> _Recorder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._wait()
-
-    def put(self, outcomes: Sequence[Outcome]) -> None:
-        """Record these once the ones before are; raises what recording those raised."""
-        self._wait()
-        self._under_way = self._executor.start(partial(self._flush, outcomes))
-
-    def _wait(self) -> None:
-        under_way, self._under_way = self._under_way, lambda: None
-        under_way()
 
 
 def apply_batch(services: Services, batch: Batch, message_id: str, published: datetime, deadline: datetime) -> None:
@@ -113,51 +88,41 @@ class _Application:
         self._left = _Left()
 
     def run(self) -> None:
-        changes = list(self._batch.changes)
+        changes = self._batch.changes
         for start in range(0, len(changes), CHUNK):
             if self._services.clock() >= self._deadline:
-                self._left.rest += changes[start:]
+                self._left.late.update(change.user_id for change in changes[start:])
                 break
             opened = self._open()
             if opened is None:
                 return
-            connection, run = opened
-            self._chunk(connection, run, changes[start : start + CHUNK])
+            self._chunk(*opened, changes[start : start + CHUNK])
             if self._left.stops:
-                self._flag_pending(connection)
-                self._redeliver()  # anything else concerns one account, and must not hold up the others
-        looks = self._looks()
-        self._redeliver()
-        self._finish(looks)
-
-    def _redeliver(self) -> None:
-        """Ask for this message again if something failed."""
+                self._flag_pending(opened[0])
+                break  # anything else concerns one account, and must not hold up the others
+        self._looks()
         if self._left.postponed is not None:
             raise self._left.postponed
+        self._finish()
 
     def publish_looks(self) -> None:
         if self._left.looks:
-            self._services.queue.look_again(self._left.looks)
-            self._left.looks = []
+            self._services.queue.look_again([*self._left.looks.values()])
+            self._left.looks = {}
 
     def _open(self) -> tuple[Connection, Run] | None:
         """Read the connection's and the run's state; None if this batch has nothing left to do."""
         connection = self._services.connections.get(self._batch.connection_id)
         run = self._services.runs.get(self._batch.connection_id, self._batch.run_id)
-        if connection is None or run is None or run.state is not RunState.PLANNED:
-            return None
-        if run.fence != self._batch.fence:
+        if connection is None or run is None or run.state is not RunState.PLANNED or run.fence != self._batch.fence:
             return None
         if self._batch.number in run.done:
             close_if_finished(self._services, run)  # unless a worker did that died before it could
             return None
         if connection.state is State.PAUSED:
             self._flag_pending(connection)
-        if connection.state is not State.ON:
-            close_unfinished(self._services, run)
-            return None
-        if connection.edition != run.edition:
-            close_unfinished(self._services, run, EDITED)
+        if connection.state is not State.ON or connection.edition != run.edition:
+            close_unfinished(self._services, run, EDITED if connection.state is State.ON else "")
             return None
         return connection, run
 
@@ -195,7 +160,7 @@ class _Application:
         )
         changes = mark(marked)
         if self._open() is None:  # turned off, edited or deleted since, by somebody who could not see our marks
-            self._left.looks += map(self._look, sorted(marked.unmark(changes)))
+            self._look_again(marked.unmark(changes))
         else:
             self._carry_out(connection, run, marked, changes, deadline)
         return changes
@@ -203,7 +168,7 @@ class _Application:
     def _carry_out(
         self, connection: Connection, run: Run, marked: MarkedChanges, changes: list[Change], deadline: datetime
     ) -> None:
-        """Send the changes, and record their outcomes meanwhile."""
+        """Send the changes, and record their outcomes meanwhile, one commit at a time."""
         if run.seats_exhausted:
             refused = [change for change in changes if change.action is Action.CREATE]
             changes = [change for change in changes if change.action is not Action.CREATE]
@@ -213,18 +178,23 @@ class _Application:
         doubtful: list[Outcome] = []
         answered = False
         since = self._services.clock()
-        with _Recorder(self._services.executor, partial(self._flush, marked)) as recorder:
+        with ExitStack() as recording:
+
+            def record(outcomes: Sequence[Outcome]) -> None:
+                recording.close()  # once those before are recorded, whose error this raises
+                recording.callback(self._services.executor.start(partial(self._flush, marked, outcomes)))
+
             for outcome in carry_out(self._services, keeper, changes, deadline):
                 if may_be_outage(outcome.error):
                     doubtful.append(outcome)
                     continue
                 waiting.append(outcome)
                 now = self._services.clock()
-                answered = answered or ended(outcome, now)
+                answered |= ended(outcome, now)
                 if len(waiting) >= FLUSH_AFTER or now - since >= FLUSH_EVERY:
-                    recorder.put(waiting)
+                    record(waiting)
                     waiting, since = [], now
-            recorder.put([*waiting, *self._judged(run, keeper, doubtful, answered=answered)])
+            record([*waiting, *self._judged(run, keeper, doubtful, answered=answered)])
         add_notes(self._services, run, keeper.remarks())
 
     def _judged(self, run: Run, keeper: Keeper, doubtful: Sequence[Outcome], *, answered: bool) -> Sequence[Outcome]:
@@ -235,8 +205,7 @@ class _Application:
         outage = not answered and fails_for_everybody(keeper.judged(error, self._deadline))
         untold = [outcome.change.user_id for outcome in doubtful if fails_for_everybody(outcome.error)]
         if answered or (not outage and len(untold) <= FEW):
-            self._left.looks += map(self._look, untold)
-            self._left.unsettled.update(untold)
+            self._look_again(untold, unsettled=True)
             return doubtful
         again = max(OUTAGE_PAUSE, error.retry_after or 0)
         self._left.postponed, self._left.stops = Transient(f"{OUTAGE}{error}", retry_after=again), True
@@ -249,17 +218,23 @@ class _Application:
         until = self._services.clock() + self._services.timings.batch_mark
         changes, overtaken = marked.mark([_wanted(self._services.new_id(), change) for change in planned], until)
         now = self._services.clock()
-        for user_id, entry in overtaken.items():
+        for user_id, current in overtaken.items():
+            entry = by_user[user_id].known(current)
             mark = live_mark(entry, now)
             if mark is not None and mark.message_id == self._message_id:
                 self._left.postponed = EarlierDelivery(
                     "An earlier delivery of this batch is still being processed", retry_after=mark.wait(now)
                 )
-            elif not _already_done(entry, by_user[user_id]):
-                self._left.looks.append(self._look(user_id))
-                if entry is not None and (entry.mark is not None or entry.pending):  # what overtook it is not settled
-                    self._left.unsettled.add(user_id)
+            elif not settled(entry, by_user[user_id].attributes):
+                # If what overtook it is not settled, this change is not.
+                self._look_again([user_id], unsettled=bool(entry.mark or entry.pending))
         return changes
+
+    def _look_again(self, user_ids: Collection[str], *, unsettled: bool = False) -> None:
+        """Leave users to looks by separate messages."""
+        self._left.looks |= {user_id: self._look(user_id) for user_id in sorted(user_ids)}
+        if unsettled:
+            self._left.unsettled.update(user_ids)
 
     def _look(self, user_id: str) -> Look:
         """Return a look by a separate message: with the evidence of the planned one, where there is one."""
@@ -268,59 +243,41 @@ class _Application:
 
     def _flush(self, marked: MarkedChanges, outcomes: Sequence[Outcome]) -> None:
         if outcomes:
-            self._left.looks += map(self._look, sorted(marked.record(outcomes, self._services.meter.take())))
+            self._look_again(marked.record(outcomes, self._services.meter.take()))
         for outcome in outcomes:
             self._postpone(outcome)
 
     def _postpone(self, outcome: Outcome) -> None:
         """Keep what was not done: for a continuation (the deadline came), a look (one user) or a redelivery (all)."""
-        error = outcome.error
+        error, user_id = outcome.error, outcome.change.user_id
         if isinstance(error, Vanished):
-            self._left.vanished.append(self._look(outcome.change.user_id))
+            self._left.vanished.append(user_id)
         elif error is None and outcome.change.leaves is Status.SUSPENDED:
-            self._left.looks.append(self._look(outcome.change.user_id))  # which gives them access
+            self._look_again([user_id])  # which gives them access
         elif isinstance(error, NotSent) and self._services.clock() >= self._deadline:
-            self._left.rest += [change for change in self._batch.changes if change.user_id == outcome.change.user_id]
-            self._left.late += [look for look in self._batch.looks if look.user_id == outcome.change.user_id]
+            self._left.late.add(user_id)
         elif isinstance(error, Throttled):
             self._left.postponed, self._left.stops = error, True
         elif isinstance(error, (Unresolved, *PASSING)):
             if not ended(outcome, self._services.clock()):
-                self._left.looks.append(self._look(outcome.change.user_id))
-                self._left.unsettled.add(outcome.change.user_id)
+                self._look_again([user_id], unsettled=True)
         elif isinstance(error, Transient) and not fails_for_everybody(error):
             self._left.postponed = self._left.postponed or error
 
-    def _looks(self) -> list[Look]:
-        """Converge the users whose access changes or whose account vanished; returns those left over at the deadline.
+    def _looks(self) -> None:
+        """Converge the users whose access changes or whose account vanished.
 
         Whatever happens to one of them, the others are done: that one gets a look by a separate message. If an earlier
         delivery of this batch holds one, the batch must be delivered again: that delivery's worker may be dead, and a
         separate message would leave the user to it.
         """
-        planned = [*self._batch.looks, *self._left.vanished]
-        looks = self._taken_together(planned)
-        opened = self._open() if planned else None
-        if opened is None or self._left.stops:
-            return self._left.late
-        left = [*self._left.late]
-        outages: list[Exception] = []
-        for look, error in self._services.executor.each(self._converge, looks, LOOKS_AT_ONCE):
-            if error is None:
-                continue
-            if isinstance(error, EarlierDelivery):
-                self._left.postponed = error
-            elif self._services.clock() >= self._deadline:
-                left.append(look)
-            elif isinstance(error, Throttled):
-                self._left.postponed = error
-            else:
-                log.warning("A look failed, and is retried as a separate message: %s", error)
-                self._left.looks.append(replace(look, retry_failures=False))  # it was attempted
-                self._left.unsettled.add(look.user_id)
-                outages += [error] if fails_for_everybody(error) else []
-        add_notes(self._services, opened[1], [f"{OUTAGE}{error}" for error in outages[:1]], instead_of=OUTAGE)
-        return left
+        alone = self._taken_together([*self._batch.looks, *map(self._look, self._left.vanished)])
+        opened = self._open() if alone and not self._left.stops else None
+        if opened is None:
+            return
+        failed = list(self._services.executor.each(self._converge, alone, LOOKS_AT_ONCE))
+        outages = [f"{OUTAGE}{error}" for error in failed if fails_for_everybody(error)]
+        add_notes(self._services, opened[1], outages[:1], instead_of=OUTAGE)
 
     def _taken_together(self, looks: Sequence[Look]) -> list[Look]:
         """Take access where that is all there is to do, from many users at once; returns the other looks."""
@@ -350,31 +307,44 @@ class _Application:
         run = RunOf(id=self._batch.run_id, connection_id=self._batch.connection_id)
         return Asked(look=look, message_id=self._message_id, published=self._published, run=run)
 
-    def _converge(self, look: Look) -> tuple[Look, Exception | None]:
-        if self._services.clock() >= self._deadline:
-            return look, NotSent("The batch ran out of time")
-        deadline = min(self._deadline, self._services.clock() + self._services.timings.user_deadline)
+    def _converge(self, look: Look) -> Exception | None:
+        """Converge one user; returns the error for which they get a look by a separate message."""
+        now = self._services.clock()
+        if now >= self._deadline:
+            self._left.late.add(look.user_id)
+            return None
         try:
-            converge(self._services, self._asked(look), deadline)
+            converge(self._services, self._asked(look), min(self._deadline, now + self._services.timings.user_deadline))
+        except (EarlierDelivery, Throttled) as error:
+            self._left.postponed = error
         except Exception as error:  # noqa: BLE001 - it concerns one user: the others of this batch go on
-            return look, known_or_unforeseen(error)
-        return look, None
+            told = known_or_unforeseen(error)
+            if self._services.clock() < self._deadline:
+                log.warning("A look failed, and is retried as a separate message: %s", told)
+                self._look_again([look.user_id], unsettled=True)
+                return told
+            self._left.late.add(look.user_id)
+        return None
 
-    def _finish(self, looks: Sequence[Look]) -> None:
+    def _finish(self) -> None:
         """Publish what is left, record the batch as done, close the run if it was the last."""
         self.publish_looks()
         opened = self._open()
         if opened is None:
             return
         connection, run = opened
-        continued: list[Batch] = []
-        if self._left.rest or looks:
-            number = f"{self._batch.number}+"
-            continued.append(replace(self._batch, number=number, changes=tuple(self._left.rest), looks=tuple(looks)))
-            self._services.queue.apply(continued)
+        late = self._left.late
+        if late:
+            rest = replace(
+                self._batch,
+                number=f"{self._batch.number}+",
+                changes=tuple(change for change in self._batch.changes if change.user_id in late),
+                looks=tuple(look for look in self._batch.looks if look.user_id in late),
+            )
+            self._services.queue.apply([rest])
         counts = {**self._services.meter.take(), UNSETTLED: len(self._left.unsettled), "held": self._left.held}
         progress = Progress(
-            run_id=run.id, at=self._services.clock(), counts=counts, done=self._batch.number, continued=len(continued)
+            run_id=run.id, at=self._services.clock(), counts=counts, done=self._batch.number, continued=int(bool(late))
         )
         self._services.roster.commit(connection, (), lambda _entries: (Edit(progress=progress), None))
         recorded = self._services.runs.get(connection.id, run.id)
@@ -388,15 +358,4 @@ def _wanted(change_id: str, planned: PlannedChange) -> Wanted:
         user_id=planned.user_id,
         stands=lambda entry: planned.stands(planned.known(entry)),
         change=lambda entry: Change.of(planned, change_id, planned.known(entry)),
-    )
-
-
-def _already_done(entry: Entry | None, change: PlannedChange) -> bool:
-    """Say whether an earlier delivery of this batch did it: then no further look is needed."""
-    return (
-        entry is not None
-        and entry.mark is None
-        and not entry.again
-        and entry.status is Status.ACTIVE
-        and unchanged(entry.fingerprint, change.attributes)
     )

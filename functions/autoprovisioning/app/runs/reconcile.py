@@ -14,6 +14,7 @@ from datetime import datetime
 
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.provisioning.adoption_grounds import AdoptionGrounds, confirmed_for
+from autoprovisioning.app.provisioning.serving import as_it_was
 from autoprovisioning.app.provisioning.volume_guard import remember_active
 from autoprovisioning.app.runs import dispatch
 from autoprovisioning.app.runs.brake_plan import brake
@@ -31,7 +32,7 @@ from autoprovisioning.app.runs.plan_everybody import (
 )
 from autoprovisioning.app.runs.read_directory import Survey
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.connections import SERVING, Connection, State
+from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Action, Entry
 from autoprovisioning.domain.errors import Busy, ProvisioningError, Throttled
 from autoprovisioning.domain.guard import Kind
@@ -184,7 +185,7 @@ def _plan_and_dispatch(
 ) -> Run:
     assert side.planner is not None  # noqa: S101 - _observe made it
     plan, read = side.planner.plan, side.connection
-    if not _as_read(services, read):
+    if not as_it_was(services, read):
         refuse(services, side, EDITED)
         return side.run
     expected = [change.user_id for change in plan.writes] + list(plan.notes)
@@ -194,7 +195,7 @@ def _plan_and_dispatch(
     _look_up_creations(services, side, plan, grounds, deadline)
     overtaken = dispatch.write_notes(services, side.connection, plan)
     dispatch.write_refusals(services, side.connection, side.run, plan.refusals)
-    if creations(plan) and side.connection.unproven is None and _as_read(services, read):
+    if creations(plan) and side.connection.unproven is None and as_it_was(services, read):
         dispatch.adopt_right_ones(services, side.connection, side.run, plan)
     tell_drift(side, plan)
     report_unprovisioned(services, side, survey)
@@ -241,12 +242,6 @@ def _plan_and_dispatch(
     _count(services, side, {**counts, KEEP_ACCESS: waiting + held[Kind.TAKING]})
     services.queue.apply(batches)
     return side.run
-
-
-def _as_read(services: Services, read: Connection) -> bool:
-    """Say whether no administrator edited the connection, turned it off or deleted it since it was read."""
-    current = services.connections.get(read.id)
-    return current is not None and current.state in SERVING and current.edition == read.edition
 
 
 def _still_ours(services: Services, planned: Run) -> bool:

@@ -12,10 +12,11 @@ from datetime import datetime
 
 from autoprovisioning.app.provisioning.marked_changes import Wanted
 from autoprovisioning.app.provisioning.read_user import Asked, Round
+from autoprovisioning.app.provisioning.serving import served
 from autoprovisioning.app.provisioning.volume_guard import those_that_may_go
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.changes import Change, Outcome, recorded
-from autoprovisioning.domain.connections import SERVING, Connection
+from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.decision import Do, Nothing, decide
 from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.guard import Member, member_of
@@ -52,9 +53,7 @@ def leavers(services: Services, connection: Connection, asked: Sequence[Asked], 
     is everybody if reading all of them takes until then: what is left of their time would not do for sending, and one
     by one each of them has as much.
     """
-    connections = [
-        connection if each.id == connection.id else each for each in services.connections.all() if each.state in SERVING
-    ]
+    connections = [connection if each.id == connection.id else each for each in served(services)]
     ids = [each.look.user_id for each in asked]
     rosters = {each.id: services.roster.entries(each, ids) for each in connections}  # before the directory is read
     if connection.id not in rosters:
