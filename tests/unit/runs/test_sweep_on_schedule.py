@@ -9,10 +9,11 @@ import pytest
 
 from autoprovisioning.app.notifications.hearing import EVERY, Ear
 from autoprovisioning.app.runs.reconcile import reconcile
-from autoprovisioning.app.runs.sweep import sweep, sweep_on_schedule
+from autoprovisioning.app.runs.sweep import sweep_if_due, sweep_on_schedule
 from autoprovisioning.app.services import ChangeSources
+from autoprovisioning.domain.due_runs import DueRun
 from autoprovisioning.domain.errors import ConfigurationRefused
-from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.domain.sources import STALE, Feed
 from tests.support.in_memory import START
 from tests.support.scenario import GROUP, Scenario
@@ -72,7 +73,8 @@ def test_once_entries_stop_it_sweeps_each_time_again(scenario, listings):
 def test_a_sweep_that_was_asked_for_counts_and_one_that_could_not_read_does_not(scenario, listings):
     hear(scenario)
     services = replace(scenario.services, through=WITH_SINK)
-    sweep(services)
+    services.due_runs.add([DueRun(kind=RunKind.SWEEP, at=services.clock())], services.clock())
+    sweep_if_due(services, services.clock() + MINUTE)
     sweep_on_schedule(services, services.clock() + MINUTE)
     assert len(listings) == 1
     scenario.directory.unreadable.add(GROUP.id)
@@ -110,6 +112,21 @@ def test_a_full_run_that_takes_access_from_nobody_counts_as_no_sweep(scenario, l
     sweep_on_schedule(services, services.clock() + MINUTE)
     scenario.work_off()
     assert [account.active for account in scenario.keeper.of("u1")] == [False]
+
+
+def test_a_full_run_that_an_edit_stopped_on_one_connection_counts_as_no_sweep(scenario, monkeypatch):
+    scenario.connect("c2", GROUP, shared=False)
+    services = replace(scenario.services, through=WITH_SINK)
+    users, change = scenario.directory.users, services.connections.change
+
+    def edited(fields):
+        change("c2", lambda current: replace(current, edition=current.edition + 1))
+        return users(fields)
+
+    monkeypatch.setattr(scenario.directory, "users", edited)
+    runs = reconcile(services, RunKind.FULL, services.clock() + 20 * MINUTE)
+    assert [run.state for run in runs] == [RunState.DONE, RunState.REFUSED]
+    assert Feed.SWEEP not in services.sources.all()
 
 
 def test_an_ear_notes_little_of_much_and_each_hour_in_which_users_changed(scenario, monkeypatch):
