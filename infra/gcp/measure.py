@@ -169,7 +169,7 @@ def by_hand(world: World, users: list[dict[str, Any]]) -> dict[str, Counts]:
     from autoprovisioning.app.notifications.renew_watch import renew_watch
     from autoprovisioning.app.provisioning.converge import converge
     from autoprovisioning.app.provisioning.read_user import Asked
-    from autoprovisioning.app.runs.sweep import sweep
+    from autoprovisioning.app.runs.sweep import sweep_on_schedule
     from autoprovisioning.domain.runs import Look
 
     services, watch = measured.services, measured.watch
@@ -186,6 +186,9 @@ def by_hand(world: World, users: list[dict[str, Any]]) -> dict[str, Counts]:
         parts = watch.directory, watch.channels, watch.connections, watch.key, watch.address, watch.clock
         renew_watch(*parts, watch.new_id)
 
+    def sweep() -> None:
+        sweep_on_schedule(services, services.clock() + timedelta(seconds=60))
+
     def everyone() -> None:
         for user in users:
             look(user)
@@ -193,13 +196,13 @@ def by_hand(world: World, users: list[dict[str, Any]]) -> dict[str, Counts]:
     changed(world, users, "Notified")
     each = {name: count / len(users) for name, count in measured.counted(everyone).items()}
     again = {name: count / len(users) for name, count in measured.counted(everyone).items()}
-    sweep(services)
+    sweep()
     renew()
     grown_up(services)
     return {
         "notification_with_a_change": each,
         "notification_without_one": again,
-        "sweep": measured.counted(lambda: sweep(services)),
+        "sweep": measured.counted(sweep),
         "vital_signs": measured.counted(lambda: log_vital_signs(services, measured.reports, measured.channels)),
         "renew_watch": measured.counted(renew),
     }

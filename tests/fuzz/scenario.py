@@ -23,7 +23,6 @@ from autoprovisioning.app.provisioning.converge import converge
 from autoprovisioning.app.provisioning.read_user import Asked
 from autoprovisioning.app.runs.apply_batch import apply_batch
 from autoprovisioning.app.runs.reconcile import reconcile
-from autoprovisioning.app.runs.sweep import sweep
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Action, Entry, Status
@@ -42,6 +41,7 @@ from tests.support.in_memory_state import (
     Store,
     state_ports,
 )
+from tests.support.scenario import sweep
 from tests.support.settings import with_settings
 from tests.support.system import GROUP, GROUP_ID, customer, person
 

@@ -15,7 +15,8 @@ from autoprovisioning.app.provisioning.converge import converge
 from autoprovisioning.app.provisioning.read_user import Asked
 from autoprovisioning.app.runs.apply_batch import apply_batch
 from autoprovisioning.app.runs.reconcile import reconcile
-from autoprovisioning.app.runs.sweep import sweep
+from autoprovisioning.app.runs.sweep import sweep_on_schedule
+from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
@@ -288,6 +289,11 @@ class Scenario:
             assert [(account.active, dict(account.attributes)) for account in accounts] == [
                 (True, mapping.apply(user.profile))
             ], user_id
+
+
+def sweep(services: Services) -> int:
+    """Sweep as on schedule; returns how many differences were published."""
+    return sweep_on_schedule(services, services.clock() + timedelta(minutes=4))
 
 
 def person(user_id: str, address: str, name: str, was: DirectoryUser | None = None) -> DirectoryUser:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from autoprovisioning.app.notifications.follow_changes import Follower, Outcome, follow
-from autoprovisioning.app.runs.sweep import sweep
 from autoprovisioning.domain.causes import KEPT, Cause, Source
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.runs import Look, RunKind
 from autoprovisioning.domain.workspace_changes import ADMIN, AdminEvent, LogEntry
 from tests.support.builders import MINUTE, SECOND, active, notice
-from tests.support.scenario import ADDRESSES, GROUP, Scenario
+from tests.support.scenario import ADDRESSES, GROUP, Scenario, sweep
 
 BOSS = "boss@example.com"
 

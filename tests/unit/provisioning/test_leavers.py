@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.runs.sweep import sweep
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.runs import RunKind
@@ -15,7 +14,7 @@ from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.settings import VolumeLimit
 from tests.support.builders import active, notice
 from tests.support.in_memory import SALES
-from tests.support.scenario import GROUP, LATER, Scenario
+from tests.support.scenario import GROUP, LATER, Scenario, sweep
 from tests.support.settings import with_settings
 
 

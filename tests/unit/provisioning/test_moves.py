@@ -11,7 +11,6 @@ import pytest
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.app.provisioning.converge import converge
 from autoprovisioning.app.provisioning.read_user import Asked
-from autoprovisioning.app.runs.sweep import sweep
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.errors import Busy, ConfigurationRefused, Rejected
@@ -22,7 +21,7 @@ from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.settings import VolumeLimit
 from tests.support.builders import notice
 from tests.support.in_memory import FakeKeeper
-from tests.support.scenario import GROUP, LATER, Scenario
+from tests.support.scenario import GROUP, LATER, Scenario, sweep
 from tests.support.settings import with_settings
 
 SECOND = Group(id="g2", email="sales@example.com", name="Sales")

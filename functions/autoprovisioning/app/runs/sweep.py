@@ -140,18 +140,11 @@ def _due(services: Services, deadline: datetime) -> datetime | None:
     return latest(services.due_runs.all(), RunKind.SWEEP, now) if now < deadline else None
 
 
-def sweep(services: Services) -> int:
-    """Compare membership with the rosters and publish the differences; returns how many.
-
-    Raises:
-        Transient: nothing could be published.
-    """
-    published, _complete = _swept(services)
-    return published
-
-
 def _swept(services: Services) -> tuple[int, bool]:
-    """Sweep; returns how many differences were published, and whether every group was listed to its end."""
+    """Compare membership with the rosters and publish the differences.
+
+    Returns how many there were, and whether every group was listed to its end.
+    """
     scoped = [
         connection
         for connection in services.connections.all()
