@@ -10,7 +10,7 @@ JOBS ?= 5
 # What a user gives reaches programs in their environment, or as "$$NAME", which the shell fills in: a shell runs what
 # stands on its line. Without `value` make itself would run what is in a $(shell ...).
 GIVEN := PYTHON JOBS ONCE FULL MEMORY SCALE HISTORIES FROM SEED ENDPOINT TOKEN_FILE SCOPE_GROUPS ADOPT ARCHIVED \
-	PROJECT REGION ADMIN ALERTS LOCATION ACCESS RUNBOOKS TUNING BUDGET SINK ORGANIZATION PUBLIC_WEBHOOK AUDIT FUNCTION SEVERITY SINCE RELEASE AGAIN DIRTY UNLOCK \
+	PROJECT REGION ADMIN ALERTS LOCATION ACCESS RUNBOOKS TUNING BUDGET SINK ORGANIZATION PUBLIC_WEBHOOK FULL_RUNS AUDIT FUNCTION SEVERITY SINCE RELEASE AGAIN DIRTY UNLOCK \
 	CONFIRM BACKUPS UNTESTED
 $(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,$(eval override export $(name) := $$(value $(name)))))
 # Where the shell forbids it, each of the hundreds of processes that tests start would compile all that it imports.
@@ -94,7 +94,7 @@ plan: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=... ACCESS=group:...: 
 diff: $(STAMP) ## (settings as for deploy): what a deployment would change, field by field; changes nothing (make exits with 2 if anything differs)
 	@$(GCP) diff
 
-deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=... ACCESS=group:... [LOCATION=...] [RUNBOOKS=url] [TUNING=path] [BUDGET=50EUR] [SINK=organization [ORGANIZATION=number] [PUBLIC_WEBHOOK=off]] [AGAIN=yes] [DIRTY=yes] [UNLOCK=yes] [ADOPT=yes] [CONFIRM=yes] [UNTESTED=yes]: deploy; may be repeated
+deploy: $(STAMP) ## PROJECT=... REGION=... ADMIN=... ALERTS=... ACCESS=group:... [LOCATION=...] [RUNBOOKS=url] [TUNING=path] [BUDGET=50EUR] [SINK=organization [ORGANIZATION=number] [PUBLIC_WEBHOOK=off] [FULL_RUNS=hourly]] [AGAIN=yes] [DIRTY=yes] [UNLOCK=yes] [ADOPT=yes] [CONFIRM=yes] [UNTESTED=yes]: deploy; may be repeated
 	@$(GCP) deploy
 
 rollback: $(STAMP) ## (settings as for deploy) [RELEASE=...] [UNLOCK=yes] [UNTESTED=yes]: let every function serve the release before, or that one

@@ -378,7 +378,10 @@ def _through(chosen: config.Config) -> ChangeSources:
     from autoprovisioning.app.services import ChangeSources
 
     return ChangeSources(
-        audit_log=chosen.audit_log_sink, notifications=chosen.public_webhook, sweep_every=chosen.sweep_every
+        audit_log=chosen.audit_log_sink,
+        notifications=chosen.public_webhook,
+        sweep_every=chosen.sweep_every,
+        full_run_every=chosen.full_run_every,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 GOOGLE_DIRECTORY = "https://admin.googleapis.com"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+FULL_RUN_MINUTES = (15, 60, 1440)  # each time that one is scheduled, hourly, daily
 LARGEST_NUMBER = 86_400  # seconds in a day; also more connections than anybody opens at once
 _HOST_NAME = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?")
 
@@ -58,6 +59,7 @@ class Config:
     audit_log_sink: bool
     public_webhook: bool
     sweep_every: timedelta
+    full_run_every: timedelta
     outside_timeout: timedelta
     secret_manager_emulator: str
     firestore_emulator: str
@@ -89,6 +91,13 @@ class _Reader:
 
     def whole(self, name: str, default: int) -> int:
         return int(self._number(name, default, int))
+
+    def one_of(self, name: str, values: Sequence[int]) -> int:
+        value = self._environment.get(name, "").strip() or str(values[0])
+        if value in map(str, values):
+            return int(value)
+        self.problems.append(f"{name} is {value!r}. Use one of: {', '.join(map(str, values))}.")
+        return values[0]
 
     def flag(self, name: str) -> bool:
         value = self._environment.get(name, "").strip().lower()
@@ -208,6 +217,7 @@ def _read(reader: _Reader, *, reads_directory: bool) -> Config:
         audit_log_sink=reader.switch("AUDIT_LOG_SINK", default=False),
         public_webhook=reader.switch("PUBLIC_WEBHOOK", default=True),
         sweep_every=timedelta(minutes=reader.whole("SWEEP_MINUTES", 5)),
+        full_run_every=timedelta(minutes=reader.one_of("FULL_RUN_MINUTES", FULL_RUN_MINUTES)),
         outside_timeout=reader.seconds("OUTSIDE_TIMEOUT_SECONDS", 20),
         secret_manager_emulator=reader.text("SECRET_MANAGER_EMULATOR_HOST", ""),
         firestore_emulator=reader.text("FIRESTORE_EMULATOR_HOST", ""),

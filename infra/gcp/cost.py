@@ -18,10 +18,11 @@ from infra.local.cloud import ROOT
 PAGE = ROOT / "docs" / "cost.md"
 BEGIN, END = "<!-- begin: written by infra.gcp.cost -->", "<!-- end -->"
 SIZES = (500, 10_000, 100_000)
+WITH_SINK = (10_000, 100_000, 1_000_000)  # the sizes that ways of hearing of changes are compared for
 DAYS = 30.4  # in a month
 CHANGED = 0.02  # of the users, a day
 FULL_RUNS, DRIFT_RUNS, SWEEPS, RENEWALS, DUE = 96, 24, 288, 144, 1_440  # a day; DUE: calls for runs that are due
-HOURLY = 24  # sweeps or full runs a day, at most, of a deployment with a log sink; a full run counts as a sweep
+HOURLY, DAILY = 24, 1  # sweeps or full runs a day of a deployment with a log sink; a full run counts as a sweep
 RESOLVED = 1  # request for the address that an entry names
 USERS_A_PAGE, MEMBERS_A_PAGE = 500, 200  # of the Directory API
 ACCOUNTS_A_PAGE = 1_000  # of Keeper
@@ -186,9 +187,10 @@ def directory_requests(users: int, *, sink: bool = False, webhook: bool = True, 
     """
     work, changes = scaled(users), users * CHANGED
     sweeps = max(0, HOURLY - full_runs) if sink else SWEEPS
+    between = FULL_RUNS - full_runs  # calls at which the suspended and the deleted users are listed instead
     looks = work["notification_with_a_change"]["directory_requests"] + (RESOLVED if sink else 0)
     looks += work["notification_without_one"]["directory_requests"] if sink and webhook else 0
-    listings = (("quiet_run", full_runs), ("sweep", sweeps))
+    listings = (("quiet_run", full_runs), ("sweep", sweeps), ("between_full_runs", between))
     return changes * looks + sum(work[name]["directory_requests"] * often for name, often in listings)
 
 
@@ -197,6 +199,8 @@ WAYS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("with one", {"sink": True}),
     ("with one, and no public webhook", {"sink": True, "webhook": False}),
     ("with one, and a full run every hour", {"sink": True, "full_runs": HOURLY}),
+    ("with one, and a full run every day", {"sink": True, "full_runs": DAILY}),
+    ("the same without a public webhook", {"sink": True, "webhook": False, "full_runs": DAILY}),
 )
 
 
@@ -213,7 +217,7 @@ def tables() -> str:
     paid.append(_row("Secret Manager versions: cost of a month", [f"${versions:.2f}"] * len(SIZES)))
     paid.append(_row("**together, a month**", [f"**${sum(each.values()) + versions:.2f}**" for each in dollars]))
     others = [_row(name, [_number(each.others[name]) for each in days]) for name in days[0].others]
-    ways = [_row(name, [_share(users, way) for users in SIZES]) for name, way in WAYS]
+    ways = [_row(name, [_share(users, way) for users in WITH_SINK]) for name, way in WAYS]
     sources = [
         f"| {name} | ${price.dollars} per {price.per:,} | {_free(price)} | {price.source} |"
         for name, price in {**PRICES, **MONTHLY, "Secret Manager versions": VERSIONS}.items()
@@ -225,7 +229,7 @@ def tables() -> str:
             "\n### Without a sourced price: quantities a day\n",
             *(head, rule, *others),
             "\n### Requests to the Directory API, a day, with a log sink\n",
-            *(head, rule, *ways),
+            *("| | " + " | ".join(f"{users:,} users" for users in WITH_SINK) + " |", rule, *ways),
             "\n### Prices\n",
             *("| | price | free | source |", "|---|---|---|---|", *sources),
         ]

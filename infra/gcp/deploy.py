@@ -222,6 +222,7 @@ def _as_asked(target: Target, asked: Target) -> Target:
         sink=asked.sink,
         organization=asked.organization,
         public_webhook=asked.public_webhook,
+        full_runs=asked.full_runs,
     )
 
 

@@ -21,7 +21,7 @@ from infra.gcp.live import Addresses, NotAllowed, Web, reachable
 from infra.gcp.preflight import advice, as_it_is, misplaced, reminder, same_region, unnamed
 from infra.gcp.release import Served, added_since, revisions_of, served
 from infra.gcp.steps import AS_JSON, Command, Step, differences, gcloud
-from infra.gcp.target import ORGANIZATION, Target
+from infra.gcp.target import FULL_RUNS, ORGANIZATION, Target
 from infra.gcp.variants import chosen
 
 RUN_WITHIN = timedelta(hours=1)
@@ -361,6 +361,17 @@ def _entries(patient: Patient) -> Iterator[Finding]:
         yield Finding(title=f"No entry of the audit log has arrived {told}", note=note)
     else:
         yield Finding(title=f"Entries of the audit log arrive: the last one at {_time(latest):%Y-%m-%d %H:%M} UTC")
+    if FULL_RUNS.get(target.full_runs, 0) > min(FULL_RUNS.values()):
+        yield _full_runs(target, told="" if age is not None and age <= STALE else f"no entry has arrived {told}")
+
+
+def _full_runs(target: Target, told: str) -> Finding:
+    """Say how often everybody is looked at; what of one connection calls for more runs is shown where it is known."""
+    wanted = f"FULL_RUNS={target.full_runs}"
+    if told:
+        return Finding(title=f"Full runs are made every 15 minutes in spite of {wanted}: {told}")
+    note = "Where a connection needs them every 15 minutes for a while, its page Health in the console says why."
+    return Finding(title=f"Full runs are made as seldom as is set: {wanted}", note=note)
 
 
 def _channel(patient: Patient) -> Iterator[Finding]:

@@ -163,14 +163,17 @@ def changed(world: World, users: list[dict[str, Any]], name: str) -> None:
 
 
 def by_hand(world: World, users: list[dict[str, Any]]) -> dict[str, Counts]:
-    """Measure what no run counts: one user after a notification, the sweep, the vital signs, the channel."""
+    """Measure what no run counts: one user after a notification, the sweep, leavers, the vital signs, the channel."""
     measured = CountedServices()
     from autoprovisioning.app.administration.vital_signs import log_vital_signs
     from autoprovisioning.app.notifications.renew_watch import renew_watch
     from autoprovisioning.app.provisioning.converge import converge
     from autoprovisioning.app.provisioning.read_user import Asked
+    from autoprovisioning.app.runs.full_runs import reconcile_on_schedule
     from autoprovisioning.app.runs.sweep import sweep_on_schedule
+    from autoprovisioning.app.services import ChangeSources, Services
     from autoprovisioning.domain.runs import Look
+    from autoprovisioning.domain.sources import Feed
 
     services, watch = measured.services, measured.watch
 
@@ -186,23 +189,31 @@ def by_hand(world: World, users: list[dict[str, Any]]) -> dict[str, Counts]:
         parts = watch.directory, watch.channels, watch.connections, watch.key, watch.address, watch.clock
         renew_watch(*parts, watch.new_id)
 
-    def sweep() -> None:
-        sweep_on_schedule(services, services.clock() + timedelta(seconds=60))
+    def sweep(by: Services) -> None:
+        sweep_on_schedule(by, by.clock() + timedelta(seconds=60))
 
     def everyone() -> None:
         for user in users:
             look(user)
 
+    def between() -> None:
+        services.sources.hear(Feed.AUDIT_LOG, services.clock(), user=False)
+        if reconcile_on_schedule(rarely, services.clock() + timedelta(minutes=5)):
+            raise RuntimeError("A full run was made where it should have waited")
+
+    rarely = replace(services, through=ChangeSources(audit_log=True, full_run_every=timedelta(days=1)))
     changed(world, users, "Notified")
     each = {name: count / len(users) for name, count in measured.counted(everyone).items()}
     again = {name: count / len(users) for name, count in measured.counted(everyone).items()}
-    sweep()
+    sweep(rarely)
     renew()
+    between_full_runs = measured.counted(between)
     grown_up(services)
     return {
         "notification_with_a_change": each,
         "notification_without_one": again,
-        "sweep": measured.counted(sweep),
+        "between_full_runs": between_full_runs,
+        "sweep": measured.counted(lambda: sweep(services)),
         "vital_signs": measured.counted(lambda: log_vital_signs(services, measured.reports, measured.channels)),
         "renew_watch": measured.counted(renew),
     }

@@ -240,7 +240,10 @@ def _with_sink(target: Target, cloud: Gcloud) -> Target:
     topic = Seen(target, cloud).look(sink.topic(target))
     setting, places = sink.recorded(topic)
     public_webhook = target.public_webhook or sink.webhook_recorded(topic)
-    target = replace(target, sink=target.sink or setting, sinks_in=places, public_webhook=public_webhook)
+    full_runs = target.full_runs or sink.full_runs_recorded(topic)
+    target = replace(
+        target, sink=target.sink or setting, sinks_in=places, public_webhook=public_webhook, full_runs=full_runs
+    )
     if target.public_webhook == OFF and target.sink != ORGANIZATION:
         raise SystemExit(f"{ALONE} Nothing was changed.")
     if target.sink != ORGANIZATION or target.organization:

@@ -16,7 +16,7 @@ from autoprovisioning.domain import workspace_changes as changes
 from infra.gcp.description import PUBLISHER, WORKSPACE_CHANGES
 from infra.gcp.marks import LABEL
 from infra.gcp.steps import AS_JSON, FOUND, Command, Exactly, Step, binding, gcloud, shown
-from infra.gcp.target import NONE, OFF, ON, ORGANIZATION, WRITER, Target
+from infra.gcp.target import FULL_RUNS, NONE, OFF, ON, ORGANIZATION, WRITER, Target
 
 NAME = "keeper-workspace-changes"  # plus the project: an organization may have several deployments
 GROUP, SINKS = ("pubsub", "topics"), ("logging", "sinks")
@@ -24,6 +24,7 @@ DESCRIPTION = f"Changes of users and members, for Keeper ({LABEL})"
 AGENT = "@gcp-sa-logging.iam.gserviceaccount.com"  # ends the identity of every log sink
 SETTING, PLACES = "sink", "sink-in"  # labels; the second: organizations that may have one of ours, the wanted one first
 PUBLIC = "public-webhook"  # the same of PUBLIC_WEBHOOK, which depends on it
+RUNS = "full-runs"  # and of FULL_RUNS, which counts with a sink alone
 BETWEEN = "_"
 
 
@@ -32,6 +33,11 @@ def recorded(topic: Any) -> tuple[str, tuple[str, ...]]:
     labels = (topic or {}).get("labels") or {}
     places = tuple(each for each in labels.get(PLACES, "").split(BETWEEN) if each.isdigit())
     return _known(labels.get(SETTING), ORGANIZATION, NONE), places
+
+
+def full_runs_recorded(topic: Any) -> str:
+    """Return what the topic's labels say of FULL_RUNS as it was deployed last."""
+    return _known(((topic or {}).get("labels") or {}).get(RUNS), *FULL_RUNS)
 
 
 def webhook_recorded(topic: Any) -> str:
@@ -161,7 +167,8 @@ def labels(target: Target, organizations: Iterable[str]) -> dict[str, str]:
     """Return the labels that record the setting."""
     places = BETWEEN.join(dict.fromkeys(organizations))
     webhook = {PUBLIC: target.public_webhook} if target.public_webhook else {}
-    return {SETTING: target.sink} | ({PLACES: places} if places else {}) | webhook
+    full_runs = {RUNS: target.full_runs} if target.full_runs else {}
+    return {SETTING: target.sink} | ({PLACES: places} if places else {}) | webhook | full_runs
 
 
 def removal_by_hand(target: Target, organization: str) -> str:
@@ -174,12 +181,13 @@ def record(target: Target, organizations: Iterable[str], when: str = "") -> Step
     """Return the step that records the setting, and which organizations may have a sink of ours."""
     wanted = labels(target, organizations)
     where = f", organization {wanted[PLACES].replace(BETWEEN, ' and ')}" if PLACES in wanted else ""
-    webhook = f", PUBLIC_WEBHOOK={target.public_webhook}" if target.public_webhook else ""
+    others = {"PUBLIC_WEBHOOK": target.public_webhook, "FULL_RUNS": target.full_runs}
+    settings = "".join(f", {name}={value}" for name, value in others.items() if value)
     update = {"update_labels": ",".join(f"{key}={value}" for key, value in wanted.items()), "project": target.project}
     if PLACES not in wanted:
         update["remove_labels"] = PLACES
     return Step(
-        title=f"Recorded at topic {WORKSPACE_CHANGES}{when and f', {when}'}: SINK={target.sink}{where}{webhook}",
+        title=f"Recorded at topic {WORKSPACE_CHANGES}{when and f', {when}'}: SINK={target.sink}{where}{settings}",
         look=topic(target),
         make=(),
         wanted={"labels": {PLACES: None, **wanted}},

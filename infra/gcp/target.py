@@ -21,6 +21,7 @@ IMAGE, RELEASE = "IMAGE_DIGEST", "RELEASE_NAME"
 WRITER, PLACE = "SINK_WRITER", "ORGANIZATION_NUMBER"
 ORGANIZATION, NONE = "organization", "none"  # what SINK takes
 ON, OFF = "on", "off"  # what PUBLIC_WEBHOOK takes
+FULL_RUNS = {"15min": 15, "hourly": 60, "daily": 1440}  # what FULL_RUNS takes, in minutes
 
 # cloud.google.com/functions/docs/locations, cloud.google.com/firestore/docs/locations
 REGIONS = frozenset(
@@ -151,6 +152,13 @@ SETTINGS = (
         give="on, or off with SINK=organization: then no function is public",
         optional=True,
     ),
+    Setting(
+        name="FULL_RUNS",
+        fits=FULL_RUNS.__contains__,
+        problem=f"none of {', '.join(FULL_RUNS)}",
+        give="hourly or daily, with SINK=organization: then everybody is looked at less often; or 15min",
+        optional=True,
+    ),
 )
 
 
@@ -200,6 +208,7 @@ class Target:
     writer: str = WRITER  # the sink's identity, learned; empty if there is none, or nobody may see it
     publishing: bool = True  # whether that may publish: else everything goes on as without a sink
     public_webhook: str = ""  # on or off; empty: as it was deployed last
+    full_runs: str = ""  # a key of FULL_RUNS; empty: as it was deployed last
     keeps_webhook: bool = False  # whether one is there that must stay although none is wanted
     organization_open: bool = True  # whether the organization's sinks may be seen
 
@@ -240,6 +249,7 @@ class Target:
             sink=values["SINK"],
             organization=values["ORGANIZATION"],
             public_webhook=values["PUBLIC_WEBHOOK"],
+            full_runs=values["FULL_RUNS"],
         )
 
     def account(self, name: str) -> str:

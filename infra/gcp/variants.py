@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from infra.gcp.description import DEPLOYMENT, WEBHOOK, Deployment, Function
-from infra.gcp.target import Target
+from infra.gcp.target import FULL_RUNS, Target
 from infra.gcp.tuning import tuned
 
 SINK_ON = {"AUDIT_LOG_SINK": "on"}
@@ -29,6 +29,9 @@ def chosen(target: Target, deployment: Deployment = DEPLOYMENT) -> Deployment:
     deployment = tuned(deployment, target.tuned)
     if target.publishes:
         deployment = _given(deployment, WITH_SINK)
+        if target.full_runs:
+            minutes = {"FULL_RUN_MINUTES": str(FULL_RUNS[target.full_runs])}
+            deployment = _given(deployment, dict.fromkeys(("reconcile", "console"), minutes))
     if not target.webhook:
         deployment = _given(deployment, WITHOUT_WEBHOOK)
         functions = tuple(map(_without_address, deployment.functions))

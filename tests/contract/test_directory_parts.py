@@ -14,7 +14,7 @@ from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirect
 from autoprovisioning.adapters.threads import Threads
 from autoprovisioning.app.runs.list_users import Parts, everybody
 from autoprovisioning.app.runs.read_directory import Survey
-from autoprovisioning.domain.directory_user import DirectoryUser
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.errors import Incomplete, Transient
 from autoprovisioning.domain.listing_parts import LETTERS
 from infra.local.simulation import DirectorySide
@@ -99,6 +99,33 @@ def test_a_server_that_ignores_the_query_is_not_listed_in_parts(listener: Listen
     assert len(ids(directory.users_beginning("m", FIELDS))) == 30
     found, survey = in_parts(directory, beginnings=("a", "m"))
     assert (len(found), survey.in_parts, survey.proves_missing) == (30, False, True)
+
+
+@pytest.mark.parametrize("presence", [Presence.SUSPENDED, Presence.ARCHIVED])
+def test_those_with_a_flag_are_found_by_it(
+    workspace: DirectorySide, directory: GoogleDirectory, customer: dict[str, Any], presence: Presence
+) -> None:
+    everyone = [user for page in directory.users(FIELDS) for user in page]
+    wanted = sorted(user.id for user in everyone if user.presence is presence)
+    found = [user for page in directory.users_who_are(presence) for user in page]
+    assert sorted(user.id for user in found if user.presence is presence) == wanted != []
+    dated = {user.id: user.since for user in everyone}
+    assert all(user.since == dated[user.id] for user in found)
+
+
+def test_a_server_that_ignores_the_query_for_a_flag_finds_nobody(listener: Listener) -> None:
+    users = [{"id": f"u{number}", "primaryEmail": f"m{number}@example.com"} for number in range(30)]
+    with pytest.raises(Incomplete, match="isSuspended=true is not true"):
+        list(answering(listener, {"users": users}).users_who_are(Presence.SUSPENDED))
+
+
+@pytest.mark.parametrize("effect", [{"status": 503}, {"status": 400, "reason": "invalid"}, {"drop": True}])
+def test_a_listing_of_those_with_a_flag_that_breaks_off_says_so(
+    workspace: DirectorySide, directory: GoogleDirectory, effect: dict[str, Any]
+) -> None:
+    workspace.fault(match={"method": "users.list", "query": "isSuspended=true"}, times=None, **effect)
+    with pytest.raises(Incomplete, match=r"users\.list"):
+        list(directory.users_who_are(Presence.SUSPENDED))
 
 
 def test_somebody_who_had_the_address_a_moment_ago_is_a_user_like_any_other(listener: Listener) -> None:

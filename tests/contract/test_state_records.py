@@ -63,6 +63,14 @@ class TestRuns:
         state.runs.put(Run(id="other", connection_id="c2", kind=RunKind.FULL, fence=1, started=NOW))
         assert {run.state for run in state.runs.open("c1")} == {RunState.OBSERVING, RunState.PLANNED}
 
+    def test_the_latest_runs_of_a_connection_come_newest_first(self, state):
+        for number in (2, 4, 1, 3):
+            started = NOW + number * HOUR
+            state.runs.put(Run(id=f"r{number}", connection_id="c1", kind=RunKind.FULL, fence=1, started=started))
+        state.runs.put(Run(id="other", connection_id="c2", kind=RunKind.FULL, fence=1, started=NOW + 9 * HOUR))
+        assert [run.id for run in state.runs.latest("c1", 3)] == ["r4", "r3", "r2"]
+        assert state.runs.latest("c3", 3) == []
+
     def test_a_run_is_not_changed_where_the_edit_declines_or_there_is_none(self, state):
         state.runs.put(Run(id="r1", connection_id="c1", kind=RunKind.FULL, fence=1, started=NOW))
         assert state.runs.change("c1", "r1", lambda _run: None) is None

@@ -518,6 +518,24 @@ def test_the_newest_entry_tells_whether_the_log_is_shared_and_what_to_click(sunk
     assert set(found) == ({"Entries of the audit log arrive"} if "FIX" in told else set())
 
 
+OFTEN = "Full runs are made every 15 minutes in spite of FULL_RUNS=daily"
+
+
+@pytest.mark.parametrize(
+    ("ago", "told"),
+    [
+        (timedelta(hours=2), "  note  Full runs are made as seldom as is set: FULL_RUNS=daily"),
+        (timedelta(days=2), f"  ok    {OFTEN}: no entry has arrived since 2026-11-23 12:00 UTC"),
+    ],
+)
+def test_it_tells_how_often_everybody_is_looked_at(sunk, world, ago, told):
+    deployed(sunk, replace(TARGET, full_runs="daily"))
+    world.sources = {"audit_log": ago}
+    said: list[str] = []
+    to_mend(sunk, world, said=said)
+    assert told in said
+
+
 def test_a_sink_that_may_not_publish_is_told(sunk, world):
     world.sources = {"audit_log": timedelta(minutes=1)}
     sunk.policies["topic:workspace-changes"]["bindings"] = []

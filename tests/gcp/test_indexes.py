@@ -298,6 +298,7 @@ def read(stores: Firestore) -> None:
     assert reports.failing_users("c1") == 1
     assert stores.set_ups.begun() == {"c1": NOW}
     stores.set_ups.end("c1")
+    stores.runs.latest("c1", 5)
     reports.runs("c1", "", 5)
     reports.decided("c1")
     reports.holds("c1", "", 5)

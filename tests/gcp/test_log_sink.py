@@ -22,7 +22,7 @@ def test_gcloud_understands_every_command_of_the_page():
 
 
 def test_make_takes_the_settings_of_the_page():
-    given = set(re.findall(r"\b(SINK|ORGANIZATION|PUBLIC_WEBHOOK)=", TEXT))
+    given = set(re.findall(r"\b(SINK|ORGANIZATION|PUBLIC_WEBHOOK|FULL_RUNS)=", TEXT))
     assert given
     assert given <= {setting.name for setting in SETTINGS}
 

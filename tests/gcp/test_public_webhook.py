@@ -90,6 +90,19 @@ def test_a_sink_lets_the_sweep_come_seldom_and_none_lets_it_come_often(sunk):
     assert not {"SWEEP_MINUTES", "AUDIT_LOG_SINK"} & given(cloud, "reconcile").keys()
 
 
+def test_how_often_everybody_is_looked_at_counts_with_a_sink_alone_and_is_remembered(sunk):
+    cloud = copy.deepcopy(sunk)
+    assert "FULL_RUN_MINUTES" not in given(cloud, "reconcile")
+    for target in (replace(TARGET, full_runs="hourly"), TARGET):
+        deployed(cloud, target)
+        assert {given(cloud, name)["FULL_RUN_MINUTES"] for name in ("reconcile", "console")} == {"60"}
+        assert changes_of(cloud, target) == []
+    deployed(cloud, replace(TARGET, full_runs="15min"))
+    assert given(cloud, "reconcile")["FULL_RUN_MINUTES"] == "15"
+    deployed(cloud, replace(TARGET, full_runs="daily", sink="none"))
+    assert "FULL_RUN_MINUTES" not in given(cloud, "reconcile")
+
+
 @pytest.mark.parametrize("sink", ["", "none"])
 def test_it_is_refused_without_a_sink_before_anything_is_changed(whole, sink):
     cloud = copy.deepcopy(whole)

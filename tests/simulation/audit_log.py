@@ -14,8 +14,11 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from autoprovisioning.app.notifications.follow_changes import Follower, ask_for_due_runs, follow
+from autoprovisioning.app.notifications.hearing import Ear
 from autoprovisioning.app.notifications.recent import Memory
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
+from autoprovisioning.domain.sources import Feed
+from autoprovisioning.domain.workspace_changes import tells_of_users
 from autoprovisioning.log_entries import decode_entry
 from tests.simulation.pubsub import Entry, Message
 from tests.simulation.scheduler import Killed, Stream
@@ -49,7 +52,7 @@ class AuditLog:
         self._world = world
         self._known: dict[str, Known] = {}
         self._count = 0
-        self._memory = Memory()
+        self._memory, self._ear = Memory(), self._new_ear()
         self._skew = timedelta(0)
         self.listening = False  # the customer was there before
         self.told: set[tuple[str, str]] = set()  # the events that were reported, with their group
@@ -109,11 +112,17 @@ class AuditLog:
         """Let the function take one entry in."""
         assert isinstance(message.payload, Entry)
         follower, published = self._follower(), message.published
+        entry = decode_entry(message.payload.data)
         try:
-            follow(follower, decode_entry(message.payload.data), min(published, follower.clock()))
+            if self._world.services.through.audit_log:
+                self._ear.hear(follower.clock(), user=tells_of_users(entry))
+            follow(follower, entry, min(published, follower.clock()))
         except Killed:
-            self._memory = Memory()  # another instance goes on
+            self._memory, self._ear = Memory(), self._new_ear()  # another instance goes on
             raise
+
+    def _new_ear(self) -> Ear:
+        return Ear(self._world.services.sources, Feed.AUDIT_LOG)
 
     def tick(self) -> None:
         """Let the function be called, as it is every minute."""

@@ -83,6 +83,9 @@ class SimDirectory:
     def users_beginning(self, letters: str, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
         return self._listed(f"users {letters}", lambda: self.truth.users_beginning(letters, fields))
 
+    def users_who_are(self, presence: Presence) -> Iterator[Sequence[DirectoryUser]]:
+        return self._listed(f"users {presence.value}", lambda: self.truth.users_who_are(presence))
+
     def deleted_users(self) -> Iterator[Sequence[DirectoryUser]]:
         return self._listed("deleted_users", self.truth.deleted_users)
 

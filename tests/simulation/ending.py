@@ -126,7 +126,7 @@ def _pass(world: World) -> None:
         at += 4 * HOUR
     world.scheduler.at(start + TAKEN_OVER, lambda: _take_over(world))
     for due in sorted(_due_times(world, start)):
-        world.schedule(f"due-{due}", lambda: world._reconcile(RunKind.FULL), due + timedelta(minutes=3))
+        world.schedule(f"due-{due}", world._full, due + timedelta(minutes=3))
     world._until(start + QUIET)
 
 

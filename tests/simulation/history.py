@@ -14,6 +14,7 @@ USERS = tuple(f"u{number}" for number in range(1, 9))
 NAMES = ("Ada", "Bob", "Cyd", "Dan", "Eve", "Fay")
 ADDRESSES = tuple(f"{name.lower()}@example.com" for name in (*NAMES, "Gus", "Hal", "Ivy"))
 ACTIVE_MINUTES = 200
+FULL_RUNS = {1: 60, 3: 1440}  # minutes, by the seed's last digit: half of those with a log sink
 LONG_DAYS = 12  # of one history in eight: some steps, and days between them
 POLICIES = (
     Deprovisioning(),
@@ -151,6 +152,7 @@ class Setting:
     given: int = 50  # creations and reactivations a day, after the first run
     sink: bool = False  # the organization publishes Workspace's audit log, too
     parts: bool = False  # the directory counts as large: it is listed in parts
+    full_runs: int = 15  # minutes from one full run to the next while entries of the audit log arrive
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,7 @@ class History:
             f"{', state over Firestore' if setting.firestore else ''}, scopes of {setting.scopes}"
             f"{f', {setting.days} days' if setting.days else ''}{', with a log sink' if setting.sink else ''}"
             f"{', listed in parts' if setting.parts else ''}"
+            f"{f', a full run in {setting.full_runs} minutes' if setting.full_runs > 15 else ''}"
         )
         return "\n".join([head, *map(str, self.steps)])
 
@@ -198,6 +201,7 @@ class Leaning:
     given: int | None = None
     sink: bool | None = False  # None: as chance has it
     parts: bool | None = None
+    full_runs: int | None = None
 
 
 EVEN = Leaning(days=None, sink=None)
@@ -227,6 +231,7 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
         given=leaning.given or (2 if seed % 4 == 1 else 50),
         sink=seed % 5 in (1, 3) if leaning.sink is None else leaning.sink,
         parts=seed % 5 < 2 if leaning.parts is None else leaning.parts,
+        full_runs=leaning.full_runs or (FULL_RUNS.get(seed % 10, 15) if leaning.sink is None else 15),
     )
     verbs = {verb: weight for verb, (weight, kind) in VERBS.items() if kind not in left_out}
     for verb in OF_TIMERS & verbs.keys() if days else ():

@@ -48,7 +48,7 @@ SEEN = Callable[[Connection, Mapping[str, Entry], Edit], None]
 VERBS: Mapping[str, tuple[str, ...]] = {
     "connections": ("all", "get", "deleted", "create", "change", "purge"),
     "set_ups": ("begin", "begun", "end"),
-    "runs": ("put", "get", "open", "change", "asked_for"),
+    "runs": ("put", "get", "open", "latest", "change", "asked_for"),
     "requests": ("open", "put", "get"),
     "preview_lines": ("put", "page", "every"),
     "holds": ("get", "standing", "put", "change"),

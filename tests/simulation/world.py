@@ -21,9 +21,10 @@ from autoprovisioning.app.provisioning.converge import converge
 from autoprovisioning.app.provisioning.read_user import Asked
 from autoprovisioning.app.runs import brake_plan as braking
 from autoprovisioning.app.runs.apply_batch import apply_batch
+from autoprovisioning.app.runs.full_runs import reconcile_on_schedule
 from autoprovisioning.app.runs.reconcile import reconcile
 from autoprovisioning.app.runs.sweep import sweep_if_due, sweep_on_schedule
-from autoprovisioning.app.services import Services
+from autoprovisioning.app.services import ChangeSources, Services
 from autoprovisioning.domain import guard, listing_parts
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import Transient
@@ -84,7 +85,9 @@ class World:
         )
         self.customer = FakeDirectory(page=3)
         self.directory = SimDirectory(scheduler, weather, self.customer, lags=setting.sink)
-        self.truth = Truth(scheduler, self.customer, FOUL if setting.rate else FAIR)
+        patience = FOUL if setting.rate else FAIR
+        rare = setting.full_runs * MINUTE - ChangeSources().full_run_every
+        self.truth = Truth(scheduler, self.customer, replace(patience, unseen=patience.unseen + rare))
         if setting.firestore:
             self.ports = in_firestore(scheduler, weather, self.truth.connection_changed)
         else:
@@ -129,6 +132,7 @@ class World:
             accounts_for=accounts_for,
             meter=FakeMeter(),
             executor=Tasks(self.scheduler),
+            through=_sources(self.history.setting),
         )
 
     def _told_of_decisions(self, change: Callable[..., Any]) -> Callable[..., Any]:
@@ -311,6 +315,12 @@ class World:
         if kind is RunKind.DRIFT:
             destroy_unused(self.services)
 
+    def _full(self) -> None:
+        """Do what the schedule of full runs calls for."""
+        finish_deletions(self.services, self.channels)
+        reconcile_on_schedule(self.services, self.services.clock() + self.services.timings.reconcile_deadline)
+        destroy_retired(self.services)
+
     def _renew(self) -> None:
         renew_watch(
             self.directory,
@@ -425,7 +435,7 @@ class World:
 
     def _beginning(self) -> None:
         self.schedule("renew-0", self._renew, START)
-        self.schedule("full-0", lambda: self._reconcile(RunKind.FULL), START)
+        self.schedule("full-0", self._full, START)
         self._until(START + timedelta(minutes=4))
         self.weather.fair = False
 
@@ -452,8 +462,8 @@ class World:
 
     def seldom(self, at: datetime, number: int) -> None:
         """Schedule what stands for four hours of days in which nothing happens: one run, and the channels."""
-        kind = RunKind.DRIFT if number % 3 == 0 else RunKind.FULL
-        self.schedule(f"seldom-{number}", lambda: self._reconcile(kind), at)
+        run = self._full if number % 3 else lambda: self._reconcile(RunKind.DRIFT)
+        self.schedule(f"seldom-{number}", run, at)
         self.schedule(f"seldom-renew-{number}", self._renew, at + MINUTE)
         self.scheduler.at(at + 2 * MINUTE, self.sync_channels)
 
@@ -465,7 +475,7 @@ class World:
         if number % 12 == 5:
             self.schedule(f"drift-{number}", lambda: self._reconcile(RunKind.DRIFT), at + 3 * MINUTE)
         if number % 3 == 0:
-            self.schedule(f"full-{number}", lambda: self._reconcile(RunKind.FULL), at)
+            self.schedule(f"full-{number}", self._full, at)
         if number % 6 == 1:
             self.schedule(f"renew-{number}", self._renew, at + 4 * MINUTE)
         self.scheduler.at(at + MINUTE, self.sync_channels)
@@ -473,6 +483,13 @@ class World:
     def _until(self, end: datetime) -> None:
         self.sync_channels()
         self.scheduler.run_until(end)
+
+
+def _sources(setting: Setting) -> ChangeSources:
+    """Return the sources of changes: where full runs are rare, the sweep is a net, too."""
+    if setting.full_runs == ChangeSources().full_run_every // MINUTE:
+        return ChangeSources()
+    return ChangeSources(audit_log=True, sweep_every=60 * MINUTE, full_run_every=setting.full_runs * MINUTE)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Account, Capabilities, Found, Lookup, Write, WriteKind, Written
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.directory_user import DirectoryUser
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.errors import (
     AccountGone,
     AddressTaken,
@@ -116,6 +116,11 @@ class FakeDirectory:
             raise Incomplete("users.list broke off")
         found = [user for user in self.live.values() if _begins(user, letters)]
         yield from self._paged(sorted(found, key=lambda user: user.primary_email))
+
+    def users_who_are(self, presence: Presence) -> Iterator[Sequence[DirectoryUser]]:
+        if presence.value in self.failing:
+            raise Incomplete("users.list broke off")
+        return self._paged([user for user in self.live.values() if user.presence is presence])
 
     def deleted_users(self) -> Iterator[Sequence[DirectoryUser]]:
         return self._paged(list(self.removed.values()))

@@ -320,6 +320,11 @@ class FakeRuns:
                 if run.state in (RunState.OBSERVING, RunState.PLANNED)
             ]
 
+    def latest(self, connection_id: str, limit: int) -> Sequence[Run]:
+        with self._store.lock:
+            found = list(self._store.runs[connection_id].values())
+        return sorted(found, key=lambda run: run.started, reverse=True)[:limit]
+
     def change(self, connection_id: str, run_id: str, edit: Callable[[Run], Run | None]) -> Run | None:
         with self._store.lock:
             current = self._store.runs[connection_id].get(run_id)

@@ -39,6 +39,13 @@ def test_which_sources_of_changes_there_are_is_on_or_off():
         load(LEAST | {"PUBLIC_WEBHOOK": "no"})
 
 
+def test_full_runs_come_every_quarter_of_an_hour_every_hour_or_every_day():
+    assert load(LEAST).full_run_every == timedelta(minutes=15)
+    assert load(LEAST | {"FULL_RUN_MINUTES": "1440"}).full_run_every == timedelta(days=1)
+    with pytest.raises(Misconfigured, match=r"FULL_RUN_MINUTES is '30'\. Use one of: 15, 60, 1440\."):
+        load(LEAST | {"FULL_RUN_MINUTES": "30"})
+
+
 def test_settings_are_read_as_they_are_meant():
     config = load(
         LEAST

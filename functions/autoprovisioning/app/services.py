@@ -28,6 +28,7 @@ from autoprovisioning.app.ports.sweeps import Sweeps
 from autoprovisioning.app.ports.tokens import Tokens
 from autoprovisioning.domain.causes import Origin
 from autoprovisioning.domain.events import Actor, Stamp
+from autoprovisioning.domain.full_runs import SCHEDULED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,12 @@ class ChangeSources:
     audit_log: bool = False  # a log sink publishes Workspace's audit log
     notifications: bool = True  # the directory may notify the public webhook
     sweep_every: timedelta = timedelta(minutes=5)
+    full_run_every: timedelta = SCHEDULED
+
+    @property
+    def full_runs_may_wait(self) -> bool:
+        """Say whether full runs are made more seldom than they are scheduled, as long as entries arrive."""
+        return self.audit_log and self.full_run_every > SCHEDULED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

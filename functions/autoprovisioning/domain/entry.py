@@ -191,6 +191,11 @@ class Entry:
     shown: str | None = None  # `remembered`: what Keeper made of what we wrote last; None where it has not shown that
     again: bool = False  # somebody who met a live mark asked for another look, and nobody has looked since
 
+    @property
+    def quiet(self) -> bool:
+        """Say whether nothing of the user waits: for a time, an attempt, an outcome or a listing."""
+        return not (self.timers or self.failure or self.mark or self.pending or self.missing_since)
+
     def reopened(self) -> Entry:
         """Return the entry of an account that Keeper shows active: no lock of it is left."""
         return replace(self, status=Status.ACTIVE, deleted=False, locked_at=None)

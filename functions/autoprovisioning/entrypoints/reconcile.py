@@ -14,6 +14,7 @@ from autoprovisioning.app.administration.finish_deletions import finish_deletion
 from autoprovisioning.app.administration.preview import compute_preview
 from autoprovisioning.app.administration.tokens import destroy_retired, destroy_unused
 from autoprovisioning.app.administration.vital_signs import log_vital_signs
+from autoprovisioning.app.runs.full_runs import reconcile_on_schedule
 from autoprovisioning.app.runs.reconcile import reconcile as reconcile_everybody
 from autoprovisioning.app.runs.sweep import sweep_if_due, sweep_on_schedule
 from autoprovisioning.app.services import Services
@@ -46,7 +47,7 @@ def _answer(request: flask.Request, body: bytes) -> Response:
             return {"preview": asked.request}
         if asked.kind is RunKind.SWEEP:
             return {"looked_at": _sweep(services)}
-        runs = _run(services, asked)
+        runs = _run(services, asked, scheduled=asked.kind is RunKind.FULL and not asked.retry_failures)
         return {"runs": [{"connection": run.connection_id, "run": run.id, "state": run.state.value} for run in runs]}
 
     return http(request, act)
@@ -60,12 +61,17 @@ def _sweep(services: Services) -> int:
         log_vital_signs(services, reports(), channels())  # above all if the sweep fails
 
 
-def _run(services: Services, asked: RunRequest, *, insist: bool = False, request: str = "") -> Sequence[Run]:
+def _run(
+    services: Services, asked: RunRequest, *, insist: bool = False, request: str = "", scheduled: bool = False
+) -> Sequence[Run]:
     finish_deletions(services, channels())
     deadline = services.clock() + services.timings.reconcile_deadline
-    runs = reconcile_everybody(
-        services, asked.kind, deadline, retry_failures=asked.retry_failures, insist=insist, request=request
-    )
+    if scheduled:
+        runs = reconcile_on_schedule(services, deadline)
+    else:
+        runs = reconcile_everybody(
+            services, asked.kind, deadline, retry_failures=asked.retry_failures, insist=insist, request=request
+        )
     destroy_retired(services)
     if asked.kind is RunKind.DRIFT:  # hourly: cleans up after interrupted set-ups and token switches
         destroy_unused(services)

@@ -56,6 +56,7 @@ def target(given: Target) -> Target:
         sink=given.sink,
         organization=variable("organization"),
         public_webhook=given.public_webhook,
+        full_runs=given.full_runs,
     )
 
 

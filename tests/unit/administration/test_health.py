@@ -342,6 +342,45 @@ def test_it_says_how_often_the_members_of_groups_are_swept():
     assert look(Told(), through=SINK, heard={ENTRIES: [timedelta(days=2)]}).sweep_every == 5 * MINUTE
 
 
+RARELY = replace(SINK, full_run_every=24 * 60 * MINUTE)
+DRIFT = replace(DONE, id="d1", kind=RunKind.DRIFT)
+SWEPT = {ENTRIES: LATELY, Feed.SWEEP: LATELY}
+
+
+@pytest.mark.parametrize(
+    ("told", "heard", "often"),
+    [
+        (Told(), SWEPT, ""),
+        (Told(latest=(FAILS, DRIFT, DONE)), SWEPT, ""),  # while one is in progress, nothing is known
+        (Told(), {Feed.SWEEP: LATELY}, "no entry of the audit log arrives"),
+        (Told(), {ENTRIES: LATELY}, ""),  # by the scope of no group
+        (Told(latest=(UNSETTLED, DONE)), SWEPT, "the last run is not done"),
+        (Told(latest=(replace(DONE, complete=False),)), SWEPT, "the last one could not read everything"),
+        (Told(latest=(replace(DONE, edition=7),)), SWEPT, "none was made since the connection was set up or changed"),
+        (Told(plans=(APPROVED,)), SWEPT, "a plan is held, or approved and not carried out yet"),
+        (Told(plans=(REJECTED,)), SWEPT, ""),
+    ],
+)
+def test_it_says_how_often_everybody_is_looked_at_and_why_more_often_than_is_set(told, heard, often):
+    seen = look(told, through=RARELY, heard=heard)
+    assert (seen.full_runs_often.startswith(often), bool(seen.full_runs_often)) == (True, bool(often))
+    assert seen.full_run_every == (15 * MINUTE if often else 24 * 60 * MINUTE)
+
+
+def test_without_a_log_sink_everybody_is_looked_at_every_15_minutes():
+    seen = look(Told(), through=replace(RARELY, audit_log=False), heard=SWEPT)
+    assert (seen.full_run_every, seen.full_runs_often) == (15 * MINUTE, "")
+
+
+@pytest.mark.parametrize(("through", "hours"), [(SINK, 1), (RARELY, 24.75), (replace(RARELY, audit_log=False), 1)])
+def test_a_full_run_is_late_45_minutes_after_it_was_due(through, hours):
+    for late in (False, True):
+        ended = START - timedelta(hours=hours) - late * MINUTE
+        runs = (DRIFT, replace(DONE, started=ended, finished=ended))
+        concerns = look(Told(latest=runs), through=through, heard=SWEPT).concerns
+        assert [each.alert for each in concerns] == (["no_successful_run"] if late else [])
+
+
 def test_a_deployment_without_a_webhook_misses_no_channel():
     through = replace(SINK, notifications=False)
     assert look(Told(), channel=None, through=through, heard={ENTRIES: HOURS}).concerns == ()

@@ -22,7 +22,7 @@ from autoprovisioning.adapters.directory.resources import (
 )
 from autoprovisioning.adapters.directory.transport import DELEGATION, DirectoryTransport, Refusal, part
 from autoprovisioning.app.ports.channels import Channel
-from autoprovisioning.domain.directory_user import DirectoryUser
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, Incomplete, Transient
 from autoprovisioning.domain.scope import Group, OrgUnit
 from autoprovisioning.domain.texts import LONGEST_SEARCH
@@ -40,7 +40,11 @@ KNOWN_FIELDS = (
     "isAdmin,isDelegatedAdmin"
 )
 FOUND_AT_MOST = 20
-STRANGERS = 20  # in a listing of addresses that begin alike
+STRANGERS = 20  # in a listing of those whom a query is about
+_FLAGS = {
+    Presence.SUSPENDED: ("isSuspended=true", "suspended"),
+    Presence.ARCHIVED: ("isArchived=true", "archived"),
+}
 LONGEST_PATH = 2_000  # a hundred chosen units fit into a connection's document (1 MiB)
 UNITS_AT_MOST = 100_000  # of one answer: orgunits.list has no pages
 GROUPS_A_PAGE = 200  # the most that groups.list gives
@@ -118,6 +122,19 @@ class GoogleDirectory:
             if strangers > STRANGERS:
                 raise Incomplete(f"users.list returned users without an address that begins with {letters!r}")
             yield users
+
+    def users_who_are(self, presence: Presence) -> Iterator[Sequence[DirectoryUser]]:
+        """List the users with a flag (users.list, query `isSuspended=true` or `isArchived=true`).
+
+        Whoever has both flags is ARCHIVED. A server that ignores the query would list everybody.
+        """
+        query, flag = _FLAGS[presence]
+        strangers = 0
+        for page in self._users(frozenset(), {"query": query}):
+            strangers += sum(item.get(flag) is not True for item in page)
+            if strangers > STRANGERS:
+                raise Incomplete(f"users.list returned users of whom {query} is not true")
+            yield [user_of(item) for item in page]
 
     def _users(self, fields: frozenset[str], query: Mapping[str, str]) -> Iterator[list[dict[str, Any]]]:
         mapped = ",".join(sorted(fields - set(KNOWN_FIELDS.split(","))))

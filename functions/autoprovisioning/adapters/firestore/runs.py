@@ -41,6 +41,11 @@ class FirestoreRuns:
         query = self._runs(connection_id).where(filter=firestore.FieldFilter("state", "in", list(OPEN)))
         return [run_of(connection_id, snapshot) for snapshot in self._database.stream(query)]
 
+    def latest(self, connection_id: str, limit: int) -> Sequence[Run]:
+        """Return the latest runs, newest first."""
+        query = self._runs(connection_id).order_by("started", direction=firestore.Query.DESCENDING).limit(limit)
+        return [run_of(connection_id, snapshot) for snapshot in self._database.stream(query)]
+
     def change(self, connection_id: str, run_id: str, edit: Callable[[Run], Run | None]) -> Run | None:
         """Compare-and-set a run's own fields."""
         changed: list[Run] = []

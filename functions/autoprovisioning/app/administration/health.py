@@ -11,15 +11,16 @@ from autoprovisioning.app.ports.reports import HeldPlan, HistoryReports, Pace, R
 from autoprovisioning.app.runs.close_run import EDITED, OUTAGE
 from autoprovisioning.app.services import ChangeSources, Services
 from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.full_runs import SCHEDULED, why_often
 from autoprovisioning.domain.guard import WINDOW
 from autoprovisioning.domain.holds import Standing
 from autoprovisioning.domain.runs import ARCHIVED, Run, RunKind, RunState
 from autoprovisioning.domain.sources import CALLED, NOTHING, SILENT, AllHeard, Feed, arrives, silent_beside
 from autoprovisioning.domain.words import BEING_DELETED, at_time, counted, missing_unit
 
-RUNS_READ = 50  # half a day of full runs; fewer are read if one of the latest is done
+RUNS_READ = 50  # half a day of full runs, or two days of drift runs; fewer are read if a full one of the latest is done
 FEW_RUNS = 8
-RUN_LATE = timedelta(hours=1)  # full runs are scheduled every 15 minutes
+RUN_LATE = timedelta(minutes=45)  # after it was due
 DELETED_WITHIN = timedelta(minutes=30)
 PENDING_LATE = timedelta(minutes=15)
 FIRST_CHANNEL = timedelta(minutes=15)  # after turning on: renew_watch comes every 10 minutes
@@ -63,6 +64,7 @@ class Health:
     last_ended: Run | None  # the last full run that is over, however it ended
     through: ChangeSources  # the sources of changes that this deployment has
     heard: AllHeard  # and when each was heard
+    full_runs_often: str = ""  # why full runs are made more often than is set
     concerns: tuple[Concern, ...] = ()
 
     @property
@@ -89,6 +91,12 @@ class Health:
     def entries_arrive(self) -> bool:
         """Whether the audit log's entries arrive, as far as that can be told."""
         return self.through.audit_log and arrives(self.heard, self.at)
+
+    @property
+    def full_run_every(self) -> timedelta:
+        """How often everybody is looked at: as seldom as is set only while nothing calls for more."""
+        waits = self.through.full_runs_may_wait and not self.full_runs_often
+        return self.through.full_run_every if waits else SCHEDULED
 
     @property
     def batches_left(self) -> int:
@@ -127,7 +135,16 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
         through=services.through,
         heard=services.sources.all() if services.through.audit_log else {},
     )
+    seen = replace(seen, full_runs_often=_why_often(seen, connection, full))
     return replace(seen, concerns=_judged(seen, connection))
+
+
+def _why_often(seen: Health, connection: Connection, full: Sequence[Run]) -> str:
+    through, ended = seen.through, [run for run in full if run.ended]
+    if not through.full_runs_may_wait:
+        return ""
+    held = seen.plans_held > 0 or any(plan.standings.get(Standing.APPROVED.value, 0) for plan in seen.decided)
+    return why_often(connection, ended, seen.heard, seen.at, sweep_every=through.sweep_every, held=held)
 
 
 def _archived(full: Sequence[Run]) -> int:
@@ -138,11 +155,11 @@ def _archived(full: Sequence[Run]) -> int:
 
 
 def _full_runs(reports: HistoryReports, connection: Connection) -> list[Run]:
-    """Return the latest full runs, as far back as one that is done."""
+    """Return the latest full and drift runs, as far back as a full run that is done."""
     full: list[Run] = []
     for number in (FEW_RUNS, RUNS_READ):
         full = [run for run in reports.runs(connection.id, "", number).items if run.kind is not RunKind.SWEEP]
-        if any(run.state is RunState.DONE for run in full):
+        if any(run.kind is RunKind.FULL and run.state is RunState.DONE for run in full):
             break
     return full
 
@@ -210,7 +227,8 @@ def _approved(plans: Sequence[HeldPlan]) -> list[Concern]:
 
 def _late(seen: Health, connection: Connection) -> list[Concern]:
     since = max(filter(None, (connection.changed_at, _ended(seen.last_success))), default=None)
-    if since is None or seen.at - since <= RUN_LATE:
+    every = seen.through.full_run_every if seen.through.full_runs_may_wait else SCHEDULED
+    if since is None or seen.at - since <= every + RUN_LATE:
         return []
     said = "; ".join(_said(seen))
     what = f"No full run has succeeded for {_length(seen.at - since)}. {said and f'The last one ended with: {said}'}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from autoprovisioning.app.ports.channels import Channel
-from autoprovisioning.domain.directory_user import DirectoryUser
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.scope import Group, OrgUnit
 
 
@@ -33,6 +33,9 @@ class DirectoryUsers(Protocol):
 
         Somebody who has two such addresses comes once, unless they are renamed meanwhile.
         """
+
+    def users_who_are(self, presence: Presence) -> Iterator[Sequence[DirectoryUser]]:
+        """List the users who are SUSPENDED or ARCHIVED, a page at a time; raises Incomplete."""
 
     def deleted_users(self) -> Iterator[Sequence[DirectoryUser]]:
         """List the users deleted in the last 20 days (showDeleted), a page at a time; raises Incomplete."""

@@ -20,6 +20,9 @@ class Runs(Protocol):
     def open(self, connection_id: str) -> Sequence[Run]:
         """Return the runs in state OBSERVING or PLANNED."""
 
+    def latest(self, connection_id: str, limit: int) -> Sequence[Run]:
+        """Return the latest runs, newest first."""
+
     def change(self, connection_id: str, run_id: str, edit: Callable[[Run], Run | None]) -> Run | None:
         """Apply `edit` to a run's own fields by compare-and-set; None from `edit` changes nothing and is returned."""
 

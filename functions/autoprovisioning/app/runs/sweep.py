@@ -33,7 +33,8 @@ class _Side:
     """One connection's part of the sweep: roster, members, and what the previous sweep had published already.
 
     A difference is published once: what a look cannot settle (a member outside the chosen organizational units, a
-    leaver who is deleted or archived) is the full run's business, not every sweep's.
+    leaver who is deleted or archived) is the full run's business, not every sweep's. Where full runs are rare (`again`)
+    leavers are published by each sweep: if the look came to nothing, they would keep their access for a day.
     """
 
     connection: Connection
@@ -41,6 +42,7 @@ class _Side:
     inside: frozenset[str]
     complete: bool
     swept: frozenset[str]
+    again: bool = False
 
     def has(self, user_id: str) -> bool:
         """Say whether the user was in scope when last looked at."""
@@ -73,12 +75,20 @@ class _Side:
 
     def just_left(self) -> set[str]:
         """Return who left since the previous sweep; nobody if they are too many to be looked at one by one."""
-        gone = self.news(self.left())
+        gone = self._leavers()
         active = sum(entry.status is Status.ACTIVE for entry in self.roster.values())
         if len(gone) > self.connection.settings.limit.taken(active):
             log.warning("Many users left the scope at once: left to the next full run, which holds them as one plan")
             return set()
         return gone
+
+    def crowded(self) -> bool:
+        """Say whether so many left since the previous sweep that only a full run may take their access."""
+        return bool(self.news(self._leavers())) and not self.just_left()
+
+    def _leavers(self) -> set[str]:
+        left = self.left()
+        return {user_id for user_id in left if not self.roster[user_id].gone} if self.again else self.news(left)
 
 
 def sweep_on_schedule(services: Services, deadline: datetime) -> int:
@@ -168,6 +178,8 @@ def _swept(services: Services) -> tuple[int, bool]:
         for user_id, left in sorted(differences.items())
     ]
     services.queue.look_again(looks)
+    if services.through.full_runs_may_wait and any(side.crowded() for side in sides):
+        services.queue.request_run(RunKind.FULL)
     for side in sides:
         names = frozenset(map(side.name, side.joined() | side.left()))
         if names != side.swept:
@@ -187,6 +199,7 @@ def _side(services: Services, connection: Connection, roster: Mapping[str, Entry
         inside=inside,
         complete=None not in known,
         swept=services.sweeps.get(connection.id),
+        again=services.through.full_runs_may_wait,
     )
 
 

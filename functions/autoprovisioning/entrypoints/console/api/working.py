@@ -105,7 +105,8 @@ class NotificationChannel(Model):
 class SourcesOfChanges(Model):
     """Where changes are heard of: what this deployment has, and when entries and notifications came last.
 
-    `last_notification` is noted only if there is a log sink. `sweep_seconds`: how often members of groups are swept.
+    `last_notification` is noted only if there is a log sink. `sweep_seconds`: how often members of groups are swept;
+    `full_run_seconds`: how often everybody is looked at, and `full_runs_often` why that is more often than is set.
     """
 
     notifications: bool
@@ -113,6 +114,8 @@ class SourcesOfChanges(Model):
     last_entry: datetime | None
     last_notification: datetime | None
     sweep_seconds: int
+    full_run_seconds: int
+    full_runs_often: str
 
 
 class Health(Model):
@@ -217,6 +220,8 @@ def _health(seen: app.Health) -> Health:
             last_entry=seen.last_entry,
             last_notification=seen.last_notification,
             sweep_seconds=int(seen.sweep_every.total_seconds()),
+            full_run_seconds=int(seen.full_run_every.total_seconds()),
+            full_runs_often=seen.full_runs_often,
         ),
     )
 
