@@ -27,10 +27,11 @@ class Stage:
     doubts: str  # a preview with adoptions to be confirmed
     inquiry: str
     hold: str
+    run: str
 
     def path(self, text: str) -> str:
         """Fill in what is known only now."""
-        return text.format(preview=self.preview, doubts=self.doubts, inquiry=self.inquiry, hold=self.hold)
+        return text.format(preview=self.preview, doubts=self.doubts, inquiry=self.inquiry, hold=self.hold, run=self.run)
 
 
 def set_stage(system: System) -> Stage:
@@ -61,7 +62,16 @@ def set_stage(system: System) -> Stage:
     in_doubt(system)
     unprovisioned(system)
     in_force = system.services().connections.get(CONNECTION).settings
-    return Stage(system, compute_preview(system, narrower), compute_preview(system, in_force), inquiry, hold.digest)
+    previews = compute_preview(system, narrower), compute_preview(system, in_force)
+    return Stage(system, *previews, inquiry, hold.digest, latest_run(system).id)
+
+
+def latest_run(system: System) -> Any:
+    """Return the run of which somebody failed, and something is held."""
+    from autoprovisioning.bootstrap import administration
+
+    runs = administration().reports.runs(CONNECTION, "", 10).items
+    return next(run for run in runs if run.counts.get("failed") and run.counts.get("held"))
 
 
 def unprovisioned(system: System) -> None:

@@ -21,6 +21,8 @@ PAGES = (
         f"{HOME}/{name}"
         for name in "usage failures users?q=person users?q=zzz holds audit health unprovisioned".split()
     ),
+    f"{HOME}/runs",
+    HOME + "/runs/{run}",
     *(f"{HOME}/users{query}" for query in ("", "?state=held&sort=keeper", "?state=unprovisioned")),
     *(f"{HOME}/users/{name}" for name in ("u1", "u10", "u20", "u58", "u59")),
     f"{HOME}/audit?user=u1&since=2026-01-01",

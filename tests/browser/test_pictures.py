@@ -141,7 +141,7 @@ def test_a_held_plan(company_town, page, picture):
     picture(page, "health", height=1210)
     page.set_viewport_size(NARROW)
     page.goto(HOME)
-    expect(page.get_by_text("waiting for approval:")).to_be_visible()
+    expect(page.get_by_role("heading", name="5 suspensions wait for approval")).to_be_visible()
     picture(page, "mobile", height=NARROW["height"])
 
 

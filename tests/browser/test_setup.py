@@ -35,6 +35,12 @@ def press(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
 
 
+def more(page: Page, name: str) -> None:
+    """Follow a link of the menu."""
+    page.get_by_role("main").locator("summary").filter(has_text="More").click()
+    follow(page, name)
+
+
 def follow(page: Page, name: str) -> None:
     page.get_by_role("main").get_by_role("link", name=name, exact=True).click()
 
@@ -254,13 +260,13 @@ def test_a_held_plan_is_seen_and_approved(provisioned, page):
 
 def test_turned_off_then_deleted_with_the_audit_left(provisioned, page):
     page.goto(HOME)
-    follow(page, "Turn off")
+    more(page, "Turn off")
     press(page, "Turn off")
     announced(page, "Autoprovisioning is off.")
     expect(page.get_by_text("Inactive: no changes are made")).to_be_visible()
     accounts = provisioned.keeper.accounts()
 
-    follow(page, "delete configuration")
+    more(page, "Delete configuration")
     page.get_by_label("Type the name of the connection to confirm").fill("Keeper")
     press(page, "Delete configuration")
     announced(page, "The configuration is being deleted, as soon as no change is in flight.")

@@ -106,6 +106,7 @@ class Stamp:
     origin: Origin | None = None
 
 
+EDITED = "Edited"  # the reason of a line about an edit of the settings
 KEEPER = Actor(address="keeper")
 RUN = Actor(address="run")
 _NOTHING: Mapping[str, Value] = MappingProxyType({})

@@ -160,7 +160,7 @@ class Lines:
         return sorted(found, key=in_order)
 
     @cached_property
-    def by_user(self) -> Mapping[str, Line]:
+    def by_id(self) -> Mapping[str, Line]:
         """Return them by the user's id."""
         return {line[1].user_id: line for line in self._lines}
 

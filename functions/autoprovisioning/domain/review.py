@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from functools import cached_property
 
 from .connections import SERVING, Connection
 from .directory_user import Presence
-from .entry import Status, Trigger
+from .entry import Action, Status, Trigger
 from .guard import Member
 from .holds import OPEN, Hold, Standing
 from .people import Line, Person, Roll, in_order, line_of
@@ -150,6 +151,15 @@ class Review:
                 dates += [began + 86_400 * after for after in days if after is not None]
         return min(dates, default=None)
 
+    def due_within(self, span: timedelta) -> dict[str, int]:
+        """Count the suspensions and deletions that are due within a time from now."""
+        found = Counter(
+            Action.SUSPEND.value if person.status is Status.ACTIVE else Action.DELETE.value
+            for _, person in self.roll.lines.timed
+            if (at := self._due.get(person.user_id)) is not None and at < self._now + span
+        )
+        return {action.value: found[action.value] for action in (Action.SUSPEND, Action.DELETE) if found[action.value]}
+
     def counts(self) -> dict[Shown, int]:
         """Count each kind."""
         return {
@@ -170,7 +180,7 @@ class Review:
             case Shown.WAITING:
                 return lines.waiting
             case Shown.HELD:
-                found = (lines.by_user.get(user_id) for user_id in held)
+                found = (lines.by_id.get(user_id) for user_id in held)
                 return sorted((line for line in found if line is not None), key=in_order)
             case Shown.DUE:
                 soon = {user_id for user_id, at in self._due.items() if at < self._now + SOON}

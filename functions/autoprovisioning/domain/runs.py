@@ -15,6 +15,7 @@ ARCHIVED = "archived"  # among a run's counts: archived people who keep their ac
 UNSENT = "unsent"  # ... those of the failed ones of which nothing was sent
 UNDER_ALIASES = "under_aliases"  # ... new accounts beside one under an alias of their user
 UNSETTLED = "unsettled"  # among a run's counts: what was planned, and left to a look of its own
+OUTCOMES = ("created", "adopted", "updated", "suspended", "unsuspended", "deleted", "failed", UNSETTLED)
 KEEP_ACCESS = "keep_access"  # ... and leavers who keep theirs: their suspension is held, or waits for whole listings
 
 
@@ -72,6 +73,18 @@ class Run:
     def unsettled(self) -> int:
         """How many of the changes and looks planned its batches left to a look of their own."""
         return self.counts.get(UNSETTLED, 0)
+
+    @property
+    def to_do(self) -> int:
+        """How many people it planned a change or a look for."""
+        return sum(self.planned.values())
+
+    @property
+    def settled(self) -> int:
+        """For how many of them it is known what became of it: as far as it can be told, since not every look counts."""
+        if self.ended:
+            return self.to_do
+        return min(sum(self.counts.get(name, 0) for name in OUTCOMES), self.to_do)
 
     @property
     def ended(self) -> bool:

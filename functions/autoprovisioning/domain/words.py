@@ -22,6 +22,7 @@ from .keeper import PatchDialect
 from .keeper_listing import LOCK
 from .mapping import Row
 from .requests import Became, Forecast, RequestState, Would
+from .runs import Run, RunKind, RunState
 from .scope import OrgUnit
 from .settings import VolumeLimit
 from .unprovisioned import By
@@ -294,6 +295,40 @@ WOULD: Mapping[Would, str] = {
     Would.FAIL: "Failing",
     Would.WAIT: "Timers",
 }
+RUNS: Mapping[RunKind, str] = {
+    RunKind.FULL: "Full run",
+    RunKind.DRIFT: "Drift run",
+    RunKind.SWEEP: "Sweep",
+}
+RAN: Mapping[RunState, str] = {  # how a run ended, or what it does
+    RunState.OBSERVING: "It is reading the directory and planning.",
+    RunState.PLANNED: "It is being carried out.",
+    RunState.DONE: "Everything that it planned is settled: done, failed with a reason, or held.",
+    RunState.UNSETTLED: "Part of what it planned is not settled yet, and is retried automatically.",
+    RunState.SUPERSEDED: "It was closed with work left, which the next run does.",
+    RunState.REFUSED: "It could not be planned, so nothing was changed. The next run tries again.",
+}
+RAN_SHORTLY: Mapping[RunState, str] = {
+    RunState.OBSERVING: "Planning",
+    RunState.PLANNED: "Running",
+    RunState.DONE: "Done",
+    RunState.UNSETTLED: "Not settled",
+    RunState.SUPERSEDED: "Left to the next",
+    RunState.REFUSED: "Refused",
+}
+COUNTED: Mapping[str, str] = {  # what became of people in a run, in the order of the page
+    "created": "created",
+    "adopted": "adopted",
+    "updated": "updated",
+    "unsuspended": "reactivated",
+    "suspended": "suspended",
+    "deleted": "deleted",
+    "failed": "failed",
+    "held": "held",
+    "unsettled": "not settled",
+    "unchanged": "unchanged",
+}
+CHANGED = {name: word for name, word in COUNTED.items() if name != "unchanged"}
 BECAME: Mapping[Became, str] = {
     Became.WAITING: "It has not started yet: an earlier run may still be in progress.",
     Became.RUNNING: "It is in progress.",
@@ -338,10 +373,15 @@ def at_time(at: datetime) -> str:
 
 def reported(cause: Cause) -> str:
     """Say what Google reported: who did what in Workspace, and when."""
+    return f"{briefly(cause)} at {cause.at.astimezone(UTC):%H:%M:%S UTC on %-d %b %Y}, as reported by Google"
+
+
+def briefly(cause: Cause) -> str:
+    """Say who did what in Workspace, by Google's report."""
     what = REPORTED.get(cause.event, "Changed")
     group = f" {cause.group}" if cause.group else ""
     by = f" by {cause.actor}" if cause.actor else ""
-    return f"{what}{group}{by} at {cause.at.astimezone(UTC):%H:%M:%S UTC on %-d %b %Y}, as reported by Google"
+    return f"{what}{group}{by}"
 
 
 def on_day(at: datetime) -> str:
@@ -357,6 +397,11 @@ def presence(of: Presence) -> str:
 def missing_unit(unit: OrgUnit) -> str:
     """Say that a chosen organizational unit is gone; the caller continues the sentence."""
     return f"The organizational unit {unit.path} is no longer in the directory"
+
+
+def became(run: Run) -> str:
+    """Say what came of a run: "12 created, 3 failed"."""
+    return ", ".join(f"{run.counts[name]:,} {word}" for name, word in CHANGED.items() if run.counts.get(name))
 
 
 def carried_out(hold: Hold) -> str:

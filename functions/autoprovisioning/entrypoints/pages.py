@@ -68,7 +68,7 @@ def _carried_policy() -> str:
 
 def page(template: str, status: int, **values: Any) -> Response:
     """Return a rendered page that loads its assets."""
-    defaults: Mapping[str, Any] = {"carried_style": "", "refresh": 0, "scripts": ()}
+    defaults: Mapping[str, Any] = {"carried_style": "", "refresh": 0, "scripts": (), "under_way": None}
     text = _templates().get_template(template).render(**{**defaults, **values})
     body = text.encode(errors="replace")  # half of a surrogate pair cannot be encoded
     return Response(body, status=status, mimetype="text/html", headers={**HEADERS, "Content-Security-Policy": POLICY})

@@ -14,7 +14,7 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.connections import Connection, State, node_of
 from autoprovisioning.domain.errors import BadInput, ProvisioningError, Transient, WrongState
-from autoprovisioning.domain.events import Actor, Event, configured
+from autoprovisioning.domain.events import EDITED, Actor, Event, configured
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import ROOT, Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings
@@ -22,7 +22,6 @@ from autoprovisioning.domain.texts import has_controls
 from autoprovisioning.domain.words import SHOWN, described
 
 LONGEST_NAME = 100
-EDITED = "Edited"  # the audit's word for an edit of the settings
 _NOTHING: Mapping[str, Value] = {}
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from autoprovisioning.app.administration.configure import EDITED
 from autoprovisioning.app.ports.reports import EventReports, Filters
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import EDITED, Event, EventName
 
 MOST_EDITS = 10  # more are not told
 READ = 50  # events: among an administrator's edits there are also decisions, and turning on and off

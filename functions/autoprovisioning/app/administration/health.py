@@ -26,16 +26,26 @@ PENDING_LATE = timedelta(minutes=15)
 FIRST_CHANNEL = timedelta(minutes=15)  # after turning on: renew_watch comes every 10 minutes
 LONG_WAIT = timedelta(minutes=15)
 FAILING_SHARE = 0.1
+GRAVE = ("connection_paused", "no_successful_run", "run_not_done", "scope_unknown", "listing_incomplete")
 FEWEST_CHANGES = 10  # below that a share says nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concern:
-    """Something that is wrong, and how to fix it; `alert` names the alert that it raises."""
+    """Something that is wrong, and how to fix it; `alert` names the alert that it raises.
+
+    `page` is the connection's page where something can be done about it.
+    """
 
     what: str
     mend: str
     alert: str = ""
+    page: str = "health"
+
+    @property
+    def grave(self) -> bool:
+        """Say whether leavers may keep access because of it, or nobody is provisioned at all."""
+        return self.alert in GRAVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +218,12 @@ def _held(plans: int) -> list[Concern]:
         return []
     what = "Changes are held as a plan: there are more than the limits allow, or only listings support them."
     return [
-        Concern(what=what, mend="Approve or reject it under Held plans; everything else goes on.", alert="plan_held")
+        Concern(
+            what=what,
+            mend="Approve or reject it under Held plans; everything else goes on.",
+            alert="plan_held",
+            page="holds",
+        )
     ]
 
 
@@ -334,7 +349,7 @@ def _failing(users: int) -> list[Concern]:
         return []
     what = f"{counted(users, 'user fails', 'users fail')}: what was due for them is not done."
     mend = "Failures lists each with the reason, the fix, and the next attempt."
-    return [Concern(what=what, mend=mend, alert="users_failing" if users >= FEWEST_CHANGES else "")]
+    return [Concern(what=what, mend=mend, alert="users_failing" if users >= FEWEST_CHANGES else "", page="failures")]
 
 
 def _unread(seen: Health, connection: Connection) -> list[Concern]:
@@ -344,7 +359,7 @@ def _unread(seen: Health, connection: Connection) -> list[Concern]:
         if not unit.listed:
             what = f"{missing_unit(unit)}: it is not known who is in scope, so nobody gains or loses access."
             mend = "Choose another organizational unit under Provisioning scope, or remove the one that is gone."
-            concerns.append(Concern(what=what, mend=mend, alert="scope_unknown"))
+            concerns.append(Concern(what=what, mend=mend, alert="scope_unknown", page="scope"))
     if seen.last_success is not None and not seen.last_success.complete:
         what = (
             "The last run could not read the directory to its end, or Keeper, or found a listing empty: leavers may "

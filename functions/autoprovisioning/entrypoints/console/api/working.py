@@ -9,12 +9,12 @@ from flask import Response
 
 from autoprovisioning.app.administration import health as app
 from autoprovisioning.app.administration.ask_for_run import Asked, ask_for_run, look_after_run
+from autoprovisioning.app.administration.find_run import existing_run
 from autoprovisioning.app.administration.health import health
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.ports.reports import Pace
 from autoprovisioning.domain import runs as domain
 from autoprovisioning.domain.causes import Source
-from autoprovisioning.domain.errors import NotFound
 from autoprovisioning.domain.requests import Became
 from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.entrypoints.console.api.models import Model, Nothing, Paging
@@ -24,7 +24,10 @@ from autoprovisioning.entrypoints.console.routing import Call, existing
 
 
 class Run(Model):
-    """One reconciliation: `planned` is what it set out to do, `counts` what became of it so far."""
+    """One reconciliation: `planned` is what it set out to do, `counts` what became of it so far.
+
+    `people` is for how many it planned something, `people_done` for how many of them it is known what became of it.
+    """
 
     id: str
     kind: RunKind
@@ -34,6 +37,8 @@ class Run(Model):
     last_progress: datetime | None
     batches: int
     batches_done: int
+    people: int
+    people_done: int
     planned: dict[str, int]
     counts: dict[str, int]
     complete: bool
@@ -148,9 +153,7 @@ def list_runs(call: Call, query: Paging, connection_id: str) -> Response:
 
 def read_run(call: Call, connection_id: str, run_id: str) -> Response:
     """Read one."""
-    run = call.parts.services.runs.get(existing(call, connection_id).id, run_id)
-    if run is None:
-        raise NotFound("There is no such run. Choose one of those listed.")
+    run = existing_run(call.parts.services, existing(call, connection_id), run_id)
     return answer(Run(**_run(run)))
 
 
@@ -183,6 +186,8 @@ def _run(run: domain.Run) -> dict[str, Any]:
         "last_progress": run.last_progress,
         "batches": run.batches + sum(run.done.values()),
         "batches_done": len(run.done),
+        "people": run.to_do,
+        "people_done": run.settled,
         "planned": dict(run.planned),
         "counts": dict(run.counts),
         "complete": run.complete,

@@ -12,8 +12,10 @@ from autoprovisioning.entrypoints.console.pages import (
     deletion,
     health,
     holds,
+    overview,
     people,
     previews,
+    runs,
     settings,
     setup,
     unprovisioned,
@@ -25,6 +27,7 @@ from autoprovisioning.entrypoints.console.routing import Route
 ROUTES: tuple[Route, ...] = (
     *assets.ROUTES,
     *apps.ROUTES,
+    *overview.ROUTES,
     *setup.ROUTES,
     *settings.ROUTES,
     *previews.ROUTES,
@@ -34,6 +37,7 @@ ROUTES: tuple[Route, ...] = (
     *holds.ROUTES,
     *unprovisioned.ROUTES,
     *health.ROUTES,
+    *runs.ROUTES,
     *deletion.ROUTES,
 )
 

@@ -1,8 +1,7 @@
-"""The list of apps, and a connection's card: state, counters, and the switch."""
+"""The list of apps, and the switch of each."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,10 +9,9 @@ from flask import Response
 
 from autoprovisioning.app.administration.ask_for_run import ask_for_run
 from autoprovisioning.app.administration.configure import turn_off, turn_on
-from autoprovisioning.app.administration.health import health
 from autoprovisioning.app.administration.preview import forecast_of, would_create
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.events import USAGE, EventName
+from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.words import shown_state
 from autoprovisioning.entrypoints.console.pages.frame import (
     form,
@@ -24,7 +22,6 @@ from autoprovisioning.entrypoints.console.pages.frame import (
     show_of,
     waiting_holds,
 )
-from autoprovisioning.entrypoints.console.pages.summary import summary
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 DAYS = 30
@@ -44,32 +41,6 @@ def apps(call: Call) -> Response:
     connections = call.parts.services.connections.all()
     rows = [(one, shown_state(one, held=waiting_holds(call, one) > 0)) for one in connections]
     return show(call, "apps.html", rows=rows, deleted=call.parts.services.connections.deleted())
-
-
-def overview(call: Call, connection_id: str) -> Response:
-    """Show a connection's card."""
-    connection, parts = existing(call, connection_id), call.parts
-    seen = health(parts.services, parts.reports, parts.channels, connection)
-    return show_of(
-        call,
-        connection,
-        "overview.html",
-        held=seen.plans_held,
-        failing=seen.failing,
-        concerns=seen.concerns,
-        health=seen,
-        counters=counters(call, connection),
-        days=DAYS,
-        reauthorize=reauthorize_address(call, connection),
-        summary=summary(connection),
-    )
-
-
-def counters(call: Call, connection: Connection) -> list[tuple[str, int]]:
-    """Count what happened in the last 30 days."""
-    today = call.parts.services.clock().date()
-    usage = call.parts.reports.usage(connection.id, today - timedelta(days=DAYS - 1), today)
-    return [(LABELS[name], sum(day.counts.get(name, 0) for day in usage)) for name in USAGE]
 
 
 def reauthorize_address(call: Call, connection: Connection) -> str:
@@ -124,7 +95,6 @@ def run_now(call: Call, connection_id: str) -> Response:
 
 ROUTES = (
     get("/", apps),
-    get("/connections/<id:connection_id>", overview),
     get("/connections/<id:connection_id>/turn-on", confirm_on),
     post("/connections/<id:connection_id>/turn-on", switch_on),
     get("/connections/<id:connection_id>/turn-off", confirm_off),

@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 from autoprovisioning.app.administration.csrf import form_token, genuine
 from autoprovisioning.app.administration.held_plans import FOLLOWS
 from autoprovisioning.app.administration.roles import Role
-from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.errors import (
     BadInput,
     Forbidden,
@@ -23,6 +23,7 @@ from autoprovisioning.domain.errors import (
     Transient,
     WrongState,
 )
+from autoprovisioning.domain.runs import Run, RunKind
 from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.domain.words import BEING_DELETED, shown_state
 from autoprovisioning.entrypoints import notices
@@ -118,12 +119,13 @@ def show_of(call: Call, connection: Connection, template: str, status: int = 200
     """Return a page about a connection, below it in the breadcrumbs."""
     home = f"/connections/{connection.id}"
     crumbs = [(home, connection.settings.name), *values.pop("crumbs", ())]
-    held, failing = values.pop("held", None), values.pop("failing", None)
+    held, failing, unread = values.pop("held", None), values.pop("failing", None), values.pop("nothing_else", False)
     if held is None:
         held = waiting_holds(call, connection)
     if failing is None:
         failing = call.parts.reports.failing_users(connection.id) if connection.begun else 0
     about = {"connection": connection, "state": shown_state(connection, held=held > 0), "held": held, "home": home}
+    about["under_way"] = None if unread else under_way(call, connection)
     badges = {"failures": failing, "holds": held}
     return show(call, template, status, crumbs=crumbs, badges=badges, **about, **values)
 
@@ -131,6 +133,14 @@ def show_of(call: Call, connection: Connection, template: str, status: int = 200
 def waiting_holds(call: Call, connection: Connection) -> int:
     """Count the held plans that wait for approval."""
     return call.parts.reports.plans_held(connection.id) if connection.state is State.ON else 0
+
+
+def under_way(call: Call, connection: Connection) -> Run | None:
+    """Return the run that looks at everybody just now, or at who was changed in Keeper; None where none does."""
+    if connection.state not in SERVING:
+        return None
+    runs = [run for run in call.parts.services.runs.open(connection.id) if run.kind is not RunKind.SWEEP]
+    return max(runs, key=lambda run: run.started, default=None)
 
 
 def form(call: Call) -> MultiDict[str, str]:
@@ -195,7 +205,7 @@ def _told(call: Call, error: ProvisioningError, connection_id: str) -> Response:
     if not isinstance(error, Forbidden):
         values["back"] = f"/connections/{connection.id}"
     crumbs = [(call.request.path, values["title"])]
-    unread = {"held": 0, "failing": 0} if isinstance(error, Transient) else {}
+    unread = {"held": 0, "failing": 0, "nothing_else": True} if isinstance(error, Transient) else {}
     return show_of(call, connection, "error.html", status, crumbs=crumbs, **unread, **values)
 
 

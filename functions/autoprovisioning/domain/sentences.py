@@ -1,0 +1,85 @@
+"""Events in a sentence each: what happened to whom, and why, for whoever glances at what was done last."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .accounts import Value
+from .events import EDITED, Event, EventName
+from .words import DONE, briefly
+
+OURSELVES = "Autoprovisioning"
+MOST_VALUES = 2
+NAME = "displayName"
+NAMES = frozenset({NAME, "name.givenName", "name.familyName"})
+PLAN = re.compile(r"\s*Plan [0-9a-f]+\.?$")  # how a reason names a held plan
+DID: Mapping[EventName, str] = {
+    EventName.CREATED: "got an account",
+    EventName.UPDATED: "was updated",
+    EventName.SUSPENDED: "lost access",
+    EventName.UNSUSPENDED: "got access again",
+    EventName.DELETED: "was deleted in Keeper",
+    EventName.ADOPTED: "keeps an existing account",
+    EventName.FAILED: "failed",
+    EventName.HELD: "holds changes back",
+    EventName.PAUSED: "was paused",
+    EventName.REAUTHORIZED: "reauthorized the connection",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentence:
+    """`who` did, or met with, what `did` says; `more` says why, or what exactly. `user_id` is empty for administrators.
+
+    The three read on: "ada@example.com", "could not be created", "No seats are left".
+    """
+
+    who: str
+    did: str
+    more: str = ""
+    user_id: str = ""
+    failed: bool = False
+
+
+def sentence(event: Event) -> Sentence:
+    """Tell an event in a sentence."""
+    if event.user_id and event.name is not EventName.CONFIGURED:
+        return _of_user(event)
+    actor = event.actor if "@" in event.actor else OURSELVES
+    if event.name is not EventName.CONFIGURED:
+        return Sentence(who=actor, did=DID[event.name], more=PLAN.sub("", event.reason))
+    if event.reason == EDITED:
+        return Sentence(who=actor, did="edited the settings", more=_values(event))
+    said = event.reason or "changed something"
+    return Sentence(who=actor, did=said[:1].lower() + said[1:])
+
+
+def _of_user(event: Event) -> Sentence:
+    who, user_id = event.email or event.user_id, event.user_id
+    if event.name is EventName.FAILED:
+        done = DONE[event.attempted] if event.attempted is not None else "provisioned"
+        return Sentence(who=who, did=f"could not be {done}", more=event.reason, user_id=user_id, failed=True)
+    cause = f"{briefly(event.cause)}, as reported by Google" if event.cause is not None else ""
+    if event.name is not EventName.UPDATED:
+        return Sentence(who=who, did=DID[event.name], more=cause or event.reason, user_id=user_id)
+    if NAME in event.changed and {*event.changed} <= NAMES:
+        return Sentence(who=who, did="was renamed", more=_value(event, NAME), user_id=user_id)
+    return Sentence(who=who, did=DID[event.name], more=_values(event) or cause or event.reason, user_id=user_id)
+
+
+def _values(event: Event) -> str:
+    """Tell the first values that changed: "title: Engineer, was Student"."""
+    told = [f"{name}: {_value(event, name)}" for name in event.changed]
+    rest = len(told) - MOST_VALUES
+    return "; ".join(told[:MOST_VALUES]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def _value(event: Event, name: str) -> str:
+    before = event.before or {}
+    return _shown(event.changed[name]) + (f", was {_shown(before[name])}" if name in before else "")
+
+
+def _shown(value: Value) -> str:
+    return "empty" if value is None or value == "" else str(value).lower() if isinstance(value, bool) else value

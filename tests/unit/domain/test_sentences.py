@@ -1,0 +1,67 @@
+"""An event in a sentence: who it happened to, what, and why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from autoprovisioning.domain.causes import Cause
+from autoprovisioning.domain.entry import Action
+from autoprovisioning.domain.events import EDITED, Event, EventName
+from autoprovisioning.domain.sentences import sentence
+from tests.support.builders import NOW
+
+DONE = Event(id="e1", at=NOW, name=EventName.CREATED, actor="run r1", user_id="u1", email="ada@example.com")
+RENAMED = {"displayName": "Ada King", "name.familyName": "King"}
+LEFT = Cause(at=NOW, event="SUSPEND_USER", actor="boss@example.com")
+BY_ADMIN = replace(DONE, name=EventName.CONFIGURED, actor="boss@example.com", user_id="", email="")
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (DONE, "ada@example.com got an account"),
+        (replace(DONE, email=""), "u1 got an account"),
+        (
+            replace(DONE, name=EventName.UPDATED, changed=RENAMED, before={"displayName": "Ada Byron"}),
+            "ada@example.com was renamed: Ada King, was Ada Byron",
+        ),
+        (
+            replace(DONE, name=EventName.UPDATED, changed={"title": "Countess", "active": True, "nickName": None}),
+            "ada@example.com was updated: title: Countess; active: true; and 1 more",
+        ),
+        (
+            replace(DONE, name=EventName.SUSPENDED, changed={"active": False}, cause=LEFT),
+            "ada@example.com lost access: Suspended by boss@example.com, as reported by Google",
+        ),
+        (
+            replace(DONE, name=EventName.FAILED, attempted=Action.CREATE, code="x", reason="No seats are left"),
+            "ada@example.com could not be created: No seats are left",
+        ),
+        (
+            replace(DONE, name=EventName.FAILED, code="x", reason="Not shown"),
+            "ada@example.com could not be provisioned: Not shown",
+        ),
+        (
+            replace(DONE, name=EventName.HELD, user_id="", reason=f"6 suspensions. Plan {'a1' * 16}"),
+            "Autoprovisioning holds changes back: 6 suspensions.",
+        ),
+        (replace(BY_ADMIN, reason="Turned off"), "boss@example.com turned off"),
+        (
+            replace(BY_ADMIN, reason=EDITED, changed={"name": "Vault"}, before={"name": "Keeper"}),
+            "boss@example.com edited the settings: name: Vault, was Keeper",
+        ),
+        (replace(BY_ADMIN, actor="reconcile", reason="Followed a unit"), "Autoprovisioning followed a unit"),
+    ],
+)
+def test_it_is_told(event, told):
+    found = sentence(event)
+    assert f"{found.who} {found.did}" + (f": {found.more}" if found.more else "") == told
+    assert found.failed is (event.name is EventName.FAILED)
+
+
+def test_every_event_can_be_told():
+    for name in EventName:
+        for user_id in ("", "u1"):
+            assert sentence(replace(DONE, name=name, user_id=user_id)).did
