@@ -82,6 +82,22 @@ def test_a_later_run_replaces_what_was_kept(state):
     assert roll.listed == BEGAN + DAY
 
 
+def test_whoever_changed_and_changed_back_between_two_runs_is_told_as_they_are(state, monkeypatch):
+    monkeypatch.setattr(people, "PEOPLE_A_DOCUMENT", 1)  # u3 has another document
+    kept(state)
+    state.people.read(HOME, NOW)
+    write(state, entries={"u1": replace(ADA, status=Status.LOCKED)})
+    assert [status for *_, status in told(state.people.read(HOME, NOW + MINUTE))] == ["locked", "active", "none"]
+    write(state, entries={"u1": ADA})
+    renamed = LISTED | {"u3": Listed("grace@example.com", "Grace Brewster Hopper", Presence.ACTIVE)}
+    state.people.put(HOME, NOW + 3650 * DAY, renamed, {"u1": ADA, "u2": ALAN})  # later than every store's own clock
+    assert told(state.people.read(HOME, NOW + 2 * MINUTE)) == [
+        ("Ada Lovelace", "ada@example.com", True, "active"),
+        ("Alan Turing", "alan@example.com", True, "active"),
+        ("Grace Brewster Hopper", "grace@example.com", False, "none"),
+    ]
+
+
 def test_what_somebody_is_found_by_is_the_same_however_it_was_read(state):
     names = ("Ada Lovelace", "Zoë Straße", "Ιωάννα Ritchie", "太郎", "", "A\nB\tÇ")
     listed = {

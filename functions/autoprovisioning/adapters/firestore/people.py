@@ -133,7 +133,9 @@ class FirestorePeople:
             read = self._whole_roster(connection)
         else:
             read = self._changed(connection, known, head) if head else {}
-            since = head["at"] if read else known.looked
+            since = head["at"] if known.looked == UNREAD else known.looked
+            if read:  # as a full run met them, which may have begun before we last looked
+                since = min(since, head["at"])
             for shard, entries in self._roster.written_since(connection, since - OVERLAP).items():
                 read[shard] = _anew(read.get(shard, known.shards.get(shard, ())), entries)
         lines = Lines(_merged(known, read)) if read else known.roll.lines
