@@ -27,6 +27,7 @@ PAGES = (
     *(f"{HOME}/users/{name}" for name in ("u1", "u10", "u20", "u58", "u59")),
     f"{HOME}/audit?user=u1&since=2026-01-01",
     HOME + "/holds/{hold}",
+    HOME + "/holds/{hold}?q=person2&cause=suspended",
     HOME + "/previews/{preview}",
     HOME + "/previews/{doubts}",
     HOME + "/previews/{doubts}?kind=doubt",
@@ -142,7 +143,7 @@ FOCUSED = """() => {
         seen: box.width > 1 && box.bottom > 0 && box.right > 0 && box.top < innerHeight && box.left < innerWidth,
     };
 }"""
-MENU = ["Overview", "People", "Usage", "Failures 2", "Held plans 1", "Audit", "Health"]  # with what waits there
+MENU = ["Overview", "People", "Usage", "Failures 2", "Approvals 1", "Audit", "Health"]  # with what waits there
 
 
 def walk(page: Page) -> Iterator[dict[str, Any]]:

@@ -134,7 +134,7 @@ def test_a_held_plan(company_town, page, picture):
     wait_for(lambda: company_town.sync() and company_town.services().holds.standing(CONNECTION), "the hold", 40)
     [hold] = company_town.services().holds.standing(CONNECTION)
     page.goto(f"{HOME}/holds/{hold.digest}")
-    expect(page.get_by_text("I have looked at who is affected")).to_be_visible()
+    expect(page.get_by_role("button", name="Suspend 5 people")).to_be_visible()
     picture(page, "held", height=1000)
     page.goto(f"{HOME}/health")
     expect(page.get_by_role("table", name="Notification channels")).to_be_visible()

@@ -248,14 +248,22 @@ def test_a_held_plan_is_seen_and_approved(provisioned, page):
     page.goto("/")
     expect(page.get_by_role("cell", name="Held: waiting for approval", exact=True)).to_be_visible()
     follow(page, "Keeper")
-    section(page, "Held plans")
-    plans = page.get_by_role("table", name="Held plans, newest first")
-    plans.get_by_role("row").filter(has_text="Waiting for approval").get_by_role("link").click()
-    expect(row(page, "Users of the held plan", "person4@example.com")).to_contain_text("Suspend")
-    page.get_by_label("I have looked at who is affected").check()
-    press(page, "Approve")
+    section(page, "Approvals")
+    page.get_by_role("list", name="Held plans, newest first").get_by_role(
+        "link", name="4 people would lose access"
+    ).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("4 people would lose access")
+    expect(row(page, "Those affected", "person4@example.com")).to_contain_text("Suspended in the directory")
+    page.get_by_label("Name or address").fill("person4@")
+    page.keyboard.press("Enter")
+    press(page, "Suspend 1 person")
     announced(page, "Approved: a reconciliation is requested")
+    expect(page.get_by_role("heading", level=1)).to_have_text("3 people would lose access")
     wait_for(lambda: not provisioned.account("u4")["active"], "the suspension", 40)
+    press(page, "Keep their access")
+    announced(page, "Rejected: these accounts stay as they are")
+    expect(page.get_by_role("button", name="Withdraw 3 decisions")).to_be_visible()
+    expect(page.get_by_text("is asked again")).to_be_visible()
 
 
 def test_turned_off_then_deleted_with_the_audit_left(provisioned, page):

@@ -242,7 +242,7 @@ RUN_REQUEST = messages.RunRequest(kind=RunKind.DRIFT, retry_failures=True, reque
 LISTED = {
     "u1": Listed("ada@example.com", "Ada Lovelace", Presence.ARCHIVED),
     "u2": Listed("alan@example.com", "", Presence.UNKNOWN),
-    "u3": Listed("grace@example.com", "Grace Hopper", Presence.ACTIVE),
+    "u3": Listed("grace@example.com", "Grace Hopper", Presence.ACTIVE, "/Sales", administers=True),
 }
 
 

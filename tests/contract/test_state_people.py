@@ -22,7 +22,7 @@ ALAN = replace(ADA, user_id="u2", email="alan@example.com", scim_id="k2")
 LISTED = {
     "u1": Listed("ada@example.com", "Ada Lovelace", Presence.ACTIVE),
     "u2": Listed("alan@example.com", "Alan Turing", Presence.SUSPENDED),
-    "u3": Listed("grace@example.com", "Grace Hopper", Presence.ACTIVE),
+    "u3": Listed("grace@example.com", "Grace Hopper", Presence.ACTIVE, "/Sales", administers=True),
 }
 
 
@@ -44,6 +44,15 @@ def test_everybody_is_there_in_the_order_of_names(state):
         ("Grace Hopper", "grace@example.com", False, "none"),
     ]
     assert (roll.at, roll.listed) == (NOW, BEGAN)
+
+
+def test_unit_and_role_are_kept(state):
+    kept(state)
+    by_user = state.people.read(HOME, NOW).lines.by_user
+    assert [(by_user[name][1].unit, by_user[name][1].administers) for name in ("u1", "u3")] == [
+        ("", False),
+        ("/Sales", True),
+    ]
 
 
 def test_nobody_is_there_before_the_first_run(state):

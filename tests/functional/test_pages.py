@@ -75,7 +75,7 @@ FORMS = (
     *((f"{HOME}/{name}", {}) for name in "mapping scope deprovisioning authorization limits".split()),
     *((f"{HOME}/{name}", {}) for name in "turn-on turn-off run previews finish".split()),
     (f"{HOME}/delete", {"confirmation": "Keeper"}),
-    (f"{HOME}/holds/abc", {"do": "approve", "confirmed": "yes"}),
+    (f"{HOME}/holds/abc", {"do": "approve:1"}),
     (f"{HOME}/unprovisioned", {"do": "all"}),
     (f"{HOME}/failures", {"do": "all"}),
     (f"{HOME}/previews/abc", {}),
@@ -489,7 +489,7 @@ def test_users_who_fail_are_tried_again_before_their_time(system, whom):
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])
-def test_a_held_plan_is_decided_by_its_digest_once_it_is_confirmed(system, decision):
+def test_a_held_plan_is_decided_by_its_digest_once(system, decision):
     from autoprovisioning.domain.settings import VolumeLimit
 
     system.provisioned(limit=VolumeLimit(minimum=1, percent=1.0))
@@ -502,12 +502,10 @@ def test_a_held_plan_is_decided_by_its_digest_once_it_is_confirmed(system, decis
     link = next(link for link in holds.links() if link.startswith(f"{HOME}/holds/"))
     hold = browser(system).open(link)
     assert "person4@<wbr>example.com" in hold.text
-    unconfirmed = hold.send("Decide", decision)
-    assert unconfirmed.status == 400
-    decided = hold.send("Decide", decision, confirmed="yes")
+    decided = hold.send("Decide", decision)
     assert decided.status == 200
     assert {"approve": "Approved", "reject": "Rejected"}[decision] in decided.text
-    again = hold.send("Decide", decision, confirmed="yes")
+    again = hold.send("Decide", decision)
     assert again.status == 412
     assert browser(system).open(f"{HOME}/holds/{'0' * 32}").status == 404
 

@@ -170,7 +170,7 @@ def test_why_tells_of_a_failure_and_of_a_hold(system):
 
     held = why(system, "u1")
     assert (held.action, held.held) == (Action.SUSPEND, Standing.WAITING)
-    assert held.words.startswith("Held until an administrator approves it under Held plans")
+    assert held.words.startswith("Held until an administrator approves it under Approvals")
     system.keeper.control("DELETE", "requests")
     why(system, "u1")
     assert not system.keeper.requests()["total"], "an explanation never asks Keeper"

@@ -44,6 +44,7 @@ class _Reader(HTMLParser):
         self.forms: list[Form] = []
         self.tags: list[tuple[str, dict[str, str]]] = []
         self._form: Form | None = None
+        self._named: dict[str, Form] = {}  # by id, for controls outside of their forms
         self._select: tuple[str, Pairs] | None = None
         self._button: Button | None = None
 
@@ -53,8 +54,11 @@ class _Reader(HTMLParser):
         if tag == "form":
             self._form = Form(found.get("aria-label", ""), found.get("method", "get"), found.get("action", ""))
             self.forms.append(self._form)
-        elif self._form is not None:
-            self._control(self._form, tag, found)
+            self._named[found.get("id", "")] = self._form
+            return
+        owner = self._named.get(found["form"]) if "form" in found else self._form
+        if owner is not None:
+            self._control(owner, tag, found)
 
     def _control(self, form: Form, tag: str, found: dict[str, str]) -> None:
         name, value = found.get("name", ""), found.get("value", "")
@@ -122,13 +126,17 @@ class Page:
         return [found["href"] for tag, found in self.tags if tag == "a" and "href" in found]
 
     def send(self, label: str, button: str = "", /, **filled: str | list[str]) -> Page:
-        """Fill in a form and press the button with this text, or with this value; "" is the first one."""
+        """Fill in a form and press the button with this text, or with this value or the word before its colon."""
         form = self.form(label)
         names = {name.replace("__", "."): value for name, value in filled.items()}
         pairs = [(name, value) for name, value in form.fields if name not in names]
         for name, value in names.items():
             pairs += [(name, each) for each in ([value] if isinstance(value, str) else value)]
-        pressed = next(each for each in form.buttons if not button or button in (each.value, each.text.strip()))
+        pressed = next(
+            each
+            for each in form.buttons
+            if not button or button in (each.value, each.value.partition(":")[0], each.text.strip())
+        )
         if pressed.name:
             pairs.append((pressed.name, pressed.value))
         return self.browser.send(form.method, urljoin(self.address, form.action), pairs)

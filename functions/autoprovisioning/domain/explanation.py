@@ -81,12 +81,12 @@ def _to_do(
     done = f"{_infinitive(action, decision, entry)}, because {_reason(action, decision, entry, seen, owner)}."
     held_back = held in (Standing.WAITING, Standing.WITHDRAWN) or (action is Action.UNLOCK and held is None)
     if connection.state in WAITS_FOR:
-        also = ", and for an approval under Held plans" if held_back and connection.state is State.PAUSED else ""
+        also = ", and for an approval under Approvals" if held_back and connection.state is State.PAUSED else ""
         return f"{WAITS_FOR[connection.state]}{also}: {done}"
     if held is Standing.REJECTED:
         return f"Not done, because an administrator rejected it in a held plan: {done}"
     if held_back:
-        return f"Held until an administrator approves it under Held plans: {done}"
+        return f"Held until an administrator approves it under Approvals: {done}"
     until = connection.waits_until(now)
     if until is not None:
         return f"Keeper asked this connection to wait until {at_time(until)}: {done}"
@@ -203,7 +203,7 @@ def _stays(noted: Entry | None) -> str:
         return "everything stays as it is"
     since = at_time(noted.missing_since)
     lacking = f"complete listings have lacked the user since {since}"
-    return f"{lacking}, so it takes an administrator's approval under Held plans"
+    return f"{lacking}, so it takes an administrator's approval under Approvals"
 
 
 def _waiting(noted: Entry, when: Due, seen: Observed, owner: str, connection: Connection) -> str:

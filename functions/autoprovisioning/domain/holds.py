@@ -33,7 +33,8 @@ class Standing(StrEnum):
 
 
 OPEN = frozenset({Standing.WAITING, Standing.WITHDRAWN})  # to be decided
-STANDS = OPEN | {Standing.APPROVED, Standing.REJECTED}
+DECIDED = frozenset({Standing.APPROVED, Standing.REJECTED})
+STANDS = OPEN | DECIDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -25,12 +25,24 @@ class Listed(NamedTuple):
     email: str
     name: str
     presence: Presence
+    unit: str = ""  # path of the organizational unit, empty where the directory does not show it
+    administers: bool = False  # Workspace, as super or delegated administrator
 
 
 def listed_of(user: DirectoryUser) -> Listed:
-    """Return what is kept of a listed user; what of a name is no text is replaced, as it could not be stored."""
-    name = user.name
-    return Listed(user.primary_email, name if name.isascii() else name.encode(errors="replace").decode(), user.presence)
+    """Return what is kept of a listed user; what of a text is none is replaced, as it could not be stored."""
+    administers = user.is_admin or user.is_delegated_admin
+    return Listed(user.primary_email, _storable(user.name), user.presence, _unit(user.org_unit_path), administers)
+
+
+def _storable(text: str) -> str:
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
+@lru_cache(maxsize=10_000)
+def _unit(path: str) -> str:
+    """Return the same text for everybody in a unit: 100,000 of them take as much memory as the names do."""
+    return _storable(path)
 
 
 class Running(NamedTuple):
@@ -65,6 +77,8 @@ class Person(NamedTuple):
     timers: tuple[Running, ...] = ()
     account: str = ""
     by: By = By.NOTHING
+    unit: str = ""
+    administers: bool = False
 
     @property
     def key(self) -> str:
@@ -111,18 +125,22 @@ def person_of(entry: Entry, listed: Listed | None) -> Person:
         last=int(entry.last_action_at.timestamp()) if entry.last_action_at is not None else None,
         failure=failure.text if failure is not None and not failure.trying else "",
         timers=tuple(_running(*timer) for timer in sorted(entry.timers.items())) if entry.timers else (),
+        unit=listed.unit if listed is not None else "",
+        administers=listed is not None and listed.administers,
     )
 
 
 def entitled(user_id: str, listed: Listed) -> Person:
     """Return somebody who is in scope and on no roster yet."""
-    return Person(user_id, listed.email, listed.name, listed.presence)
+    email, name, presence, unit, administers = listed
+    return Person(user_id, email, name, presence, unit=unit, administers=administers)
 
 
 def again(person: Person, entry: Entry | None) -> Person | None:
     """Return a person as the roster has them by now; None where that makes them nobody's."""
     if entry is not None:
-        return person_of(entry, Listed(person.email, person.name, person.presence))
+        listed = Listed(person.email, person.name, person.presence, person.unit, person.administers)
+        return person_of(entry, listed)
     return None if person.on_roster else person
 
 

@@ -191,13 +191,13 @@ class Review:
     def found(self, shown: Shown | None = None, search: str = "") -> Sequence[Line]:
         """Return those of a kind whose name or address contains all words of the search, or whose id it is."""
         lines = self.those(shown)
-        for word in _words(search):
+        for word in words_of(search):
             lines = [line for line in lines if word in line[0] and _has(line, word)]
         return lines
 
     def best(self, search: str) -> Sequence[Line]:
         """Return everybody found, first those in whose name or address a word begins with each word of the search."""
-        words = [f" {word}" for word in _words(search)]
+        words = [f" {word}" for word in words_of(search)]
         found = self.found(None, search)
         return sorted(found, key=lambda line: not all(word in f" {line[0]}" for word in words))
 
@@ -300,7 +300,7 @@ def _at(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _words(search: str) -> list[str]:
+def words_of(search: str) -> list[str]:
     """Return the words of a search without those that are part of another one: each goes through everybody."""
     words = dict.fromkeys(folded(search).split())
     return [word for word in words if not any(word in other for other in words if other != word)]

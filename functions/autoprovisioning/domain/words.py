@@ -122,6 +122,16 @@ CAUSES: Mapping[str, str] = {
     Trigger.SUSPENDED: "Suspended in the directory",
     Trigger.DELETED: "Deleted in the directory",
 }
+DUE_BECAUSE: Mapping[str, str] = {  # why a change of a held plan is due: by trigger, or by action where none is
+    **CAUSES,
+    Action.SUSPEND: "Not recorded",  # by schema 1
+    Action.DELETE: "Not recorded",
+    Action.CREATE: "In scope, and without an account",
+    Action.UNSUSPEND: "Back in scope, or active in the directory again",
+    Action.UPDATE: "Changed in the directory, or in the attribute mapping",
+    Action.RECREATE: "The account vanished from Keeper",
+    Action.UNLOCK: "Locked in Keeper by somebody else",
+}
 IN_PREVIEW: Mapping[Trigger | None, str] = {
     Trigger.APP_OFF: "the app is turned off for them (not in scope)",
     Trigger.SUSPENDED: "suspended in the directory",
@@ -162,6 +172,24 @@ NOUNS: Mapping[str, tuple[str, str]] = {  # of one, of several
         "creations of accounts that vanished from Keeper",
     ),
     Action.UNLOCK: ("unlock", "unlocks"),
+}
+EFFECTS: Mapping[str, tuple[str, str, str, str]] = {  # of one, of several, what would happen, and the button
+    Action.SUSPEND: ("person", "people", "would lose access", "Suspend {}"),
+    Action.DELETE: ("account", "accounts", "would be deleted", "Delete {}"),
+    Action.CREATE: ("account", "accounts", "would be created", "Create {}"),
+    Action.UNSUSPEND: ("person", "people", "would get access again", "Reactivate {}"),
+    Action.UPDATE: ("account", "accounts", "would get another userName, or lose values", "Change {}"),
+    Action.RECREATE: ("account", "accounts", "that vanished from Keeper would be created again", "Create {} again"),
+    Action.UNLOCK: ("account", "accounts", "that somebody locked would be unlocked", "Unlock {}"),
+}
+KEPT: Mapping[str, str] = {  # the button that rejects it
+    Action.SUSPEND: "Keep their access",
+    Action.DELETE: "Keep these accounts",
+    Action.CREATE: "Create none of them",
+    Action.UNSUSPEND: "Leave them suspended",
+    Action.UNLOCK: "Leave them locked",
+    Action.UPDATE: "Leave them as they are",
+    Action.RECREATE: "Create none of them",
 }
 DONE: Mapping[str, str] = {
     Action.SUSPEND: "suspended",
@@ -402,6 +430,17 @@ def missing_unit(unit: OrgUnit) -> str:
 def became(run: Run) -> str:
     """Say what came of a run: "12 created, 3 failed"."""
     return ", ".join(f"{run.counts[name]:,} {word}" for name, word in CHANGED.items() if run.counts.get(name))
+
+
+def in_order_of_actions(counts: Mapping[str, int]) -> list[str]:
+    """Return the actions that a plan has, in the order in which they are told."""
+    return [action.value for action in Action if counts.get(action.value)]
+
+
+def would(counts: Mapping[str, int]) -> str:
+    """Say what a plan would do: "900 people would lose access"."""
+    each = ((EFFECTS[action], counts[action]) for action in in_order_of_actions(counts))
+    return " and ".join(f"{counted(number, one, many)} {effect}" for (one, many, effect, _), number in each)
 
 
 def carried_out(hold: Hold) -> str:

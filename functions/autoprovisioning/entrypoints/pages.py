@@ -141,7 +141,7 @@ def shown_length(span: timedelta | float | None) -> str:
 
 def folding(text: str) -> Markup:
     """Let an address within a text wrap where a part of it ends, rather than within a word."""
-    folded = re.sub(r"(@|/(?=[^/]))", r"\1<wbr>", str(escape(text)))
+    folded = re.sub(r"(@|(?<=\S)/(?=[^/]))", r"\1<wbr>", str(escape(text)))
     return Markup(re.sub(r"\S*<wbr>\S*", r'<span class="address">\g<0></span>', folded))  # noqa: S704 - escaped
 
 

@@ -93,7 +93,7 @@ WORDS = [
      ("Waits until autoprovisioning is turned on: create the account, or adopt the one that is in Keeper under the "
      "user's address, because the user is active and in the provisioning scope.")),
     (entry(Status.LOCKED), seen(), ON, NOW,
-     ("Held until an administrator approves it under Held plans: unlock the account, which was locked in Keeper by "
+     ("Held until an administrator approves it under Approvals: unlock the account, which was locked in Keeper by "
      "someone else, because the user is active and in the provisioning scope.")),
     (entry(Status.LOCKED), SUSPENDED, ON, NOW,
      ("The account was locked in Keeper by someone else: there is no access to take away. "
@@ -178,8 +178,8 @@ def test_who_belongs_to_another_connection_is_told_so():
     ("held", "begins"),
     [
         (holds.Standing.REJECTED, "Not done, because an administrator rejected it in a held plan"),
-        (holds.Standing.WAITING, "Held until an administrator approves it under Held plans"),
-        (holds.Standing.WITHDRAWN, "Held until an administrator approves it under Held plans"),
+        (holds.Standing.WAITING, "Held until an administrator approves it under Approvals"),
+        (holds.Standing.WITHDRAWN, "Held until an administrator approves it under Approvals"),
         (holds.Standing.APPROVED, "Due now"),
         (None, "Due now"),
     ],
@@ -450,7 +450,7 @@ def test_whom_nobody_knows_is_not_found(scenario, user_id):
 @pytest.mark.parametrize(
     ("held", "connection", "sentence"),
     [
-        (None, ON, "Held until an administrator approves it under Held plans: unlock the account"),
+        (None, ON, "Held until an administrator approves it under Approvals: unlock the account"),
         (holds.Standing.APPROVED, ON, "Due now: unlock the account"),
         (
             holds.Standing.REJECTED,
@@ -460,7 +460,7 @@ def test_whom_nobody_knows_is_not_found(scenario, user_id):
         (
             None,
             replace(ON, state=State.PAUSED),
-            "Waits until the connection is reauthorized, and for an approval under Held plans: unlock the account",
+            "Waits until the connection is reauthorized, and for an approval under Approvals: unlock the account",
         ),
     ],
 )

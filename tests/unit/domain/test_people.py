@@ -253,11 +253,27 @@ def test_a_person_follows_the_roster_and_keeps_the_name():
     assert (comes.name, comes.status, comes.on_roster) == ("Ada Lovelace", Status.ACTIVE, True)
 
 
-def test_half_a_character_in_a_name_is_replaced():
+def test_half_a_character_in_a_name_or_a_unit_is_replaced():
     user = DirectoryUser(
-        id="u1", primary_email="a@example.com", presence=Presence.ACTIVE, profile={"name": {"fullName": "A\ud800"}}
+        id="u1",
+        primary_email="a@example.com",
+        presence=Presence.ACTIVE,
+        org_unit_path="/B\ud800",
+        profile={"name": {"fullName": "A\ud800"}},
     )
-    assert listed_of(user).name == "A?"
+    assert listed_of(user)[1::2] == ("A?", "/B?")
+
+
+def test_unit_and_role_are_kept_with_the_name_and_followed():
+    user = DirectoryUser(id="u1", primary_email="a@example.com", presence=Presence.ACTIVE, org_unit_path="/Sales")
+    roles = [
+        listed_of(replace(user, **role)).administers for role in ({}, {"is_admin": True}, {"is_delegated_admin": True})
+    ]
+    assert roles == [False, True, True]
+    boss = entitled("u1", listed_of(replace(user, is_admin=True)))
+    comes = again(boss, Entry(user_id="u1", email="a@example.com", status=Status.ACTIVE))
+    assert comes is not None
+    assert (boss.unit, boss.administers) == (comes.unit, comes.administers) == ("/Sales", True)
 
 
 def test_the_id_is_searched_for_whole():

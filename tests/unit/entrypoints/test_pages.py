@@ -240,7 +240,7 @@ def test_the_mapping_page_and_the_api_offer_the_same_fields_and_attributes():
         ("/previews/p1", "Overview", "true"),
         ("/users", "People", "page"),
         ("/users/u1/inquiries/i2", "People", "true"),
-        ("/holds", "Held plans", "page"),
+        ("/holds", "Approvals", "page"),
     ],
 )
 def test_a_page_says_to_which_section_it_belongs(path, section, current):

@@ -99,7 +99,7 @@ def decided(choice: str) -> Callable[[Place], None]:
 
 
 def decision(choice: str) -> Callable[[Place], None]:
-    return on_a_page(f"/holds/{DIGEST}", "Decide", choice, confirmed="yes", about="")
+    return on_a_page(f"/holds/{DIGEST}", "Decide", choice)
 
 
 PLAN = f"/holds/{DIGEST}"
@@ -109,12 +109,12 @@ ACTIONS = {  # what was done before, and then the same on a page and through the
     "withdraw": (decided("approve"), decision("withdraw"), decided("withdraw")),
     "decide about some": (
         nothing,
-        on_a_page(PLAN, "Decide", "approve", confirmed="yes", about="users", user=["u1", "u2"]),
+        on_a_page(PLAN, "Decide", "approve:ticked", user=["u1", "u2"]),
         through_the_api("POST", PLAN, {"decision": "approve", "users": ["u1", "u2"]}),
     ),
     "decide by cause": (
         nothing,
-        on_a_page(PLAN, "Decide", "reject", confirmed="yes", about="cause:app_off"),
+        on_a_page(f"{PLAN}?cause=app_off", "Decide", "reject"),
         through_the_api("POST", PLAN, {"decision": "reject", "cause": "app_off"}),
     ),
     "turn off": (nothing, on_a_page("/turn-off", "Turn off", "Turn off"), through_the_api("POST", "/turn-off", {})),
@@ -377,7 +377,7 @@ def test_lists_that_are_at_hand_are_paged_alike(path):
 def test_both_doors_say_of_an_approval_what_follows():
     here, follows = place(), "a reconciliation is requested and carries it out, reading each user again"
     form = here.browser().open(f"{HOME}/holds/{DIGEST}")
-    notice = form.send("Decide", "approve", confirmed="yes", about="")
+    notice = form.send("Decide", "approve")
     described = json.loads(here.open(f"{ROOT}/openapi.json").text)["paths"]
     [summary] = [each["summary"] for path in described.values() for each in path.values()
                  if each["operationId"] == "decideHold"]  # fmt: skip

@@ -205,7 +205,7 @@ def test_a_user_whom_the_directory_lists_no_more_but_does_not_show_is_held_too(s
     assert access(scenario) == [True] * 3
     told = look_into(scenario, "u1")
     assert told.standing.words.startswith(refused.untold)
-    assert "approval under Held plans" in told.words
+    assert "approval under Approvals" in told.words
     decided(scenario, "approve")
     scenario.directory.user = ask
     scenario.directory.live["u1"] = hidden
@@ -250,7 +250,7 @@ def test_why_says_it_in_words(scenario, silent):
     assert told.standing.words == "The directory does not say whether the user is a member of keeper@example.com."
     assert told.words == (
         "Whether the user is still in scope is not known: complete listings have lacked the user since "
-        "24 Nov 2026, 09:00 UTC, so it takes an administrator's approval under Held plans."
+        "24 Nov 2026, 09:00 UTC, so it takes an administrator's approval under Approvals."
     )
 
 

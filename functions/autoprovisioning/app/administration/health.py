@@ -179,7 +179,7 @@ def _judged(seen: Health, connection: Connection) -> tuple[Concern, ...]:
     concerns = [stopped] if stopped is not None else []
     if connection.unproven is not None:
         what = "Reauthorized although no known account was found: all new accounts wait for an approval."
-        mend = "Approve all of them under Held plans, or reauthorize with a token of the node that has the accounts."
+        mend = "Approve all of them under Approvals, or reauthorize with a token of the node that has the accounts."
         concerns.append(Concern(what=what, mend=mend))
     concerns += _approved(seen.decided)
     if connection.state is State.ON:
@@ -220,7 +220,7 @@ def _held(plans: int) -> list[Concern]:
     return [
         Concern(
             what=what,
-            mend="Approve or reject it under Held plans; everything else goes on.",
+            mend="Approve or reject it under Approvals; everything else goes on.",
             alert="plan_held",
             page="holds",
         )
@@ -236,7 +236,7 @@ def _approved(plans: Sequence[HeldPlan]) -> list[Concern]:
     until = at_time(decided + WINDOW)
     what = f"Approved, but not carried out yet: {counted(count, 'change')}. The approval ends by {until}."
     return [
-        Concern(what=what, mend="The next run carries them out; Withdraw under Held plans ends the approval at once.")
+        Concern(what=what, mend="The next run carries them out; Withdraw under Approvals ends the approval at once.")
     ]
 
 

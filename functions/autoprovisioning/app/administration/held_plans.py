@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from autoprovisioning.app.services import Services
+from autoprovisioning.domain.approval import Approval
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, NotFound, Stale
 from autoprovisioning.domain.events import Actor, Event, decided_about
 from autoprovisioning.domain.guard import Member
-from autoprovisioning.domain.holds import OPEN, STANDS, Hold, Standing, Verdict
+from autoprovisioning.domain.holds import DECIDED, OPEN, STANDS, Hold, Standing, Verdict
 from autoprovisioning.domain.runs import RunKind
 
 Choice = Literal["approve", "reject", "withdraw"]
@@ -31,25 +32,26 @@ def decide_hold(
     *,
     users: Collection[str] | None = None,
     cause: str = "",
+    among: Collection[Standing] | None = None,
+    number: int | None = None,
 ) -> Hold:
     """Decide about a held plan: about all members that wait, chosen users, or those due for one cause.
 
-    A member that was decided already is decided again, unless it is done. Withdrawing revokes decisions, all or the
-    chosen ones; members still due then wait in the plan. The requested run carries out what is approved, reading each
-    user again.
+    A member that was decided already is decided again, unless it is done or `among` says which standings are meant.
+    `number` is how many changes it is to be about. Withdrawing revokes decisions, all or the chosen ones; members still
+    due then wait in the plan. The requested run carries out what is approved, reading each user again.
 
     Raises:
         NotFound: there is no such plan.
         BadInput: naming the field that matches nobody in the plan; users=None means everybody.
-        Stale: nothing of it is left that can be decided that way.
+        Stale: nothing of it is left that can be decided that way, or another number of changes.
     """
     if users is not None and not users:
         raise BadInput("users", "nobody is named", "Name users of the plan, or omit the field to mean all of them.")
     stamp, chosen = services.stamp(actor), frozenset(users or ())
     becomes = TAKES[choice]
-    among = STANDS if chosen or cause else OPEN
-    if choice == "withdraw":
-        among = STANDS - OPEN
+    if among is None:
+        among = DECIDED if choice == "withdraw" else STANDS if chosen or cause else OPEN
 
     def meant(member: Member) -> bool:
         return (not chosen or member.resource in chosen) and (not cause or member.cause == cause)
@@ -68,11 +70,12 @@ def decide_hold(
             raise Stale(
                 f"Nothing in held plan {digest} can be decided that way any more: it is {state}. Reload the plan."
             )
+        if number is not None and (count := _moved(hold, decided)) != number:
+            raise Stale(f"The plan has changed: this would be about {count} changes, not {number}. Look at it again.")
         return decided
 
     def tell(was: Hold, decided: Hold) -> Event:
-        count = sum(old is not new for old, new in zip(was.verdicts, decided.verdicts, strict=True))
-        what = f"{count} of {len(was.members)} of held plan {digest}: {becomes.value}"
+        what = f"{_moved(was, decided)} of {len(was.members)} of held plan {digest}: {becomes.value}"
         return decided_about(stamp, what, was.state.value, becomes.value)
 
     decided = services.holds.change(connection_id, digest, decide, tell)
@@ -81,6 +84,15 @@ def decide_hold(
     if becomes is Standing.APPROVED:
         services.queue.request_run(RunKind.FULL)  # which carries it out; no other decision changes anything
     return decided
+
+
+def _moved(was: Hold, decided: Hold) -> int:
+    return sum(old is not new for old, new in zip(was.verdicts, decided.verdicts, strict=True))
+
+
+def review_of(services: Services, connection: Connection, hold: Hold) -> Approval:
+    """Join a held plan with the people of the connection; a handful of documents is read, however many it affects."""
+    return Approval(hold, services.people.read(connection, services.clock()))
 
 
 def existing_hold(services: Services, connection_id: str, digest: str) -> Hold:
@@ -93,10 +105,3 @@ def existing_hold(services: Services, connection_id: str, digest: str) -> Hold:
 
 def _unknown(digest: str) -> NotFound:
     return NotFound(f"No held plan has the digest {digest!r}. Reload the held plans and use one shown there.")
-
-
-def with_addresses(services: Services, connection: Connection, members: Sequence[Member]) -> dict[str, str]:
-    """Return the addresses that the roster has for members of a held plan, by directory id."""
-    user_ids = [member.resource for member in members]
-    known = services.roster.entries(connection, user_ids)
-    return {user_id: known[user_id].email for user_id in user_ids if user_id in known}

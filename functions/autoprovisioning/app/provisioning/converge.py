@@ -391,7 +391,7 @@ class _Convergence:
 
     def _hold(self, entry: Entry | None, attempt: Do) -> bool:
         """Send nothing: the next full run plans it again, and raises a plan; True: look again."""
-        self._tell("Held by the volume guard, or by an administrator's decision: see Held plans.", failed=True)
+        self._tell("Held by the volume guard, or by an administrator's decision: see Approvals.", failed=True)
         log.warning(
             "Change held by the volume guard",
             extra={"json_fields": {"alert": "change_held", "connection": self._connection.id}},

@@ -19,7 +19,7 @@ FORMULA = re.compile(
 ROWS_AT_ONCE = 200
 
 
-def export(name: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Response:
+def export(name: str, header: Sequence[str], rows: Iterable[Iterable[object]]) -> Response:
     """Return a download named `name`; rows are read while it is sent, the first one before, so that errors show."""
     lines = _encoded(header, iter(rows))
     first = next(lines)
@@ -32,7 +32,7 @@ def _chained(first: str, rest: Iterator[str]) -> Iterator[str]:
     yield from rest
 
 
-def _encoded(header: Sequence[str], rows: Iterator[Sequence[object]]) -> Iterator[str]:
+def _encoded(header: Sequence[str], rows: Iterator[Iterable[object]]) -> Iterator[str]:
     """Encode header and rows, several at a time: a chunk for each row would cost more than the row."""
     waiting = io.StringIO(newline="")
     writer = csv.writer(waiting)

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from flask import Response
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
-from autoprovisioning.app.administration.held_plans import FOLLOWS, decide_hold, existing_hold, with_addresses
+from autoprovisioning.app.administration.held_plans import FOLLOWS, decide_hold, existing_hold, review_of
 from autoprovisioning.app.ports.reports import HeldPlan
-from autoprovisioning.domain import holds
+from autoprovisioning.domain import approval, guard, holds
 from autoprovisioning.domain.holds import HoldState, Standing
-from autoprovisioning.entrypoints.console.api.models import Model, Paging
-from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
+from autoprovisioning.domain.people import Person
+from autoprovisioning.domain.texts import LONGEST_SEARCH
+from autoprovisioning.domain.words import would
+from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Paging
+from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.export import export
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 
 class Hold(Model):
-    """A held plan: `counts` are the users by action, `standings` by what became of each; `digest` names it."""
+    """A held plan: `counts` are the users by action, `standings` by what became of each; `digest` names it.
+
+    `title` says what all of it would do.
+    """
 
     digest: str
+    title: str
     state: HoldState
     raised_at: datetime
     reason: str
@@ -41,11 +49,15 @@ class Holds(Model):
 class Member(Model):
     """A user of a held plan, what it would do to them, why (`cause`), since when, and what is decided about it.
 
-    The address is empty if the roster has none, `since` null if no trigger began.
+    Name, address and organizational unit are those of the list of people, empty if it has none; `administrator` is of
+    Workspace. `since` is null if no trigger began.
     """
 
     user_id: str
     email: str
+    name: str
+    org_unit: str
+    administrator: bool
     action: str
     cause: str
     since: datetime | None
@@ -61,16 +73,49 @@ class HoldMembers(Hold):
     cursor: str
 
 
+class Wanted(Model):
+    """Which users of the plan are wanted: those who have everything that is given.
+
+    `search`: words of name and address, or the id. `cause`: a trigger; of plans that take nothing away, the action.
+    `unit` as units are counted on the page: of many units those above them are.
+    """
+
+    search: Annotated[str, Meta(max_length=LONGEST_SEARCH)] = ""
+    cause: Annotated[str, Meta(max_length=40)] = ""
+    unit: Annotated[str, Meta(max_length=2000)] = ""
+    standing: Standing | None = None
+    administrators: Literal["", "yes"] = ""
+
+    def wanted(self) -> approval.Wanted:
+        """Return it as the review of a plan takes it."""
+        return approval.Wanted(
+            search=self.search,
+            cause=self.cause,
+            unit=self.unit,
+            standing=self.standing,
+            administrators=self.administrators == "yes",
+        )
+
+
+class WantedPage(Wanted):
+    """Which users of the plan are wanted, and which part of the list."""
+
+    cursor: Annotated[str, Meta(max_length=500)] = ""
+    limit: Annotated[int, Meta(ge=1, le=200)] = LIMIT
+
+
 class Decision(Model):
     """Approve, reject, or withdraw a decision: for everything that waits, the `users` named, or those of one `cause`.
 
     Withdrawing without either withdraws every decision that is not carried out yet. A decision about named users
-    replaces any earlier one: that is how to reverse a rejection.
+    replaces any earlier one: that is how to reverse a rejection. With `number` it is refused (412) unless it is about
+    exactly so many.
     """
 
     decision: Literal["approve", "reject", "withdraw"]
     users: tuple[str, ...] | UnsetType = UNSET
     cause: str = ""
+    number: Annotated[int, Meta(ge=0)] | None = None
 
 
 def list_holds(call: Call, query: Paging, connection_id: str) -> Response:
@@ -80,39 +125,93 @@ def list_holds(call: Call, query: Paging, connection_id: str) -> Response:
     return answer(Holds(items=items, cursor=page.cursor))
 
 
-def read_hold(call: Call, query: Paging, connection_id: str, digest: str) -> Response:
+def read_hold(call: Call, query: WantedPage, connection_id: str, digest: str) -> Response:
     """Read one."""
     services, connection = call.parts.services, existing(call, connection_id)
-    hold = existing_hold(services, connection.id, digest)
-    page, following = query.part(hold.each(), len(hold.members))
-    emails = with_addresses(services, connection, [member for member, _ in page])
-    members = [
-        Member(
-            user_id=member.resource,
-            email=emails.get(member.resource, ""),
-            action=member.action,
-            cause=member.cause,
-            since=member.since,
-            standing=verdict.standing,
-            decided_by=verdict.by,
-            decided_at=verdict.at,
-        )
-        for member, verdict in page
-    ]
-    return answer(HoldMembers(**_told(hold, hold.counts(), hold.standings()), items=members, cursor=following))
+    hold, paging = existing_hold(services, connection.id, digest), Paging(cursor=query.cursor, limit=query.limit)
+    if query.wanted().everybody:  # in the order of the plan, of which only the page is read
+        by_user = services.people.read(connection, services.clock()).lines.by_user
+        part, following = paging.part(hold.each(), len(hold.members))
+        items = [_member(each, verdict, _person(by_user.get(each.resource))) for each, verdict in part]
+    else:
+        found = review_of(services, connection, hold).found(query.wanted())
+        shown, following = paging.part(found, len(found))
+        items = [_member(each.member, each.verdict, each.person) for each in shown]
+    return answer(HoldMembers(**_told(hold, hold.counts(), hold.standings()), items=items, cursor=following))
+
+
+def _person(line: tuple[str, Person] | None) -> Person | None:
+    return line[1] if line is not None else None
+
+
+def _member(member: guard.Member, verdict: holds.Verdict, person: Person | None) -> Member:
+    return Member(
+        user_id=member.resource,
+        email=person.email if person is not None else "",
+        name=person.name if person is not None else "",
+        org_unit=person.unit if person is not None else "",
+        administrator=person is not None and person.administers,
+        action=member.action,
+        cause=member.cause,
+        since=member.since,
+        standing=verdict.standing,
+        decided_by=verdict.by,
+        decided_at=verdict.at,
+    )
+
+
+def export_hold(call: Call, query: Wanted, connection_id: str, digest: str) -> Response:
+    """Download those whom one affects."""
+    services, connection = call.parts.services, existing(call, connection_id)
+    found = review_of(services, connection, existing_hold(services, connection.id, digest)).found(query.wanted())
+    rows = (_row(_member(each.member, each.verdict, each.person)) for each in found)
+    return export(f"held-plan-{digest[:8]}.csv", HEADER, rows)
+
+
+HEADER = (
+    "name",
+    "e-mail",
+    "organizational unit",
+    "administrator",
+    "action",
+    "cause",
+    "since",
+    "standing",
+    "decided by",
+    "decided at",
+    "user id",
+)
+
+
+def _row(each: Member) -> Iterator[object]:
+    yield from (each.name, each.email, each.org_unit, "yes" if each.administrator else "", each.action, each.cause)
+    yield each.since.isoformat() if each.since is not None else ""
+    yield from (each.standing.value, each.decided_by)
+    yield each.decided_at.isoformat() if each.decided_at is not None else ""
+    yield each.user_id
 
 
 def decide(call: Call, body: Decision, connection_id: str, digest: str) -> Response:
     """Decide about one."""
     services, connection = call.parts.services, existing(call, connection_id)
     users = None if isinstance(body.users, UnsetType) else body.users
-    hold = decide_hold(services, connection.id, digest, body.decision, call.actor, users=users, cause=body.cause)
+    hold = decide_hold(
+        services,
+        connection.id,
+        digest,
+        body.decision,
+        call.actor,
+        users=users,
+        cause=body.cause,
+        number=body.number,
+    )
     return answer(Hold(**_told(hold, hold.counts(), hold.standings())))
 
 
 def _told(hold: holds.Hold | HeldPlan, counts: Mapping[str, int], standings: Mapping[str, int]) -> dict[str, Any]:
     return {
         "digest": hold.digest,
+        "title": would(counts),
         "state": hold.state,
         "raised_at": hold.raised_at,
         "reason": hold.reason,
@@ -141,7 +240,16 @@ OPERATIONS = (
         what="Read a held plan with a page of the users it affects",
         act=read_hold,
         answers={200: Answers(what="The held plan", model=HoldMembers)},
-        query=Paging,
+        query=WantedPage,
+    ),
+    Operation(
+        name="exportHold",
+        method="GET",
+        path=f"{_HOLDS}/<id:digest>/users.csv",
+        what="Download the users whom a held plan affects",
+        act=export_hold,
+        answers={200: Answers(what="All of them", media=CSV, headers=("Content-Disposition",))},
+        query=Wanted,
     ),
     Operation(
         name="decideHold",

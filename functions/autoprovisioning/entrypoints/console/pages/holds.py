@@ -1,98 +1,147 @@
-"""Held plans: which limit was exceeded, who is affected, and the decision about all, some, or one cause of them."""
+"""Approvals: what would happen, why and to whom, and the decision about all that a list shows, or those ticked."""
 
 from __future__ import annotations
 
-from collections import Counter
-from itertools import islice
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import urlencode
 
 from flask import Response
 from werkzeug.datastructures import MultiDict
 
-from autoprovisioning.app.administration.held_plans import FOLLOWS, Choice, decide_hold, existing_hold, with_addresses
+from autoprovisioning.app.administration.held_plans import FOLLOWS, Choice, decide_hold, existing_hold, review_of
+from autoprovisioning.domain.approval import Wanted, approving, keeping
+from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, Stale
-from autoprovisioning.domain.holds import OPEN, Standing
+from autoprovisioning.domain.holds import Standing
 from autoprovisioning.entrypoints.answers import status_of, told
-from autoprovisioning.entrypoints.console.pages.frame import form, get, go, page_number, post, show_of
+from autoprovisioning.entrypoints.console.pages.frame import form, get, go, page_number, post, show_of, sought
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
-MEMBERS = 25  # a page: the address of each is read from the roster
+MEMBERS = 50  # a page
 PLANS = 50  # a page
 ONE = "/connections/<id:connection_id>/holds"
-CHOICES: dict[str, tuple[Choice, str]] = {
-    "approve": ("approve", "approved"),
-    "reject": ("reject", "rejected"),
-    "withdraw": ("withdraw", "withdrawn"),
-}
+DONE: Mapping[Choice, str] = {"approve": "approved", "reject": "rejected", "withdraw": "withdrawn"}
+CHOICES: Mapping[str, Choice] = {"approve": "approve", "reject": "reject", "withdraw": "withdraw"}
+TICKED = "ticked"
+RELOAD = "Reload the page, then use its buttons."
 
 
 def holds(call: Call, connection_id: str) -> Response:
     """List the plans, newest first."""
     connection = existing(call, connection_id)
     page = call.parts.reports.holds(connection.id, call.request.args.get("cursor", ""), PLANS)
-    crumbs = [(call.request.path, "Held plans")]
+    crumbs = [(call.request.path, "Approvals")]
     return show_of(call, connection, "holds.html", crumbs=crumbs, page=page)
+
+
+class Asked(NamedTuple):
+    """Which of those affected are wanted, as an address of the page says."""
+
+    wanted: Wanted
+    given: Mapping[str, str]
+
+    def downloaded(self) -> str:
+        """Return the query of the same list in the API."""
+        return urlencode({"search" if name == "q" else name: value for name, value in self.given.items()})
+
+    def query(self, **changes: object) -> str:
+        """Return it as the query of an address, with something changed; the first page of it."""
+        return urlencode({name: value for name, value in {**self.given, **changes}.items() if value})
+
+
+def _asked(fields: MultiDict[str, str]) -> Asked:
+    """Read what is wanted; what is not known counts as not said."""
+    standing = fields.get("standing", "")
+    wanted = Wanted(
+        search=sought(fields.get("q")),
+        cause=fields.get("cause", ""),
+        unit=fields.get("unit", ""),
+        standing=Standing(standing) if standing in set(Standing) else None,
+        administrators=fields.get("administrators") == "yes",
+    )
+    given = {
+        "q": wanted.search,
+        "cause": wanted.cause,
+        "unit": wanted.unit,
+        "standing": wanted.standing.value if wanted.standing is not None else "",
+        "administrators": "yes" if wanted.administrators else "",
+    }
+    return Asked(wanted, {name: value for name, value in given.items() if value})
 
 
 def hold(call: Call, connection_id: str, digest: str) -> Response:
     """Show one plan, with a page of the affected users."""
-    return _shown(call, connection_id, digest)
+    return _shown(call, existing(call, connection_id), digest, _asked(call.request.args))
 
 
 def decide(call: Call, connection_id: str, digest: str) -> Response:
-    """Decide about a plan, or about chosen users in it."""
-    sent = form(call)
+    """Decide about those of a plan whom a list shows, or about those ticked."""
+    sent, connection = form(call), existing(call, connection_id)
+    asked = _asked(sent)
+    word, _, about = sent.get("do", "").partition(":")
     try:
-        choice = CHOICES.get(sent.get("do", ""))
-        if sent.get("confirmed") != "yes" or choice is None:
-            raise BadInput("confirmed", "you have not confirmed it", "Tick the box, then decide.")
-        users, cause = _meant(sent)
-        connection = existing(call, connection_id)
-        decide_hold(call.parts.services, connection.id, digest, choice[0], call.actor, users=users, cause=cause)
+        if word not in CHOICES:
+            raise BadInput("do", "it is not one of the choices", RELOAD)
+        choice = CHOICES[word]
+        if about == TICKED:
+            users = sent.getlist("user")
+            if not users:
+                raise BadInput("user", "nobody is ticked", "Tick people in the list, or decide about all it shows.")
+            decide_hold(call.parts.services, connection.id, digest, choice, call.actor, users=users)
+        else:
+            _decide_as_shown(call, connection, digest, choice, asked.wanted, about)
     except (BadInput, Stale) as error:  # the page says who decided meanwhile, and what is left to decide
         told(error)
-        return _shown(call, connection_id, digest, error)
-    return go(f"/connections/{connection_id}/holds", choice[1])
+        return _shown(call, connection, digest, asked, error)
+    return go(f"/connections/{connection.id}/holds/{digest}", DONE[choice])
 
 
-def _meant(sent: MultiDict[str, str]) -> tuple[list[str] | None, str]:
-    """Return the users and the cause that a decision is about; an unknown choice never means everybody."""
-    about, users = sent.get("about"), sent.getlist("user")
-    if about == "":
-        return None, ""
-    if about == "users" and users:
-        return users, ""
-    if about == "users":
-        raise BadInput("about", "no user is selected", "Tick users in the table, or decide about all.")
-    cause = (about or "").removeprefix("cause:")
-    if not cause or cause == about:
-        raise BadInput("about", "it is not one of the choices", "Choose whom the decision is about.")
-    return None, cause
+def _decide_as_shown(
+    call: Call, connection: Connection, digest: str, choice: Choice, wanted: Wanted, number: str
+) -> None:
+    """Decide about those whom the list shows, if they are still as many as the button said."""
+    if not (number.isascii() and number.isdigit() and len(number) < 9):
+        raise BadInput("do", "it does not say how many", RELOAD)
+    services, among = call.parts.services, wanted.withdrawing if choice == "withdraw" else wanted.deciding
+    users: list[str] | None = None
+    if not wanted.everybody:
+        found = review_of(services, connection, existing_hold(services, connection.id, digest)).found(wanted)
+        users = [each.member.resource for each in found if each.verdict.standing in among]
+        if not users:
+            raise BadInput("do", "it matches nobody in this plan", "Reload the page, then choose.")
+    decide_hold(services, connection.id, digest, choice, call.actor, users=users, among=among, number=int(number))
 
 
-def _shown(call: Call, connection_id: str, digest: str, error: BadInput | Stale | None = None) -> Response:
-    connection = existing(call, connection_id)
-    found = existing_hold(call.parts.services, connection.id, digest)
-    pages = max(1, -(-len(found.members) // MEMBERS))
+def _shown(
+    call: Call, connection: Connection, digest: str, asked: Asked, error: BadInput | Stale | None = None
+) -> Response:
+    approval = review_of(call.parts.services, connection, existing_hold(call.parts.services, connection.id, digest))
+    found = approval.found(asked.wanted)
+    pages = max(1, -(-len(found) // MEMBERS))
     number = page_number(call, pages)
-    shown = list(islice(found.each(), (number - 1) * MEMBERS, number * MEMBERS))
-    waiting, numbers = found.those(*OPEN), found.standings()
-    by_cause = Counter(member.cause for member in waiting)
-    del by_cause[""]
+    deciding = [each for each in found if each.verdict.standing in asked.wanted.deciding]
+    approved_until, asked_again = approval.ends()
     home = f"/connections/{connection.id}/holds"
     return show_of(
         call,
         connection,
         "hold.html",
         status_of(error) if error is not None else 200,
-        crumbs=[(home, "Held plans"), (call.request.path, digest[:8])],
-        hold=found,
-        waiting=len(waiting),
-        decided=sum(numbers.get(standing, 0) for standing in (Standing.APPROVED, Standing.REJECTED)),
-        by_cause=by_cause,
-        numbers=numbers,
+        crumbs=[(home, "Approvals"), (call.request.path, digest[:8])],
+        approval=approval,
+        hold=approval.hold,
+        asked=asked,
+        deciding=deciding,
+        approving=approving(deciding),
+        keeping=keeping(deciding),
+        withdrawing=sum(1 for each in found if each.verdict.standing in asked.wanted.withdrawing),
+        approved_until=approved_until,
+        asked_again=asked_again,
         follows=FOLLOWS,
-        members=shown,
-        emails=with_addresses(call.parts.services, connection, [member for member, _ in shown]),
+        found=len(found),
+        rows=found[(number - 1) * MEMBERS : number * MEMBERS],
+        first=(number - 1) * MEMBERS + 1,
         number=number,
         pages=pages,
         error=error,
