@@ -48,8 +48,8 @@ def test_everybody_is_there_in_the_order_of_names(state):
 
 def test_unit_and_role_are_kept(state):
     kept(state)
-    by_user = state.people.read(HOME, NOW).lines.by_user
-    assert [(by_user[name][1].unit, by_user[name][1].administers) for name in ("u1", "u3")] == [
+    by_id = state.people.read(HOME, NOW).lines.by_id
+    assert [(by_id[name][1].unit, by_id[name][1].administers) for name in ("u1", "u3")] == [
         ("", False),
         ("/Sales", True),
     ]

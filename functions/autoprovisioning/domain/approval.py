@@ -78,8 +78,8 @@ class Approval:
         """Go through the plan once."""
         self.hold = hold
         self._active = roll.lines.count(Status.ACTIVE)
-        by_user = roll.lines.by_user
-        self.everybody = [_affected(each, verdict, by_user.get(each.resource)) for each, verdict in hold.each()]
+        by_id = roll.lines.by_id
+        self.everybody = [_affected(each, verdict, by_id.get(each.resource)) for each, verdict in hold.each()]
         self.everybody.sort(key=lambda each: (not each.text, each.text))
 
     @cached_property

@@ -52,7 +52,7 @@ KEPT = 400_000  # people in memory, of all connections; those of the connection 
 Shard = tuple[int, list[Person]]
 
 _shards = msgspec.msgpack.Decoder(built(list[Shard]))
-_texts = msgspec.msgpack.Decoder(list[str])
+_texts = msgspec.msgpack.Decoder(built(list[str]))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -152,7 +152,7 @@ def _keep_people(services: Services, side: Side, survey: Survey) -> None:
     if listed is None or survey.alone or not survey.whole(side.connection) or not side.connection.begun:
         return
     try:
-        if _as_read(services, side.connection):  # of what was deleted meanwhile nobody must be kept
+        if as_it_was(services, side.connection):  # of what was deleted meanwhile nobody must be kept
             services.people.put(side.connection, side.run.started, listed, side.roster)
     except ProvisioningError as error:
         log.warning("The list of people could not be kept: %s", type(error).__name__)

@@ -130,9 +130,9 @@ def read_hold(call: Call, query: WantedPage, connection_id: str, digest: str) ->
     services, connection = call.parts.services, existing(call, connection_id)
     hold, paging = existing_hold(services, connection.id, digest), Paging(cursor=query.cursor, limit=query.limit)
     if query.wanted().everybody:  # in the order of the plan, of which only the page is read
-        by_user = services.people.read(connection, services.clock()).lines.by_user
+        by_id = services.people.read(connection, services.clock()).lines.by_id
         part, following = paging.part(hold.each(), len(hold.members))
-        items = [_member(each, verdict, _person(by_user.get(each.resource))) for each, verdict in part]
+        items = [_member(each, verdict, _person(by_id.get(each.resource))) for each, verdict in part]
     else:
         found = review_of(services, connection, hold).found(query.wanted())
         shown, following = paging.part(found, len(found))
