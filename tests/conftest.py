@@ -19,6 +19,7 @@ from infra.local.emulators import EmulatorMissing, java, sdk_root
 from infra.local.processes import Supervisor, answers
 from infra.local.simulation import wait_for
 from tests.support.system import System
+from tests.support.warm_python import WarmPython
 
 HERE = Path(__file__).parent
 # Jobs take files in this order: the longest first, so that no job is left alone with one at the end.
@@ -111,10 +112,19 @@ def emulators(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def backing(emulators: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+def warm_python() -> Iterator[WarmPython]:
+    """A Python that starts functions, simulators and commands without importing their libraries anew."""
+    with WarmPython() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def backing(
+    emulators: dict[str, Any], warm_python: WarmPython, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalCloud]:
     """The Firestore, Pub/Sub and Secret Manager emulators."""
     _need_emulators()
-    with Supervisor(tmp_path_factory.mktemp("backing")) as supervisor:
+    with Supervisor(tmp_path_factory.mktemp("backing"), warm_python.begin) as supervisor:
         if not emulators:
             cloud = LocalCloud(supervisor=supervisor)
             cloud.start_backing()

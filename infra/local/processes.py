@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 TETHER = Path(__file__).with_name("tether.py")
 TAIL = 30  # lines of a log shown when its process failed
@@ -48,6 +48,36 @@ def port_is_free(port: int) -> bool:
     return True
 
 
+class Child(Protocol):
+    """What was started, as subprocess.Popen has it: the first of a session, and of a group, of its own."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Return the exit code, None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end and return the exit code; raises subprocess.TimeoutExpired."""
+
+
+# Starts a command: in an environment that has nothing but what is given, with all that it prints in a file.
+Begin = Callable[[Sequence[str], Mapping[str, str], Path | None, Path], Child]
+
+
+def tethered(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, output: Path) -> Child:
+    """Start a command that ends with this process."""
+    with output.open("ab") as file:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", str(TETHER), str(os.getpid()), *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+        )
+
+
 @dataclass(kw_only=True)
 class Process:
     """One child: what to run, and how to tell that it is ready ("line": it prints READY and its address)."""
@@ -58,22 +88,15 @@ class Process:
     env: Mapping[str, str] = field(default_factory=dict)
     ready: str = "line"  # "line", or an http:// address that must answer
     cwd: Path | None = None
+    begin: Begin = tethered
     address: str = ""
-    _child: subprocess.Popen[bytes] | None = None
+    _child: Child | None = None
 
     def start(self) -> Process:
         """Start it; returns itself at once."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("wb") as output:
-            self._child = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(TETHER), str(os.getpid()), *self.argv],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **self.env},
-                cwd=self.cwd,
-                start_new_session=True,
-            )
+        self.log.write_bytes(b"")
+        self._child = self.begin(self.argv, {**os.environ, **self.env}, self.cwd, self.log)
         return self
 
     def wait_ready(self, seconds: float = 60) -> Process:
@@ -152,8 +175,9 @@ class Supervisor:
     Use it as a context manager: SIGTERM and SIGHUP end the block like Ctrl-C does.
     """
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, begin: Begin = tethered) -> None:
         self._logs = logs
+        self._begin = begin
         self._children: list[Process] = []
         self._handlers: dict[int, Any] = {}
         self._ending = False
@@ -185,7 +209,8 @@ class Supervisor:
         cwd: Path | None = None,
     ) -> Process:
         """Start a child without waiting for it."""
-        child = Process(name=name, argv=argv, log=self._logs / f"{name}.log", env=env or {}, ready=ready, cwd=cwd)
+        log = self._logs / f"{name}.log"
+        child = Process(name=name, argv=argv, log=log, env=env or {}, ready=ready, cwd=cwd, begin=self._begin)
         self._children.append(child)
         return child.start()
 

@@ -48,7 +48,7 @@ class Machine:
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command as the Makefile does."""
-        return self._python.run(*arguments, environment={**self.environment, **environment})
+        return self._python.run(*arguments, environment={**self.environment, **environment}, folder=ROOT)
 
     def arguments(self, endpoint: str = "", token: Path | None = None, groups: str = GROUP) -> list[str]:
         """Return what the Makefile passes to connect."""
@@ -84,17 +84,16 @@ class Machine:
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory):
+def machine(tmp_path_factory, warm_python):
     """`make local` that is READY, beside a directory and a Keeper node."""
     taken = [port for port in FIXED_PORTS.values() if not port_is_free(port)]
     assert not taken, f"`make local` needs these ports: {taken}. Is a local cloud running?"
     folder = tmp_path_factory.mktemp("machine")
     (folder / "customer.json").write_text(json.dumps(customer()))
-    warm = WarmPython(ROOT, {"PATH": os.environ["PATH"], "PYTHONPATH": "functions"})
-    with Supervisor(folder / "logs") as supervisor, keeper(folder) as node, warm:
+    with Supervisor(folder / "logs") as supervisor, keeper(folder) as node:
         argv = python("-m", "infra.local.directory", "--fixture", str(folder / "customer.json"))
         simulator = supervisor.start("directory", argv, cwd=ROOT).wait_ready()
-        machine = Machine(folder, DirectorySide(simulator.address), node, warm)
+        machine = Machine(folder, DirectorySide(simulator.address), node, warm_python)
         output = folder / "local.out"
         with output.open("w") as stdout:
             local = subprocess.Popen(
