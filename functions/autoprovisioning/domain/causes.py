@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from .directory_user import Presence
+
 LONGEST_ADDRESS = 254  # characters; RFC 5321 4.5.3.1 allows a path of 256, with its brackets
 LONGEST_EVENT = 64
 GOOGLE = "Google System"  # as Google's log names it where nobody acted: in dynamic groups, say
@@ -19,7 +21,15 @@ GOOGLE = "Google System"  # as Google's log names it where nobody acted: in dyna
 # a spreadsheet could take for anything else.
 ADDRESS = re.compile(r"[a-z0-9][a-z0-9._'+-]*@[a-z0-9][a-z0-9.-]*")
 EVENT = re.compile(r"[A-Z][A-Z_]*")
-LEFT, JOINED = frozenset({"REMOVE_GROUP_MEMBER"}), frozenset({"ADD_GROUP_MEMBER", "UPDATE_GROUP_MEMBER"})
+# As what the directory shows a user for as long as it lags behind what was reported.
+NOT_YET = {
+    "SUSPEND_USER": frozenset({Presence.ACTIVE}),
+    "ARCHIVE_USER": frozenset({Presence.ACTIVE, Presence.SUSPENDED}),
+    "UNSUSPEND_USER": frozenset({Presence.SUSPENDED}),
+    "UNARCHIVE_USER": frozenset({Presence.ARCHIVED}),
+}
+ADDED = "ADD_GROUP_MEMBER"
+LEFT, JOINED = frozenset({"REMOVE_GROUP_MEMBER"}), frozenset({ADDED, "UPDATE_GROUP_MEMBER"})
 KEPT = timedelta(minutes=20)  # for a sweep that has still to find the change
 MOST_KEPT = 100  # causes
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from autoprovisioning.app.notifications.follow_changes import Follower, Outcome, follow
 from autoprovisioning.domain.causes import KEPT, Cause, Source
 from autoprovisioning.domain.events import Event, EventName
@@ -11,6 +13,7 @@ from autoprovisioning.domain.runs import Look, RunKind
 from autoprovisioning.domain.workspace_changes import ADMIN, AdminEvent, LogEntry
 from tests.support.builders import MINUTE, SECOND, active, notice
 from tests.support.scenario import ADDRESSES, GROUP, Scenario, sweep
+from tests.support.settings import with_settings
 
 BOSS = "boss@example.com"
 
@@ -54,6 +57,43 @@ def test_a_change_of_a_user_names_who_made_it_in_workspace_and_when(scenario):
     assert (event.name, event.cause) == (EventName.SUSPENDED, expected)
     assert event.actor.startswith("notification "), "who reported is not who acted"
     assert (event.source, event.latency) == (Source.EVENT, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("reported", "before", "after", "access"),
+    [
+        ("SUSPEND_USER", "restore", "suspend", False),
+        ("UNSUSPEND_USER", "suspend", "restore", True),
+        ("ARCHIVE_USER", "restore", "archive", False),
+        ("UNARCHIVE_USER", "archive", "restore", True),
+        ("ADD_GROUP_MEMBER", "leave", "join", True),
+    ],
+)
+def test_what_the_directory_does_not_show_yet_is_looked_at_again(scenario, reported, before, after, access):
+    """An entry comes half a second after the change; nobody promises that the directory shows it by then."""
+    scenario.services.connections.change("c1", lambda current: with_settings(current, archived_as_suspended=True))
+    getattr(scenario, before)("u1")
+    scenario.run()
+    hears(scenario, reported)
+    scenario.work_off()
+    getattr(scenario, after)("u1")
+    scenario.sent.clear()
+    scenario.fakes.clock.advance(5 * SECOND)
+    scenario.again()
+    assert active(scenario, "u1") == [access]
+
+
+@pytest.mark.parametrize("reported", ["SUSPEND_USER", "ADD_GROUP_MEMBER"])
+def test_what_never_shows_is_asked_for_no_longer_than_a_minute(scenario, reported):
+    if reported == "ADD_GROUP_MEMBER":
+        scenario.leave("u1")
+        scenario.run()
+    hears(scenario, reported)
+    scenario.work_off()
+    assert scenario.refused
+    scenario.fakes.clock.advance(MINUTE)
+    scenario.again()
+    assert scenario.refused == []
 
 
 def test_who_leaves_a_group_is_found_by_a_sweep_that_knows_who_removed_them(scenario):

@@ -101,6 +101,7 @@ class AskedOneByOne:
         self._units = cache(lambda: _listed(directory))
         self.silent: set[str] = set()  # connections of whose groups the directory did not tell
         self.contradicted: set[str] = set()  # ... or called a member whom the complete listings lack
+        self.no_member: set[str] = set()  # ... or none of whose groups has the user, who was in none before
 
     def __call__(self, connection: Connection, user: DirectoryUser) -> bool | None:
         """Determine one connection's scope; an `InScope`."""
@@ -117,6 +118,8 @@ class AskedOneByOne:
         )
         if told.why is Why.SILENT:
             self.silent.add(connection.id)
+        if told.why is Why.NO_MEMBER:
+            self.no_member.add(connection.id)
         if left and told.why is Why.MEMBER:
             self.contradicted.add(connection.id)
         return told.in_scope

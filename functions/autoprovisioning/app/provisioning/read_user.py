@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -13,7 +13,7 @@ from autoprovisioning.app.ports.directory import DirectoryUsers
 from autoprovisioning.app.provisioning.placement import AskedOneByOne, place
 from autoprovisioning.app.provisioning.volume_guard import approved
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.causes import Origin, Source
+from autoprovisioning.domain.causes import ADDED, NOT_YET, Origin, Source
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.decision import Observed, missed_twice
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
@@ -185,6 +185,8 @@ class Round:
         # long ago.
         if asking.contradicted and now < fresh_until and self._asked.run is None:
             raise Transient("The directory still calls a user a member whom its listing lacks", retry_after=5)
+        if now < fresh_until and _added_to_one(look, self.connections, asking.no_member):
+            raise Transient("The directory does not yet call a user a member who was reported as added", retry_after=5)
         if placement.overlaps:
             log.warning("A user is in the scope of several connections; the one that has them keeps them")
         return Seen(look=look, user=user, placement=placement, silent=frozenset(asking.silent), gone=gone)
@@ -192,6 +194,14 @@ class Round:
     def _was_in_scope(self, connection: Connection) -> bool:
         known = self.entries[connection.id]
         return known is not None and known.in_scope
+
+
+def _added_to_one(look: Look, connections: Sequence[Connection], no_member: Collection[str]) -> bool:
+    """Say whether the user was reported as added to a scope group itself, of a connection with the user in none."""
+    if look.cause is None or look.cause.event != ADDED:
+        return False
+    groups = (group for each in connections if each.id in no_member for group in each.settings.scope.groups)
+    return look.cause.group in {group.email.casefold() for group in groups}
 
 
 def entry_of(services: Services, connection: Connection, user_id: str) -> Entry | None:
@@ -233,6 +243,8 @@ def read_user(directory: DirectoryUsers, look: Look, fresh_until: datetime, now:
     if user is not None and (user.presence is not Presence.UNKNOWN or user.profile):
         if look.event == "delete" and young:
             raise Transient("The directory still returns a user it reported as deleted", retry_after=5)
+        if look.cause is not None and user.presence in NOT_YET.get(look.cause.event, ()) and young:
+            raise Transient("The directory does not yet show what was reported of a user", retry_after=5)
         return user
     if look.event in ("add", "undelete") and young:
         raise Transient("The directory does not yet return a user it reported as added", retry_after=5)
