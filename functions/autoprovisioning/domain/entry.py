@@ -193,8 +193,9 @@ class Entry:
 
     @property
     def quiet(self) -> bool:
-        """Say whether nothing of the user waits: for a time, an attempt, an outcome or a listing."""
-        return not (self.timers or self.failure or self.mark or self.pending or self.missing_since)
+        """Say whether nothing of the user waits: for a time, an attempt, an outcome, a listing, a look, a repair."""
+        waits = self.timers or self.failure or self.mark or self.pending or self.missing_since
+        return not (waits or self.again or self.drift)
 
     def reopened(self) -> Entry:
         """Return the entry of an account that Keeper shows active: no lock of it is left."""

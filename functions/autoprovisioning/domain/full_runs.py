@@ -21,11 +21,19 @@ def last_full(runs: Sequence[Run]) -> Run | None:
 
 
 def why_often(
-    connection: Connection, runs: Sequence[Run], told: AllHeard, now: datetime, *, sweep_every: timedelta, held: bool
+    connection: Connection,
+    runs: Sequence[Run],
+    told: AllHeard,
+    now: datetime,
+    *,
+    sweep_every: timedelta,
+    held: bool,
+    spent: bool,
 ) -> str:
     """Say why full runs of a connection are made each time that one is scheduled; "" where they need not be.
 
-    `runs` are its latest runs, newest first; `held`: a plan of it waits for a decision, or is being carried out.
+    `runs` are its latest runs, newest first; `held`: a plan of it waits for a decision, or is being carried out;
+    `spent`: a limit lets no more changes go, and what it holds back waits for a plan, which only a full run raises.
     """
     full = last_full(runs)
     if not arrives(told, now):
@@ -38,7 +46,9 @@ def why_often(
         return "the last one could not read everything, or found a listing empty"
     if connection.settings.scope.groups and not _swept(told, now, sweep_every):
         return "the members of the scope groups could not be listed lately"
-    return "a plan is held, or approved and not carried out yet" if held else ""
+    if held:
+        return "a plan is held, or approved and not carried out yet"
+    return "as much was changed within 24 hours as a limit allows" if spent else ""
 
 
 def _swept(told: AllHeard, now: datetime, every: timedelta) -> bool:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from .decision import SECOND_LISTING, Do, Nothing, Observed, Rules, decide
 from .directory_user import DirectoryUser, Presence
-from .entry import Entry, Status, Trigger
+from .entry import ACCOUNT, Action, Entry, Status, Trigger
 from .guard import member_of
 from .holds import Book, Standing
 
@@ -19,7 +19,7 @@ class Reason(StrEnum):
     """Why a user is looked at."""
 
     LEAVER = "leaver"  # access is to be taken
-    WAITED = "waited"  # for an attempt, a mark to run out, or a timer to begin
+    WAITED = "waited"  # for an attempt, a mark to run out, a timer to begin, another look, or a new account
     LISTING = "listing"  # only a full run's listings tell
 
 
@@ -40,7 +40,8 @@ def reason_to_look(
     if leaver is not None:
         return leaver
     attempts = entry.failure is not None and not waits
-    return Reason.WAITED if attempts or entry.pending or _restored(entry, user) else None
+    waited = attempts or entry.pending or entry.again or _restored(entry, user) or _vanished(entry, book)
+    return Reason.WAITED if waited else None
 
 
 def _leaver(entry: Entry, user: DirectoryUser | None, rules: Rules, book: Book, now: datetime) -> Reason | None:
@@ -81,3 +82,11 @@ def _restored(entry: Entry, user: DirectoryUser | None) -> bool:
     """Say whether somebody was suspended, and is not by now; the timer of who is archived instead stands still."""
     timer = entry.timers.get(Trigger.SUSPENDED)
     return user is None and not entry.gone and timer is not None and timer.running_since is not None
+
+
+def _vanished(entry: Entry, book: Book) -> bool:
+    """Say whether an account that vanished from Keeper is still to be created again, as far as nobody rejected that."""
+    if entry.status is not Status.ACTIVE or not entry.in_scope or ACCOUNT not in entry.drift:
+        return False
+    verdict = book.verdict(member_of(Action.RECREATE, entry, None, {}))
+    return verdict is None or verdict.standing is not Standing.REJECTED

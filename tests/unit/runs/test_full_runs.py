@@ -290,3 +290,30 @@ def test_a_connection_that_keeper_makes_wait_is_left_alone(daily):
     daily.scenario.suspend("u1")
     assert (daily.play(SCHEDULED), daily.active("u1")) == (0, True)
     assert (daily.play(HOUR), daily.active("u1")) == (0, False)
+
+
+def test_whoever_asked_for_another_look_is_heard_before_the_next_full_run(daily):
+    """The worker that they met is dead: nobody else knows of it."""
+    daily.scenario.rename("u1", "Augusta")
+    daily.edit("u1", again=True)
+    assert daily.play(SCHEDULED) == 0
+    (account,) = daily.scenario.keeper.of("u1")
+    assert account.attributes["name.givenName"] == "Augusta"
+
+
+def test_leavers_for_whom_the_day_has_no_room_left_are_held_as_a_plan(daily):
+    daily.setting(limit=VolumeLimit(minimum=1, share=0.01))
+    daily.scenario.suspend("u1")
+    assert (daily.play(SCHEDULED), daily.active("u1")) == (0, False)
+    daily.scenario.suspend("u2")
+    assert (daily.play(SCHEDULED), daily.active("u2")) == (1, True)
+    (hold,) = daily.services.holds.standing("c1")
+    assert [member.resource for member in hold.those(Standing.WAITING)] == ["u2"]
+
+
+def test_an_account_that_vanished_is_made_again(daily):
+    (account,) = daily.scenario.keeper.of("u1")
+    del daily.scenario.keeper.accounts[account.scim_id]
+    daily.edit("u1", drift=("account",))
+    daily.play(SCHEDULED)
+    assert daily.active("u1")

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from autoprovisioning.app.ports.channels import Channel, Channels
 from autoprovisioning.app.ports.reports import HeldPlan, HistoryReports, Pace, Reports, Waiting
+from autoprovisioning.app.provisioning.volume_guard import spent
 from autoprovisioning.app.runs.close_run import EDITED, OUTAGE
 from autoprovisioning.app.services import ChangeSources, Services
 from autoprovisioning.domain.connections import Connection, State
@@ -145,16 +146,24 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
         through=services.through,
         heard=services.sources.all() if services.through.audit_log else {},
     )
-    seen = replace(seen, full_runs_often=_why_often(seen, connection, full))
+    seen = replace(seen, full_runs_often=_why_often(services, seen, connection, full))
     return replace(seen, concerns=_judged(seen, connection))
 
 
-def _why_often(seen: Health, connection: Connection, full: Sequence[Run]) -> str:
+def _why_often(services: Services, seen: Health, connection: Connection, full: Sequence[Run]) -> str:
     through, ended = seen.through, [run for run in full if run.ended]
     if not through.full_runs_may_wait:
         return ""
     held = seen.plans_held > 0 or any(plan.standings.get(Standing.APPROVED.value, 0) for plan in seen.decided)
-    return why_often(connection, ended, seen.heard, seen.at, sweep_every=through.sweep_every, held=held)
+    return why_often(
+        connection,
+        ended,
+        seen.heard,
+        seen.at,
+        sweep_every=through.sweep_every,
+        held=held,
+        spent=spent(services, connection),
+    )
 
 
 def _archived(full: Sequence[Run]) -> int:

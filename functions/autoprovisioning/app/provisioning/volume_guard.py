@@ -94,6 +94,17 @@ def room(services: Services, connection: Connection, kind: Kind, confirmed: int 
     return Room(reserved=len(state.current(budget, now)), allowed=allowed, active=state.base(now))
 
 
+def spent(services: Services, connection: Connection) -> bool:
+    """Say whether one of the limits lets no more changes go for now."""
+    state, now = _standing(services, connection), services.clock()
+    limits = (
+        (len(state.current(kind, now)), state.allowed(kind, connection.settings.limit, now))
+        for kind in Kind
+        if kind.budget is kind
+    )
+    return any(reserved >= max(1, allowed) for reserved, allowed in limits)
+
+
 def fits(
     services: Services,
     connection: Connection,

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from autoprovisioning.app.provisioning.adoption_grounds import deleted_users
+from autoprovisioning.app.provisioning.volume_guard import spent
 from autoprovisioning.app.runs.reconcile import reconcile
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
@@ -74,12 +75,12 @@ def _listed_at(services: Services, connection: Connection) -> datetime:
     if full_run_due(runs, through.full_run_every, now):
         raise _Everybody("a full run is due")
     held = any(hold.those(*OPEN, Standing.APPROVED) for hold in services.holds.standing(connection.id))
-    told = services.sources.all()
-    if why := why_often(connection, runs, told, now, sweep_every=through.sweep_every, held=held):
+    told, at_limit = services.sources.all(), spent(services, connection)
+    if why := why_often(connection, runs, told, now, sweep_every=through.sweep_every, held=held, spent=at_limit):
         raise _Everybody(why)
-    full = last_full(runs)
-    assert full is not None  # noqa: S101 - else one is due
-    return full.started
+    last = last_full(runs)
+    assert last is not None  # noqa: S101 - else one is due
+    return last.started
 
 
 def _unfit(services: Services, connections: Sequence[Connection]) -> dict[str, DirectoryUser]:
