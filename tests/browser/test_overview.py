@@ -107,3 +107,20 @@ def test_what_happens_is_told_without_a_reload(stage, open_page):
     )
     services.audit.record(CONNECTION, [event])
     expect(page.get_by_text("newest@example.com lost access")).to_be_visible(timeout=20_000)
+
+
+def test_an_account_is_ignored_with_a_note_by_keys_and_counted_again(stage, open_page, presentable):
+    page = opened(stage, open_page)
+    page.get_by_role("link", name="in Keeper, provisioned by nobody").click()
+    page.get_by_role("link", name="nobody@example.com").click()
+    page.get_by_role("button", name="Ignore selected accounts").press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("It is empty")
+    open_page.forgive("400")
+    page.get_by_label("Choose nobody@example.com").press("Space")
+    page.get_by_label("Why they stay").press_sequentially("The payroll's robot")
+    page.get_by_role("button", name="Ignore selected accounts").press("Enter")
+    ignored = page.get_by_role("table", name="Ignored accounts")
+    expect(ignored).to_contain_text("The payroll's robot")
+    presentable(page)
+    ignored.get_by_role("button", name="Count again: nobody@example.com").press("Enter")
+    expect(ignored).to_have_count(0)

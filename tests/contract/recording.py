@@ -38,7 +38,7 @@ from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.runs import Batch, Evidence, Look, Run, RunKind, RunState
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
-from autoprovisioning.domain.unprovisioned import By, Offer, Report, Unprovisioned
+from autoprovisioning.domain.unprovisioned import By, Ignored, Offer, Report, Unprovisioned
 from tests.contract.state_stores import InMemory
 from tests.contract.state_stores import State as Stores
 from tests.support.builders import ADA, DAY, GRACE, NOW
@@ -171,6 +171,8 @@ HOLD = Hold(
     decided_at=NOW,
 )
 GUARD = GuardState(reserved={Kind.TAKING: {reservation("u1"): NOW}}, active=((NOW, 90),))
+IGNORED = Ignored(scim_id="k8", note="Payroll's export", by="boss@example.com", at=NOW)
+DECIDED = replace(EVENT, id="a1", name=EventName.CONFIGURED)  # nothing that usage counts
 REPORT = Report(
     at=NOW,
     digest="d1",
@@ -258,6 +260,7 @@ def populate(stores: Stores) -> None:
     stores.holds.put("c1", HOLD)
     stores.claims.claim("c1", "k1", CLAIM)
     stores.adoptions.confirm("c1", [("u1", "k1")], "boss@example.com", NOW, replace(EVENT, id="x2"))
+    stores.unprovisioned.ignore("c1", lambda _known: {IGNORED.scim_id: IGNORED}, DECIDED)
     stores.unprovisioned.put("c1", REPORT)
     stores.people.put(CONNECTION, NOW, LISTED, {"u1": FULL, "u2": PLAIN})
     stores.sweeps.put("c1", SWEPT)

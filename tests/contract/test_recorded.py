@@ -50,6 +50,7 @@ def stored(firestore: Firestore, documents: Mapping[str, Any]) -> dict[str, dict
 
 
 FIRST_WITH_PEOPLE = 4  # recording
+FIRST_WITH_IGNORED = 4
 PEOPLE = {user_id: listed.name for user_id, listed in recording.LISTED.items()}
 
 
@@ -70,6 +71,7 @@ def read_all(firestore: Firestore) -> dict[str, object]:
         "claim on an account": firestore.claims.claim("c1", "k1", replace(CLAIM, user_id="u7")),
         "list of confirmed adoptions": firestore.adoptions.confirmed("c1"),
         "report of unprovisioned accounts": firestore.unprovisioned.get("c1"),
+        "accounts that are ignored": firestore.unprovisioned.ignored("c1"),
         "record of a sweep": firestore.sweeps.get("c1"),
         "lease": firestore.leases.take("reconcile", "another", NOW, HOUR),
         "notification channel": list(firestore.channels.all()),
@@ -108,6 +110,7 @@ CHANGED = {
 class TestEarlierVersions:
     def test_everything_is_read(self, firestore, path):
         store(firestore, load(path)["documents"])
+        later = int(path.stem) >= FIRST_WITH_IGNORED
         assert read_all(firestore) == {
             "connection": CONNECTION,
             "begun set-up": {"c9": NOW},
@@ -118,11 +121,12 @@ class TestEarlierVersions:
             "claim on an account": CLAIM,
             "list of confirmed adoptions": {"u1": {"k1"}},
             "report of unprovisioned accounts": recording.REPORT,
+            "accounts that are ignored": {"k8": recording.IGNORED} if later else {},
             "record of a sweep": recording.SWEPT,
             "lease": None,
             "notification channel": [recording.CHANNEL],
             "line of the audit": (replace(as_recorded(path, recording.EVENT), id="x2"),),
-            "counter of usage": [{EventName.FAILED.value: 2}],
+            "counter of usage": [{EventName.FAILED.value: 2, **({EventName.CONFIGURED.value: 1} if later else {})}],
             "failure of a user": ["u1"],
         }
 

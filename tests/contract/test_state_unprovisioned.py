@@ -8,7 +8,8 @@ import pytest
 
 from autoprovisioning.adapters.firestore import unprovisioned
 from autoprovisioning.domain.directory_user import Presence
-from autoprovisioning.domain.unprovisioned import By, Offer, Report, Unprovisioned
+from autoprovisioning.domain.events import Actor, Stamp, configured
+from autoprovisioning.domain.unprovisioned import By, Ignored, Offer, Report, Unprovisioned
 from tests.contract.state_stores import HOME, Firestore
 from tests.support.builders import DAY, NOW
 
@@ -23,6 +24,7 @@ KNOWN = Unprovisioned(
     presence=Presence.DELETED,
     since=NOW,
 )
+WHY = Ignored(scim_id="k/1 ü", note="Payroll's export", by="a@example.com", at=NOW)
 STRANGER = Unprovisioned(scim_id="k2", user_name="x@example.com", external_id="")
 
 
@@ -43,6 +45,24 @@ def test_it_is_forgotten_with_the_connection(state):
     state.unprovisioned.put("c1", Report(at=NOW, digest="d1", accounts=(KNOWN,)))
     state.connections.purge("c1")
     assert state.unprovisioned.get("c1") is None
+
+
+def test_those_that_are_ignored_are_kept_beside_each_report(state):
+    state.connections.create(HOME)
+    told = configured(Stamp(id="e1", at=NOW, by=Actor(address="a@example.com")), "Ignores 1 account")
+    assert state.unprovisioned.ignored("c1") == {}
+    state.unprovisioned.ignore("c1", lambda known: {**known, "k/1 ü": WHY}, told)
+    state.unprovisioned.put("c1", Report(at=NOW, digest="d1", accounts=(KNOWN,)))
+    state.unprovisioned.ignore("c1", lambda known: known, replace(told, id="e2"))
+    assert state.unprovisioned.ignored("c1") == {"k/1 ü": WHY}
+    assert state.unprovisioned.ignored("c2") == {}
+    assert "e1" in state.audited("c1")
+    assert "e2" not in state.audited("c1")
+    state.unprovisioned.ignore("c1", lambda _known: {}, replace(told, id="e3"))
+    assert state.unprovisioned.ignored("c1") == {}
+    state.unprovisioned.ignore("c1", lambda known: {**known, "k2": WHY}, replace(told, id="e4"))
+    state.connections.purge("c1")
+    assert state.unprovisioned.ignored("c1") == {}
 
 
 @pytest.mark.emulator

@@ -31,7 +31,7 @@ from autoprovisioning.domain.listing_parts import Listings
 from autoprovisioning.domain.people import Lines, Listed, Roll, entitled, line_of, person_of
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.sources import NOTHING, AllHeard, Feed, Heard, heard
-from autoprovisioning.domain.unprovisioned import Report
+from autoprovisioning.domain.unprovisioned import Ignored, Report
 from tests.support.in_memory_requests import FakePreviewLines, FakeRequests, StoredRequests
 
 T = TypeVar("T")
@@ -70,6 +70,7 @@ class Store:
     claims: dict[tuple[str, str], Claim] = field(default_factory=dict)
     adoptions: dict[str, dict[Pair, tuple[str, datetime]]] = field(default_factory=lambda: defaultdict(dict))
     unprovisioned: dict[str, Report] = field(default_factory=dict)
+    ignored: dict[str, dict[str, Ignored]] = field(default_factory=dict)
     people: dict[str, tuple[datetime, dict[str, Listed], set[str]]] = field(default_factory=dict)
     leases: dict[str, tuple[str, datetime, int]] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
@@ -277,6 +278,7 @@ class FakeConnections:
                 store.swept,
                 store.adoptions,
                 store.unprovisioned,
+                store.ignored,
                 store.people,
             ):
                 kept.pop(connection_id, None)
@@ -543,6 +545,18 @@ class FakeUnprovisioned:
 
     def get(self, connection_id: str) -> Report | None:
         return self._store.unprovisioned.get(connection_id)
+
+    def ignored(self, connection_id: str) -> Mapping[str, Ignored]:
+        return self._store.ignored.get(connection_id, {})
+
+    def ignore(
+        self, connection_id: str, edit: Callable[[Mapping[str, Ignored]], Mapping[str, Ignored]], told: Event
+    ) -> None:
+        with self._store.lock:
+            known = self.ignored(connection_id)
+            wanted = dict(edit(known))
+            self._store.ignored[connection_id] = wanted
+            self._store.append(connection_id, [told] if wanted != known else [])
 
 
 class FakePeople:

@@ -45,9 +45,21 @@ class Offer(StrEnum):
     NONE = "none"
 
 
+class Suggestion(StrEnum):
+    """What an account probably is, and so what to do about it."""
+
+    LEAVER = "leaver"  # from before this connection
+    OUT_OF_SCOPE = "out_of_scope"
+    SECOND = "second"  # the owner has another one
+    SHARED = "shared"  # nobody's: a service account, one that several people use, or somebody from outside
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unprovisioned:
-    """One account, and its owner: `user_id` is empty where nothing tells; `since` is when the owner left."""
+    """One account, and its owner: `user_id` is empty where nothing tells; `since` is when the owner left.
+
+    `found` is when a drift run first met it, None where an earlier version did.
+    """
 
     scim_id: str
     user_name: str
@@ -58,6 +70,27 @@ class Unprovisioned:
     email: str = ""
     presence: Presence = Presence.UNKNOWN
     since: datetime | None = None
+    found: datetime | None = None
+
+    @property
+    def suggestion(self) -> Suggestion:
+        """Say what it probably is."""
+        if not self.user_id:
+            return Suggestion.SHARED
+        if self.offer is Offer.NONE:
+            return Suggestion.SECOND
+        left = self.offer is Offer.ALL or self.by is By.UNKNOWN_ID or self.presence in LEFT
+        return Suggestion.LEAVER if left else Suggestion.OUT_OF_SCOPE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ignored:
+    """An account that stays as it is: why, by whose word, and since when."""
+
+    scim_id: str
+    note: str
+    by: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +143,11 @@ class Search:
         if user.primary_email.casefold() in self._names:
             self._addresses.setdefault(user.primary_email.casefold(), (user, entitled))
 
-    def report(self, at: datetime) -> Report:
-        """Say whose the accounts are, once everybody was seen."""
-        found = [row for account in self.accounts if (row := self._row(account)) is not None]
+    def report(self, at: datetime, before: Report | None = None) -> Report:
+        """Say whose the accounts are, once everybody was seen; the report before tells since when each is known."""
+        known = {row.scim_id: row.found for row in before.accounts} if before is not None else {}
+        rows = (row for account in self.accounts if (row := self._row(account)) is not None)
+        found = [replace(row, found=known.get(row.scim_id, at)) for row in rows]
         order = (By.EXTERNAL_ID, By.UNKNOWN_ID, By.ADDRESS, By.NOTHING)
         found.sort(key=lambda row: (order.index(row.by), row.user_name))
         return Report(at=at, digest=digest_of(self.accounts), accounts=tuple(found))

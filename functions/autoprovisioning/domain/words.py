@@ -25,7 +25,7 @@ from .requests import Became, Forecast, RequestState, Would
 from .runs import Run, RunKind, RunState
 from .scope import OrgUnit
 from .settings import VolumeLimit
-from .unprovisioned import By
+from .unprovisioned import By, Suggestion
 
 # ---- connections
 
@@ -143,6 +143,18 @@ OWNED_BY: Mapping[By, str] = {
     By.ADDRESS: "it has their primary address",
     By.UNKNOWN_ID: "its externalId is unknown to the directory: deleted long ago, or another system's",
     By.NOTHING: "the directory does not say",
+}
+SUGGESTED: Mapping[Suggestion, tuple[str, str]] = {  # what an account that nobody provisions is, and what to do
+    Suggestion.LEAVER: ("A leaver from before", "Take it over: it is deprovisioned like its owner."),
+    Suggestion.OUT_OF_SCOPE: (
+        "Out of scope",
+        "Widen the scope if they are to keep it; otherwise take it over, or lock it in Keeper.",
+    ),
+    Suggestion.SECOND: ("A second account", "Its owner has another one. Lock it in Keeper if nobody uses it."),
+    Suggestion.SHARED: (
+        "A service account, a shared one, or an outsider's",
+        "No owner to be deprovisioned with. Ask who uses it: ignore it with a note, or lock it in Keeper.",
+    ),
 }
 TAKEN_OVER_BY: Mapping[By, str] = {
     By.EXTERNAL_ID: "its externalId is this user's directory id",

@@ -57,7 +57,8 @@ def outcome(place: Place) -> Any:
     holds = {digest: hold.standings() for digest, hold in store.holds["c1"].items()}
     events = [told(event) for event in store.events["c1"].values()]
     looks = [(look.user_id, look.retry_failures) for look in queue.looks]
-    return connections, holds, events, queue.runs, len(queue.requests), looks, list(store.deleted)
+    ignored = {key: (each.note, each.by) for key, each in store.ignored.get("c1", {}).items()}
+    return connections, holds, events, queue.runs, len(queue.requests), looks, list(store.deleted), ignored
 
 
 def on_a_page(of: str, form: str, button: str, **filled: Any) -> Callable[[Place], None]:
@@ -94,6 +95,16 @@ def failing(place: Place) -> None:
     )  # fmt: skip
 
 
+def stranger(place: Place) -> None:
+    account = Unprovisioned(scim_id="k1", user_name="robot@example.com", external_id="")
+    place.fakes.services.unprovisioned.put("c1", Report(at=START, digest="", accounts=(account,)))
+
+
+def ignored(place: Place) -> None:
+    stranger(place)
+    through_the_api("POST", "/unprovisioned/ignore", {"accounts": ["k1"], "note": "Robot"})(place)
+
+
 def decided(choice: str) -> Callable[[Place], None]:
     return through_the_api("POST", f"/holds/{DIGEST}", {"decision": choice})
 
@@ -123,6 +134,16 @@ ACTIONS = {  # what was done before, and then the same on a page and through the
         nothing,
         on_a_page("/limits", "Name and limits", "Save", name="Vault", minimum="7", percent="2.5"),
         through_the_api("PATCH", "", {"name": "Vault", "limit": {"minimum": 7, "percent": 2.5}}, if_match='"4"'),
+    ),
+    "ignore an account": (
+        stranger,
+        on_a_page("/unprovisioned", "Take over", "ignore", account=["k1"], note="Payroll's export"),
+        through_the_api("POST", "/unprovisioned/ignore", {"accounts": ["k1"], "note": "Payroll's export"}),
+    ),
+    "ignore it no more": (
+        ignored,
+        on_a_page("/unprovisioned", "Ignored accounts", "again:k1"),
+        through_the_api("POST", "/unprovisioned/stop-ignoring", {"accounts": ["k1"]}),
     ),
     "run now": (nothing, on_a_page("/health", "Run now", "Run now"), through_the_api("POST", "/runs", {})),
     "retry some": (

@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from autoprovisioning.app.administration.ignore_accounts import ignore, ignore_no_more
+from autoprovisioning.app.administration.people import review
 from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.roster import Edit
@@ -16,8 +18,9 @@ from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Action, Entry, Mark, Status
 from autoprovisioning.domain.errors import BadInput, Incomplete, NotFound
 from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.review import Shown
 from autoprovisioning.domain.runs import RunKind
-from autoprovisioning.domain.unprovisioned import By, Offer, Report
+from autoprovisioning.domain.unprovisioned import By, Offer, Report, Suggestion
 from tests.support.builders import active, notice
 from tests.support.scenario import LATER, Scenario
 from tests.support.settings import with_settings
@@ -63,6 +66,56 @@ def test_after_the_roster_was_lost_every_leaver_is_found_by_their_id(lost):
     ]
     run = max(lost.fakes.store.runs["c1"].values(), key=lambda run: run.started)
     assert "Active accounts in Keeper that nobody provisions: 3, 2 of them leavers'" in run.notes
+
+
+def test_each_says_what_it_probably_is_and_since_when_it_is_known(lost):
+    first = drift(lost)
+    assert [row.suggestion for row in first.accounts] == [
+        Suggestion.LEAVER,
+        Suggestion.LEAVER,
+        Suggestion.OUT_OF_SCOPE,
+    ]
+    assert {row.found for row in first.accounts} == {first.at}
+    lost.fakes.keeper.accounts["k99"] = replace(
+        next(iter(lost.fakes.keeper.accounts.values())), scim_id="k99", user_name="robot@example.com", external_id=""
+    )
+    later = drift(lost)
+    assert later.at > first.at
+    assert {row.user_name: row.found for row in later.accounts if row.suggestion is Suggestion.SHARED} == {
+        "robot@example.com": later.at
+    }
+    assert {row.found for row in later.accounts} == {first.at, later.at}
+
+
+def test_what_is_ignored_is_not_taken_over_together_nor_counted(lost):
+    report = drift(lost)
+    ignored = report.accounts[0].scim_id
+    ignore(lost.services, "c1", [ignored], "  Asked for by the works council ", ACTOR)
+    assert lost.services.unprovisioned.ignored("c1")[ignored].note == "Asked for by the works council"
+    reviewed = review(lost.services, lost.connection)
+    assert [person.account for _, person in reviewed.those(Shown.UNPROVISIONED)] == sorted(
+        row.scim_id for row in report.accounts[1:]
+    )
+    assert take_over(lost.services, "c1", None, ACTOR) == 1
+    ignore_no_more(lost.services, "c1", [ignored], ACTOR)
+    assert take_over(lost.services, "c1", None, ACTOR) == 1
+    told = [event.reason for event in lost.fakes.store.events["c1"].values() if "gnores" in event.reason]
+    assert told[0].startswith("Ignores 1 account that nobody provisions (Asked for by the works council): ")
+    assert told[1].startswith("No longer ignores 1 account that nobody provisions: ")
+
+
+@pytest.mark.parametrize(
+    ("accounts", "note", "field"),
+    [(["k1"], "", "note"), (["k1"], "x" * 301, "note"), (["k1"], "a\nb", "note"), ([], "why", "accounts"),
+     (["nobody"], "why", "accounts")],
+)  # fmt: skip
+def test_ignoring_needs_an_account_of_the_list_and_a_reason(lost, accounts, note, field):
+    report = drift(lost)
+    chosen = [report.accounts[0].scim_id if each == "k1" else each for each in accounts]
+    with pytest.raises(BadInput) as refused:
+        ignore(lost.services, "c1", chosen, note, ACTOR)
+    assert refused.value.field == field
+    assert lost.services.unprovisioned.ignored("c1") == {}
 
 
 def test_what_is_offered_together_is_deprovisioned_and_the_rest_stays(lost):

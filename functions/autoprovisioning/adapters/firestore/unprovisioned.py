@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 from google.cloud import firestore
 
+from autoprovisioning.adapters.firestore.audit import add_events
 from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.decoding import built
 from autoprovisioning.document_kinds import UNPROVISIONED
-from autoprovisioning.domain.unprovisioned import Report, Unprovisioned
+from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.unprovisioned import Ignored, Report, Unprovisioned
 
 ROWS_A_DOCUMENT = 1_000  # of some 200 bytes, 800 at most
 MOST_DOCUMENTS = 20  # whoever has more than that cannot go through them one by one
 
 _rows = msgspec.msgpack.Decoder(built(list[Unprovisioned]))
+_those_ignored = msgspec.msgpack.Decoder(built(list[Ignored]))
 
 
 class FirestoreUnprovisioned:
@@ -47,11 +51,38 @@ class FirestoreUnprovisioned:
                 rows += _rows.decode(fields["rows"])
         return Report(at=head["at"], digest=head["digest"], accounts=tuple(rows))
 
+    def ignored(self, connection_id: str) -> dict[str, Ignored]:
+        """Read one document, beside those of the report."""
+        return _ignored(self._database.get(self._home(connection_id).document("ignored")))
+
+    def ignore(
+        self, connection_id: str, edit: Callable[[Mapping[str, Ignored]], Mapping[str, Ignored]], told: Event
+    ) -> None:
+        """Write the document and the event in one commit."""
+
+        def change(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
+            known = _ignored(snapshot)
+            wanted = edit(known)
+            packed = msgspec.msgpack.encode(list(wanted.values()))
+            return UNPROVISIONED.stamped({"ignored": packed}) if wanted != known else None
+
+        home = self._database.home(connection_id)
+        document = self._home(connection_id).document("ignored")
+        self._database.edit(document, change, lambda batch: add_events(batch, home, [told]))
+
     def _set(self, connection_id: str, number: int, fields: dict[str, Any]) -> None:
         batch = self._database.client.batch()
         batch.set(self._document(connection_id, number), UNPROVISIONED.stamped(fields))
         self._database.write(batch, 1)
 
     def _document(self, connection_id: str, number: int) -> firestore.DocumentReference:
-        home = self._database.home(connection_id)
-        return home.collection("unprovisioned").document(f"{number:04d}")
+        return self._home(connection_id).document(f"{number:04d}")
+
+    def _home(self, connection_id: str) -> firestore.CollectionReference:
+        return self._database.home(connection_id).collection("unprovisioned")
+
+
+def _ignored(snapshot: firestore.DocumentSnapshot) -> dict[str, Ignored]:
+    fields = fields_of(snapshot)
+    UNPROVISIONED.check(fields)
+    return {each.scim_id: each for each in _those_ignored.decode(fields["ignored"])} if fields else {}

@@ -16,13 +16,13 @@ from autoprovisioning.domain.review import Decided, Review
 def review(services: Services, connection: Connection) -> Review:
     """Return everybody, as of some seconds ago at most; a handful of documents is read."""
     now = services.clock()
-    report = services.unprovisioned.get(connection.id)
+    report, ignored = services.unprovisioned.get(connection.id), services.unprovisioned.ignored(connection.id)
     return Review(
         services.people.read(connection, now),
         connection,
         now,
         Decided(services.holds.standing(connection.id)),
-        report.accounts if report is not None else (),
+        [account for account in report.accounts if account.scim_id not in ignored] if report is not None else (),
     )
 
 

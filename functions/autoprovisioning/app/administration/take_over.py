@@ -29,7 +29,7 @@ SLICE = 1_000  # accounts, each claimed, recorded and claimed again before the n
 
 
 def take_over(services: Services, connection_id: str, accounts: Collection[str] | None, actor: Actor) -> int:
-    """Take over these accounts (SCIM ids); None: all that the report offers together. Returns how many.
+    """Take over these accounts (SCIM ids); None: all offered together and not ignored. Returns how many.
 
     Raises:
         NotFound: there is no such connection, or no drift run has listed Keeper yet.
@@ -42,7 +42,8 @@ def take_over(services: Services, connection_id: str, accounts: Collection[str] 
     report = services.unprovisioned.get(connection_id)
     if report is None:
         raise NotFound("Keeper has not been listed yet. A drift run does so every hour.")
-    rows = [row for row in report.accounts if row.offer is Offer.ALL]
+    ignored = services.unprovisioned.ignored(connection_id)
+    rows = [row for row in report.accounts if row.offer is Offer.ALL and row.scim_id not in ignored]
     if accounts is not None:
         rows = _chosen({row.scim_id: row for row in report.accounts if row.offer is not Offer.NONE}, accounts)
     held = {entry.scim_id for entry in services.roster.load(connection).values()}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from autoprovisioning.domain.adoption import Confirmed
 from autoprovisioning.domain.events import Event
-from autoprovisioning.domain.unprovisioned import Report
+from autoprovisioning.domain.unprovisioned import Ignored, Report
 
 Pair = tuple[str, str]  # directory id, SCIM id
 
@@ -31,3 +31,11 @@ class UnprovisionedAccounts(Protocol):
 
     def get(self, connection_id: str) -> Report | None:
         """Read it; None if Keeper was not listed yet."""
+
+    def ignored(self, connection_id: str) -> Mapping[str, Ignored]:
+        """Return the accounts that are ignored by their SCIM ids, listed or not."""
+
+    def ignore(
+        self, connection_id: str, edit: Callable[[Mapping[str, Ignored]], Mapping[str, Ignored]], told: Event
+    ) -> None:
+        """Replace those that are ignored by compare-and-set, with the event; what does not change is not written."""

@@ -93,7 +93,8 @@ def report_unprovisioned(services: Services, side: Side, survey: Survey) -> None
     search = side.planner.search if side.planner is not None else None
     told = survey.whole(side.connection) and survey.deleted_addresses is not None  # covers every user
     if search is not None and (told or not search.accounts):
-        services.unprovisioned.put(side.connection.id, search.report(services.clock()))
+        before = services.unprovisioned.get(side.connection.id)
+        services.unprovisioned.put(side.connection.id, search.report(services.clock(), before))
     if side.found is None:
         return
     report = services.unprovisioned.get(side.connection.id)

@@ -3,21 +3,53 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 from flask import Response
+from msgspec import Meta
 
+from autoprovisioning.app.administration.ignore_accounts import LONGEST_NOTE, MOST_IGNORED, ignore, ignore_no_more
 from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.domain import unprovisioned
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.errors import BadInput
-from autoprovisioning.domain.unprovisioned import By, Offer
-from autoprovisioning.entrypoints.console.api.models import Model, Paging
-from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
+from autoprovisioning.domain.unprovisioned import By, Offer, Suggestion
+from autoprovisioning.domain.words import SUGGESTED
+from autoprovisioning.entrypoints.console.api.models import Model, Nothing, Paging
+from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.export import export
 from autoprovisioning.entrypoints.console.routing import Call, existing
+
+HEADER = (
+    "account",
+    "scim id",
+    "owner id",
+    "owner e-mail",
+    "in the directory",
+    "since",
+    "evidence",
+    "suggestion",
+    "found",
+    "last seen",
+    "ignored because",
+    "ignored by",
+)
+
+
+class Ignored(Model):
+    """Why an account stays as it is, by whose word, and since when."""
+
+    note: str
+    by: str
+    at: datetime
 
 
 class Unprovisioned(Model):
-    """An active account that no roster entry holds, and its owner, whose id is empty if unknown."""
+    """An active account that no roster entry holds, and its owner, whose id is empty if unknown.
+
+    `since` is when the owner left, `found` when the account was first met, null where that is not known; `suggestion`
+    is what it probably is.
+    """
 
     scim_id: str
     user_name: str
@@ -28,6 +60,9 @@ class Unprovisioned(Model):
     email: str
     presence: Presence
     since: datetime | None
+    found: datetime | None
+    suggestion: Suggestion
+    ignored: Ignored | None
 
 
 class UnprovisionedAccounts(Model):
@@ -46,6 +81,19 @@ class Accounts(Model):
     all: bool = False
 
 
+class Ignore(Model):
+    """Which accounts are ignored from now on, by their SCIM ids, and why."""
+
+    accounts: Annotated[list[Annotated[str, Meta(max_length=1_000)]], Meta(min_length=1, max_length=MOST_IGNORED)]
+    note: Annotated[str, Meta(min_length=1, max_length=LONGEST_NOTE)]
+
+
+class StopIgnoring(Model):
+    """Which accounts are counted again."""
+
+    accounts: Annotated[list[Annotated[str, Meta(max_length=1_000)]], Meta(min_length=1, max_length=MOST_IGNORED)]
+
+
 class TakenOver(Model):
     """How many are on the roster now; a run follows."""
 
@@ -58,7 +106,9 @@ def list_unprovisioned(call: Call, query: Paging, connection_id: str) -> Respons
     rows = report.accounts if report is not None else ()
     page, following = query.part(rows, len(rows))
     at = report.at if report is not None else None
-    return answer(UnprovisionedAccounts(at=at, total=len(rows), items=list(map(_told, page)), cursor=following))
+    ignored = call.parts.services.unprovisioned.ignored(connection_id)
+    items = [_told(row, ignored.get(row.scim_id)) for row in page]
+    return answer(UnprovisionedAccounts(at=at, total=len(rows), items=items, cursor=following))
 
 
 def take(call: Call, body: Accounts, connection_id: str) -> Response:
@@ -69,7 +119,37 @@ def take(call: Call, body: Accounts, connection_id: str) -> Response:
     return answer(TakenOver(taken_over=take_over(call.parts.services, connection.id, body.accounts, call.actor)))
 
 
-def _told(row: unprovisioned.Unprovisioned) -> Unprovisioned:
+def ignore_some(call: Call, body: Ignore, connection_id: str) -> Response:
+    """Ignore accounts."""
+    ignore(call.parts.services, existing(call, connection_id).id, body.accounts, body.note, call.actor)
+    return answer(Nothing())
+
+
+def stop_ignoring(call: Call, body: StopIgnoring, connection_id: str) -> Response:
+    """Count accounts again."""
+    ignore_no_more(call.parts.services, existing(call, connection_id).id, body.accounts, call.actor)
+    return answer(Nothing())
+
+
+def export_unprovisioned(call: Call, connection_id: str) -> Response:
+    """Download them."""
+    report = call.parts.services.unprovisioned.get(existing(call, connection_id).id)
+    ignored = call.parts.services.unprovisioned.ignored(connection_id)
+    rows = report.accounts if report is not None else ()
+    at = report.at.isoformat() if report is not None else ""
+    return export(
+        f"accounts-{connection_id}.csv", HEADER, (_exported(row, ignored.get(row.scim_id), at) for row in rows)
+    )
+
+
+def _exported(row: unprovisioned.Unprovisioned, ignored: unprovisioned.Ignored | None, at: str) -> tuple[object, ...]:
+    owner = row.user_id, row.email, row.presence.value, row.since.isoformat() if row.since else "", row.by.value
+    found = row.found.isoformat() if row.found else ""
+    why = (ignored.note, ignored.by) if ignored is not None else ("", "")
+    return (row.user_name, row.scim_id, *owner, SUGGESTED[row.suggestion][0], found, at, *why)
+
+
+def _told(row: unprovisioned.Unprovisioned, ignored: unprovisioned.Ignored | None) -> Unprovisioned:
     return Unprovisioned(
         scim_id=row.scim_id,
         user_name=row.user_name,
@@ -80,6 +160,9 @@ def _told(row: unprovisioned.Unprovisioned) -> Unprovisioned:
         email=row.email,
         presence=row.presence,
         since=row.since,
+        found=row.found,
+        suggestion=row.suggestion,
+        ignored=Ignored(note=ignored.note, by=ignored.by, at=ignored.at) if ignored is not None else None,
     )
 
 
@@ -93,6 +176,32 @@ OPERATIONS = (
         act=list_unprovisioned,
         answers={200: Answers(what="A page of them", model=UnprovisionedAccounts)},
         query=Paging,
+    ),
+    Operation(
+        name="exportUnprovisionedAccounts",
+        method="GET",
+        path=f"{_ALL}.csv",
+        what="Download that list",
+        act=export_unprovisioned,
+        answers={200: Answers(what="All of it", media=CSV, headers=("Content-Disposition",))},
+    ),
+    Operation(
+        name="ignoreAccounts",
+        method="POST",
+        path=f"{_ALL}/ignore",
+        what="Ignore accounts: they stay as they are, and are counted no more",
+        act=ignore_some,
+        answers={200: Answers(what="They are ignored", model=Nothing)},
+        body=Ignore,
+    ),
+    Operation(
+        name="stopIgnoringAccounts",
+        method="POST",
+        path=f"{_ALL}/stop-ignoring",
+        what="Count accounts again that were ignored",
+        act=stop_ignoring,
+        answers={200: Answers(what="They are counted again", model=Nothing)},
+        body=StopIgnoring,
     ),
     Operation(
         name="takeOverAccounts",

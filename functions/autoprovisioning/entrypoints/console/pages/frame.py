@@ -58,6 +58,8 @@ NOTICES: Mapping[str, str] = {
     "them as adopted.",
     "rejected": "Rejected: these accounts stay as they are. You are asked again after 30 days.",
     "withdrawn": "The decision was withdrawn. Changes still due wait for another one.",
+    "ignored": "Ignored: these accounts stay as they are, and are counted no more.",
+    "not-ignored": "The account is counted again.",
     "taken-over": "Taken over. A reconciliation has been requested: what is due is carried out, or held as one plan.",
 }
 TITLES: tuple[tuple[type[ProvisioningError], str], ...] = (

@@ -91,7 +91,7 @@ def overview(call: Call, connection_id: str) -> Response:
         reauthorize=reauthorize_address(call, connection),
         summary=summary(connection),
         edits=app.last_edits(parts.reports, connection),
-        **_accounts(call, connection),
+        **_accounts(call, connection, first=seen.running is not None and seen.last_success is None),
         **_latest(call, connection),
     )
 
@@ -114,9 +114,9 @@ def _latest(call: Call, connection: Connection) -> dict[str, Any]:
     }
 
 
-def _accounts(call: Call, connection: Connection) -> dict[str, Any]:
-    """Count people by state; before the first full run has ended nobody is counted, and its progress is shown."""
-    reviewed = review(call.parts.services, connection) if connection.begun else None
+def _accounts(call: Call, connection: Connection, *, first: bool) -> dict[str, Any]:
+    """Count people by state; not during the first run, which writes all the roster: its progress tells of it."""
+    reviewed = review(call.parts.services, connection) if connection.begun and not first else None
     if reviewed is None or not len(reviewed.roll.lines):
         return {"accounts": 0, "segments": (), "beside": (), "due": {}}
     counts = reviewed.counts()

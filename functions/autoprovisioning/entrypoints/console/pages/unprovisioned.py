@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
+from autoprovisioning.app.administration.ignore_accounts import LONGEST_NOTE, ignore, ignore_no_more
 from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.unprovisioned import Offer
@@ -21,21 +22,30 @@ def show_unprovisioned(call: Call, connection_id: str) -> Response:
 
 
 def take(call: Call, connection_id: str) -> Response:
-    """Take over selected accounts, or all that are offered together."""
+    """Take over selected accounts, or all that are offered together; ignore some, or one no more."""
     connection, sent = existing(call, connection_id), form(call)
-    accounts = None if sent.get("do") == "all" else sent.getlist("account")
+    word, services = sent.get("do", ""), call.parts.services
+    accounts = sent.getlist("account")
     try:
-        take_over(call.parts.services, connection.id, accounts, call.actor)
+        if word == "ignore":
+            ignore(services, connection.id, accounts, sent.get("note", ""), call.actor)
+        elif word.startswith("again:"):
+            ignore_no_more(services, connection.id, [word.removeprefix("again:")], call.actor)
+        else:
+            take_over(services, connection.id, None if word == "all" else accounts, call.actor)
     except BadInput as error:
         told(error)
         return _shown(call, connection_id, error)
-    return go(f"/connections/{connection_id}/unprovisioned", "taken-over")
+    done = "ignored" if word == "ignore" else "not-ignored" if word.startswith("again:") else "taken-over"
+    return go(f"/connections/{connection_id}/unprovisioned", done)
 
 
 def _shown(call: Call, connection_id: str, error: BadInput | None = None) -> Response:
     connection = existing(call, connection_id)
     report = call.parts.services.unprovisioned.get(connection.id)
-    rows = report.accounts if report is not None else ()
+    ignored = call.parts.services.unprovisioned.ignored(connection.id)
+    accounts = report.accounts if report is not None else ()
+    rows = [row for row in accounts if row.scim_id not in ignored]
     pages = max(1, -(-len(rows) // ROWS))
     number = page_number(call, pages)
     return show_of(
@@ -45,6 +55,10 @@ def _shown(call: Call, connection_id: str, error: BadInput | None = None) -> Res
         400 if error is not None else 200,
         crumbs=[(f"/connections/{connection.id}/unprovisioned", "Accounts nobody provisions")],
         report=report,
+        ignored=[(row, ignored[row.scim_id]) for row in accounts if row.scim_id in ignored],
+        chosen=form(call).getlist("account"),
+        note=form(call).get("note", ""),
+        longest_note=LONGEST_NOTE,
         rows=rows[(number - 1) * ROWS : number * ROWS],
         together=sum(row.offer is Offer.ALL for row in rows),
         number=number,
