@@ -113,6 +113,7 @@ class Evidence:
     missing: bool = False  # a complete listing of the customer lacks the id
     left: tuple[str, ...] = ()  # connections of which no complete derived listing of a scope group has the id
     listed: bool = False  # the listing of the customer has the user
+    joined: tuple[str, ...] = ()  # connections of which a listing of a scope group has the id, which was in none before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

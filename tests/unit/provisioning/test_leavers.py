@@ -46,6 +46,33 @@ def test_who_left_by_a_listing_is_asked_about_again_while_the_directory_still_ca
     assert active(scenario, "u1") == [False]
 
 
+def test_who_joined_by_a_listing_is_asked_about_again_while_the_directory_calls_them_no_member(scenario):
+    """A sweep tells of a joiner once: where full runs are rare, that look is the last one of the day."""
+    scenario.hire("u4", "dan@example.com")
+    told, asked = scenario.directory.is_member, []
+
+    def behind(group_id: str, user_id: str) -> bool:
+        asked.append(user_id)
+        return False if len(asked) == 1 else told(group_id, user_id)
+
+    scenario.directory.is_member = behind
+    scenario.sweep()
+    assert active(scenario, "u4") == []
+    scenario.again()
+    assert active(scenario, "u4") == [True]
+
+
+def test_who_left_again_after_the_listing_is_asked_about_for_no_longer_than_the_directory_needs(scenario):
+    scenario.hire("u4", "dan@example.com")
+    sweep(scenario.services)
+    scenario.leave("u4")
+    scenario.work_off()
+    assert scenario.refused
+    scenario.fakes.clock.advance(scenario.services.timings.contradiction)
+    scenario.again()
+    assert (active(scenario, "u4"), scenario.refused) == ([], [])
+
+
 def test_who_is_a_member_again_after_the_listing_stays_once_the_directory_had_time(scenario):
     scenario.leave("u1")
     sweep(scenario.services)

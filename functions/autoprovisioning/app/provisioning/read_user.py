@@ -185,6 +185,8 @@ class Round:
         # long ago.
         if asking.contradicted and now < fresh_until and self._asked.run is None:
             raise Transient("The directory still calls a user a member whom its listing lacks", retry_after=5)
+        if now < fresh_until and not asking.no_member.isdisjoint(look.evidence.joined):
+            raise Transient("The directory does not yet call a user a member whom its listing has", retry_after=5)
         if now < fresh_until and _added_to_one(look, self.connections, asking.no_member):
             raise Transient("The directory does not yet call a user a member who was reported as added", retry_after=5)
         if placement.overlaps:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from autoprovisioning.app.runs.lease import leased
@@ -171,11 +171,11 @@ def _swept(services: Services) -> tuple[int, bool]:
     looks = [
         Look(
             user_id=user_id,
-            evidence=Evidence(left=left),
+            evidence=evidence,
             asked_at=now,
-            cause=of_difference(causes, user_id, left=bool(left)),
+            cause=of_difference(causes, user_id, left=bool(evidence.left)),
         )
-        for user_id, left in sorted(differences.items())
+        for user_id, evidence in sorted(differences.items())
     ]
     services.queue.look_again(looks)
     if services.through.full_runs_may_wait and any(side.crowded() for side in sides):
@@ -203,20 +203,21 @@ def _side(services: Services, connection: Connection, roster: Mapping[str, Entry
     )
 
 
-def _differences(sides: Sequence[_Side]) -> dict[str, tuple[str, ...]]:
-    """Return whom to look at, and which connections they left, as complete listings prove.
+def _differences(sides: Sequence[_Side]) -> dict[str, Evidence]:
+    """Return whom to look at, which connections they joined, and which they left, as complete listings prove.
 
     A user who belongs to one connection has not joined another one.
     """
-    differences: dict[str, tuple[str, ...]] = {
-        user_id: ()
+    differences = {
+        user_id: Evidence(joined=(side.connection.id,))
         for side in sides
         for user_id in side.news(side.joined())
         if _owner(sides, user_id) == side.connection.id
     }
     for side in sides:
         for user_id in side.just_left():
-            differences[user_id] = (*differences.get(user_id, ()), side.connection.id)
+            known = differences.get(user_id, Evidence())
+            differences[user_id] = replace(known, left=(*known.left, side.connection.id))
     return differences
 
 
