@@ -272,6 +272,8 @@ class Planner:
         return addressees(self._roster)
 
     def _as_found(self, entry: Entry, seen: Observed) -> Entry:
+        if entry.again:
+            entry = replace(entry, again=False)  # whoever asked for another look has had it with this, held or not
         if self.listing is None:
             return entry
         found = as_found(entry, self.listing, seen.desired, self._now, entitled=seen.entitled)

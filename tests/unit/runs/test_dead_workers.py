@@ -7,11 +7,14 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.app.runs.apply_batch import apply_batch
 from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.runs import Batch, RunState
+from autoprovisioning.domain.settings import VolumeLimit
 from tests.support.builders import MINUTE, active, notice
 from tests.support.scenario import LATER, Scenario
+from tests.support.settings import with_settings
 
 SECONDS = timedelta(seconds=1)
 
@@ -152,3 +155,16 @@ def test_a_run_whose_last_worker_died_before_it_closed_it_is_closed_when_the_bat
     assert scenario.services.runs.get("c1", run.id).state is RunState.PLANNED
     assert deliver(scenario, batch, began) is None
     assert scenario.services.runs.get("c1", run.id).state is RunState.DONE
+
+
+def test_a_run_that_holds_a_change_has_looked_at_the_user(scenario, began):
+    """Or each batch that records something of them would publish a look, for as long as the plan is held."""
+    scenario.services.connections.change("c1", lambda current: with_settings(current, limit=VolumeLimit(minimum=1)))
+    for user_id in ("u1", "u2"):
+        scenario.suspend(user_id)
+    asked = replace(scenario.entry("u1"), again=True)
+    scenario.services.roster.commit(scenario.connection, ["u1"], lambda _: (Edit(entries={"u1": asked}), None))
+    scenario.run()
+    assert len(scenario.services.holds.standing("c1")) == 1
+    assert not scenario.entry("u1").again
+    assert active(scenario, "u1") == [True]
