@@ -182,13 +182,7 @@ def settled(entry: Entry, desired: Attributes) -> bool:
     return (
         entry.status is Status.ACTIVE
         and entry.in_scope
-        and entry.mark is None
-        and not entry.again
-        and not entry.timers
-        and entry.failure is None
-        and not entry.pending
-        and not entry.drift
-        and entry.missing_since is None
+        and entry.quiet
         and bool(desired)
         and unchanged(entry.fingerprint, desired)
     )

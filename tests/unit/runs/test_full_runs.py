@@ -209,6 +209,14 @@ def test_what_waits_is_tried_again(daily):
     assert entry.failure is None
 
 
+def test_whom_a_worker_that_died_was_to_look_at_again_is_looked_at(daily):
+    daily.edit("u1", again=True)
+    assert daily.play(5 * MINUTE) == 0
+    entry = daily.scenario.entry("u1")
+    assert entry is not None
+    assert not entry.again
+
+
 def test_what_was_rejected_is_left_alone(daily):
     daily.setting(limit=VolumeLimit(minimum=1, share=0.01))
     for user_id in ("u1", "u2"):
