@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from autoprovisioning.app.ports.reports import Failing, Waiting
+from autoprovisioning.app.ports.reports import Failing, HeldPlan, Waiting
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Entry, Status, Timer, Trigger
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Member
-from autoprovisioning.domain.holds import Hold
+from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.runs import Run, RunKind, RunState
@@ -73,9 +73,20 @@ def test_all_is_well_and_nothing_needs_anybody():
 def test_a_held_plan_comes_first_and_says_what_waits(who):
     shown = here(failing=(failing("u2", "mapping"),))
     shown.fakes.services.holds.put("c1", Hold(digest="a" * 32, raised_at=START, members=(SUSPENSION,), reason="Many"))
-    assert said(shown, who) == "1 suspension waits for approval. Nothing happens to them until you decide."
+    assert said(shown, who) == "1 person would lose access. Nothing happens until you decide."
     assert f"{HOME}/holds/{'a' * 32}" in shown.open(HOME, who).links()
     assert needs(shown) == ["1 suspension waits for approval", "1 user fails: what was due for them is not done"]
+
+
+def test_a_plan_that_waits_behind_newer_ones_is_not_forgotten():
+    shown = here()
+    plans = [
+        HeldPlan(digest=f"{number:032}", state=HoldState.CLOSED, raised_at=START, reason="", counts={"suspend": 1})
+        for number in range(6)
+    ]
+    shown.told.plans, shown.told.held = lambda: plans, lambda: 1
+    assert needs(shown) == ["1 older plan waits for approval"]
+    assert f"{HOME}/holds" in shown.open(HOME).links()
 
 
 def test_failing_users_are_grouped_by_cause_and_seats_are_told_apart():

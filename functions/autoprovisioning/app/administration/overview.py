@@ -12,10 +12,10 @@ from autoprovisioning.app.ports.reports import EventReports, FailureCause, Filte
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import EDITED, Event, EventName
 from autoprovisioning.domain.holds import OPEN, HoldState
-from autoprovisioning.domain.words import FAILURES, MENDS, NOUNS, counted, state_in_full
+from autoprovisioning.domain.words import FAILURES, MENDS, NOUNS, counted, state_in_full, would
 
 SOON = timedelta(days=7)
-PLANS = 5  # that are told one by one
+PLANS = 5  # the newest ones, of any state, are looked through
 EDITS_READ = 20  # events: among them are decisions, and turning on and off
 SEATS = "seats_exhausted"
 PARTS: Mapping[str, str] = {  # by how the audit's name of a setting begins: the page that edits it
@@ -53,6 +53,7 @@ class Need:
     """Something that needs somebody, and the connection's page where it is dealt with.
 
     `number` is how many people or changes it is about, 0 where that is not counted; `causes` count them by cause.
+    `would` is what approving would do.
     """
 
     tone: Tone
@@ -60,6 +61,7 @@ class Need:
     more: str
     page: str
     number: int = 0
+    would: str = ""
     causes: tuple[FailureCause, ...] = ()
 
 
@@ -71,7 +73,7 @@ def verdict(connection: Connection, seen: Health, needs: Sequence[Need]) -> Verd
             return Verdict(tone=Tone.BAD, said=grave.what)
         worst = next(iter(needs), None)
         if worst is not None and worst.page.startswith("holds"):
-            return Verdict(tone=Tone.BAD, said=f"{worst.what}. Nothing happens to them until you decide.")
+            return Verdict(tone=Tone.BAD, said=f"{worst.would or worst.what}. Nothing happens until you decide.")
         return Verdict(tone=Tone.WARN, said=f"{worst.what.rstrip('.')}." if worst else seen.concerns[0].what)
     tone = {State.ON: Tone.GOOD, State.PAUSED: Tone.BAD}.get(connection.state, Tone.CALM)
     return Verdict(tone=tone, said=state_in_full(connection, bool(seen.concerns)))
@@ -81,7 +83,7 @@ def needs(reports: Reports, connection: Connection, seen: Health) -> tuple[Need,
     """Tell what needs somebody: what Health is concerned about, plans one by one, failing users by cause."""
     if connection.state not in (State.ON, State.PAUSED):
         return ()
-    found = _approvals(reports, connection) if seen.plans_held else []
+    found = _approvals(reports, connection, seen.plans_held) if seen.plans_held else []
     found += [_told(concern) for concern in seen.concerns if concern.page not in ("holds", "failures")]
     return (*found, *(_failing(reports.causes(connection.id)) if seen.failing else ()))
 
@@ -93,9 +95,15 @@ def _told(concern: Concern) -> Need:
     return Need(tone=tone, what=concern.what, more=concern.mend, page=concern.page)
 
 
-def _approvals(reports: Reports, connection: Connection) -> list[Need]:
+def _approvals(reports: Reports, connection: Connection, number: int) -> list[Need]:
+    """Tell of the newest plans that wait one by one, of older ones how many there are."""
     plans = reports.holds(connection.id, "", PLANS).items
-    return [_approval(plan) for plan in plans if plan.state is HoldState.WAITING]
+    found = [_approval(plan) for plan in plans if plan.state is HoldState.WAITING]
+    older = number - len(found)
+    if older > 0:
+        what = f"{counted(older, 'older plan')} {'waits' if older == 1 else 'wait'} for approval"
+        found.append(Need(tone=Tone.BAD, what=what, more="", page="holds"))
+    return found
 
 
 def _approval(plan: HeldPlan) -> Need:
@@ -104,8 +112,9 @@ def _approval(plan: HeldPlan) -> Need:
     [(action, _), *others] = plan.counts.items() or [("", 0)]
     one, many = NOUNS.get(action, ("change", "changes")) if not others else ("change", "changes")
     number = number or whole
+    would_do = would(plan.counts) if number == whole else ""
     what = f"{counted(number, one, many)} {'waits' if number == 1 else 'wait'} for approval"
-    return Need(tone=Tone.BAD, what=what, more=plan.reason, page=f"holds/{plan.digest}", number=number)
+    return Need(tone=Tone.BAD, what=what, more=plan.reason, page=f"holds/{plan.digest}", number=number, would=would_do)
 
 
 def _failing(causes: Sequence[FailureCause]) -> list[Need]:
