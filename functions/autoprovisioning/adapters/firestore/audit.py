@@ -12,6 +12,7 @@ import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Also, Database, fields_of, nothing
+from autoprovisioning.adapters.firestore.plain_documents import set_plain
 from autoprovisioning.decoding import built
 from autoprovisioning.document_kinds import EVENT, USAGE
 from autoprovisioning.domain.accounts import Attributes, Value
@@ -87,7 +88,7 @@ def add_events(batch: firestore.WriteBatch, home: firestore.DocumentReference, e
     The commit needs a precondition: sent again after a lost answer it would count twice (`write_events` has its own).
     """
     for event in events:
-        batch.set(home.collection("events").document(event.id), event_fields(event))
+        set_plain(batch, home.collection("events").document(event.id), event_fields(event))
     return len(events) + count_usage(batch, home, events)
 
 
