@@ -95,6 +95,22 @@ def test_a_day_has_as_many_full_runs_as_are_set(scenario, through, runs):
     assert Customer(scenario, through).play(DAY) == runs
 
 
+@pytest.mark.parametrize(("every", "listings"), [(HOUR, 24), (DAY, 23)])
+def test_members_are_listed_once_an_hour_by_a_full_run_or_a_sweep(scenario, monkeypatch, every, listings):
+    asked: list[str] = []
+    members = scenario.directory.members
+    monkeypatch.setattr(scenario.directory, "members", lambda group: asked.append(group) or members(group))
+    services = replace(scenario.services, through=RARELY[every])
+    for number in range(DAY // (5 * MINUTE)):  # a sweep is scheduled two minutes before a full run
+        services.sources.hear(Feed.AUDIT_LOG, services.clock(), user=False)
+        if number % 3 == 0:
+            reconcile_on_schedule(services, services.clock() + 20 * MINUTE)
+        scenario.fakes.clock.advance(3 * MINUTE)
+        sweep_on_schedule(services, services.clock() + MINUTE)
+        scenario.fakes.clock.advance(2 * MINUTE)
+    assert len(asked) == listings
+
+
 def test_without_a_log_sink_the_setting_counts_for_nothing(scenario):
     assert Customer(scenario, ChangeSources(full_run_every=DAY)).play(2 * HOUR) == 8
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from autoprovisioning.app.runs.lease import leased
 from autoprovisioning.app.runs.read_directory import Members, read_groups
@@ -21,7 +21,7 @@ from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.guard import reservation
 from autoprovisioning.domain.ownership import Candidate, place
 from autoprovisioning.domain.runs import Evidence, Look, RunKind
-from autoprovisioning.domain.sources import Feed, swept_lately
+from autoprovisioning.domain.sources import CALLED, Feed, swept_lately
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,8 @@ def sweep_on_schedule(services: Services, deadline: datetime) -> int:
         Transient: nothing could be published.
     """
     through = services.through
-    if through.audit_log and swept_lately(services.sources.all(), services.clock(), through.sweep_every):
+    every = through.sweep_every + (CALLED if through.full_runs_may_wait else timedelta())  # a full run may come first
+    if through.audit_log and swept_lately(services.sources.all(), services.clock(), every):
         return 0
     until = services.clock() + services.timings.reconcile_limit
     with leased(services, LEASE, services.timings.reconcile_lease, until) as fence:
