@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from autoprovisioning.app.ports.roster import Edit, Progress
@@ -14,12 +15,13 @@ from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry, failed
 from autoprovisioning.domain.events import Actor, Event, Stamp, failed_change
 from autoprovisioning.domain.plan import Plan, Refusal
-from autoprovisioning.domain.runs import Batch, Look, Run
+from autoprovisioning.domain.runs import Batch, Counts, Look, Run
 
 CHANGES_A_BATCH = 500
 BYTES_A_BATCH = 900_000  # of 1 MiB: attributes are estimated, the envelope is not counted
 LOOKS_A_BATCH = 100
 NOTES_A_COMMIT = 500
+COMMITS_AT_ONCE = 4  # of adoptions
 
 
 Notes = Mapping[str, tuple[Entry | None, Entry | None]]
@@ -87,10 +89,10 @@ def adopt_right_ones(services: Services, connection: Connection, run: Run, plan:
     now, by = services.clock(), Actor(address=f"run {run.id}")
     origin = Origin(source=Source.RUN, since=now)
 
-    def adopt(chunk: Sequence[str]) -> list[list[str]]:
+    def adopt(chunk: Sequence[str]) -> list[tuple[Collection[str], Counts]]:
         ids = {user_id: services.new_id() for user_id in chunk}
 
-        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, list[str]]:
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, tuple[Collection[str], Counts]]:
             outcomes: list[Outcome] = []
             for user_id in part:
                 planned = right[user_id]
@@ -101,14 +103,24 @@ def adopt_right_ones(services: Services, connection: Connection, run: Run, plan:
                         outcomes.append(Outcome(change=change, scim_id=change.scim_id))
             events = [event for outcome in outcomes if (event := event_for(outcome, by, now, origin)) is not None]
             changed = {outcome.change.user_id: recorded(outcome.change.entry, outcome, now) for outcome in outcomes}
-            progress = Progress(run_id=run.id, at=now, counts=count(events, outcomes))
-            return Edit(entries=changed, events=events, progress=progress if events else None), [*changed]
+            return Edit(entries=changed, events=events), (changed.keys(), count(events, outcomes))
 
         return services.roster.commit_in_parts(connection, chunk, edit)
 
-    # One after the other: all of them add to the run's record, and would take turns in losing the race for it.
-    chunks = _chunks(services.roster.as_stored(connection, right), NOTES_A_COMMIT)
-    adopted = {user_id for chunk in chunks for part in adopt(chunk) for user_id in part}
+    adopted: set[str] = set()
+    counts = Counter[str]()
+    chunks = [*_chunks(services.roster.as_stored(connection, right), NOTES_A_COMMIT)]
+    # Neighbours may have a document of the roster in common, and the run's record is one for all: those who write to
+    # the same take turns in losing the race for it. So neighbours are not written at once, and the record at the end.
+    try:
+        for parts in services.executor.each(adopt, chunks[::2] + chunks[1::2], COMMITS_AT_ONCE):
+            for user_ids, told in parts:
+                adopted.update(user_ids)
+                counts.update(told)
+    finally:  # what was adopted counts, whatever became of the rest
+        if counts:
+            progress = Progress(run_id=run.id, at=now, counts=counts)
+            services.roster.commit(connection, (), lambda _entries: (Edit(progress=progress), None))
     plan.writes = [change for change in plan.writes if change.user_id not in adopted]
 
 
