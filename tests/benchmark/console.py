@@ -1,4 +1,4 @@
-"""Time every page of the console with 100,000 users on the roster and 50,000 events, emulators reported apart.
+"""Time every page of the console with 100,000 users on the roster and 300,000 events, emulators reported apart.
 
 The console runs in this process, behind the stand-in of Identity-Aware Proxy, so that the time it spends waiting for
 Firestore and for the directory can be told from its own: the Firestore emulator scans where the service has indexes.
@@ -215,6 +215,9 @@ def pages(fixture: dict[str, Any], digest: str, preview: str) -> list[str]:
         f"{home}/audit",
         f"{home}/audit?name=Suspend+Auto+Provisioned+User",
         f"{home}/audit?user={user['primaryEmail']}",
+        f"{home}/audit?outcome=done&name=Suspend+Auto+Provisioned+User&name=Create+User+By+Auto+Provisioning",
+        f"{home}/audit?person={user['primaryEmail']}",
+        f"{home}/audit?text=nothing+like+it",
         f"{home}/users{ANEW}",
         f"{home}/users",
         f"{home}/users?q={user['primaryEmail'][:3]}",

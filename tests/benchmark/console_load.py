@@ -1,4 +1,4 @@
-"""Fill Firestore as a connection of 100,000 users leaves it after a month: roster, 50,000 events, usage, failures."""
+"""Fill Firestore as a connection of 100,000 users leaves it after a month: roster, 300,000 events, usage, failures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from autoprovisioning.domain.people import listed_of
 from autoprovisioning.domain.requests import Forecast, Line, Proposal, WorkRequest, Would
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 
-EVENTS = 50_000
+EVENTS = 300_000
 FAILURES = 600
 RUNS = 400
 HELD = 1_200

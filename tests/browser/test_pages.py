@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Dialog, Page, expect
+from playwright.sync_api import Dialog, Locator, Page, expect
 
-from tests.browser.conftest import NARROW
+from tests.browser.conftest import NARROW, WIDE
 from tests.browser.stage import ENDLESS, HOME, LONG_NAME, Stage, set_stage
 
 PAGES = (
@@ -26,6 +28,7 @@ PAGES = (
     *(f"{HOME}/users{query}" for query in ("", "?state=held&sort=keeper", "?state=unprovisioned")),
     *(f"{HOME}/users/{name}" for name in ("u1", "u10", "u20", "u58", "u59")),
     f"{HOME}/audit?user=u1&since=2026-01-01",
+    f"{HOME}/audit?person=person&outcome=failed",
     HOME + "/holds/{hold}",
     HOME + "/holds/{hold}?q=person2&cause=suspended",
     HOME + "/previews/{preview}",
@@ -117,10 +120,11 @@ def test_a_delegated_administrator_sees_and_has_nothing_to_press(stage, page, ac
     page.request.get("/_iap/as/delegated@example.com")
     page.goto(stage.path(path))
     expect(page.get_by_text("delegated administrator")).to_be_visible()
+    accessible(page)
+    page.evaluate("document.querySelectorAll('[role=search]').forEach(each => each.remove())")  # to search is to look
     expect(page.get_by_role("button")).to_have_count(0)
     for kind in ("textbox", "combobox", "checkbox"):
         assert [field for field in page.get_by_role(kind).all() if field.is_enabled()] == []
-    accessible(page)
 
 
 def test_a_delegated_administrator_has_a_user_looked_up_in_keeper_and_not_provisioned(stage, page, accessible):
@@ -143,7 +147,7 @@ FOCUSED = """() => {
         seen: box.width > 1 && box.bottom > 0 && box.right > 0 && box.top < innerHeight && box.left < innerWidth,
     };
 }"""
-MENU = ["Overview", "People", "Usage", "Failures 2", "Approvals 1", "Audit", "Health"]  # with what waits there
+MENU = ["Overview", "People", "Usage", "Failures 2", "Approvals 1", "Activity", "Health"]  # with what waits there
 
 
 def walk(page: Page) -> Iterator[dict[str, Any]]:
@@ -296,16 +300,56 @@ def test_an_endless_address_is_told_in_full(page):
     expect(page.get_by_role("heading", level=1)).to_have_text(ENDLESS)
 
 
+def events(page: Page) -> Locator:
+    return page.get_by_role("list", name="Activity, newest first").get_by_role("listitem")
+
+
 def test_many_events_are_paged_and_keep_the_filter(page):
     page.goto(f"{HOME}/audit")
-    page.get_by_label("Event", exact=True).select_option("Create User By Auto Provisioning")
-    page.get_by_role("button", name="Filter").click()
-    table = page.get_by_role("table", name="Audit, newest first")
-    expect(table.get_by_role("row")).to_have_count(51)
+    page.get_by_text("Filters", exact=True).click()
+    page.get_by_label("Create User By Auto Provisioning").check()
+    page.get_by_label("Reauthorize Auto Provisioning").check()
+    page.get_by_role("button", name="Filter", exact=True).click()
+    expect(events(page)).to_have_count(50)
     page.get_by_role("link", name="Older events").click()
-    expect(page.get_by_label("Event", exact=True)).to_have_value("Create User By Auto Provisioning")
-    expect(table.get_by_role("row").filter(has_text="Create User By Auto Provisioning")).not_to_have_count(0)
-    expect(table.get_by_role("row").filter(has_text="Configure")).to_have_count(0)
+    expect(page.get_by_label("Create User By Auto Provisioning")).to_be_checked()
+    expect(events(page).filter(has_text="got an account")).not_to_have_count(0)
+    expect(events(page).filter(has_not_text="got an account")).to_have_count(0)
+
+
+@pytest.mark.parametrize("viewport", [WIDE, NARROW, {"width": 768, "height": 900}, {"width": 1920, "height": 1000}])
+def test_a_person_is_found_in_the_activity_by_part_of_the_name_and_details_open_by_key(
+    stage, open_page, accessible, viewport
+):
+    page = open_page(base_url=stage.system.world.console_url, viewport=viewport, timezone_id="Asia/Kolkata")
+    page.goto(f"{HOME}/audit")
+    page.get_by_label("Person").fill("given1 wolfe")
+    page.keyboard.press("Enter")
+    line = events(page).filter(has_text="was renamed")
+    expect(line).to_contain_text("Wolfeschlegelsteinhausenbergerdorff")
+    expect(page.get_by_role("status")).to_contain_text(re.compile(r"Looked through \d+ events, which is all"))
+    line.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(line.get_by_text("Update Auto Provisioned User")).to_be_visible()
+    shown = line.locator("time").first
+    utc = datetime.fromisoformat(shown.get_attribute("datetime") or "")
+    expect(shown).to_contain_text(f"{utc + timedelta(hours=5, minutes=30):%H:%M:%S}")
+    expect(shown).to_have_attribute("title", utc.isoformat())
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    accessible(page)
+    page.get_by_role("link", name="person1@example.com").first.click()
+    expect(events(page).filter(has_text="got an account")).to_have_count(1)
+
+
+def test_without_a_script_activity_is_searched_and_told_in_utc(stage, open_page):
+    page = open_page(base_url=stage.system.world.console_url, java_script_enabled=False)
+    page.goto(f"{HOME}/audit")
+    page.get_by_label("Person").fill("person58@")
+    page.get_by_role("button", name="Search").click()
+    line = events(page).filter(has_text="could not be created").first
+    expect(line).to_contain_text("UTC")
+    line.locator("summary").click()
+    expect(line.get_by_text("address_taken")).to_be_visible()
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ import msgspec
 import pytest
 
 from autoprovisioning import document_kinds, messages
-from autoprovisioning.app.ports.reports import Filters
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import ConfigurationRefused
+from autoprovisioning.domain.event_search import Filters
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.runs import Batch, Look
 from autoprovisioning.schemas import Schema

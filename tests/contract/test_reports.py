@@ -13,12 +13,13 @@ import grpc
 import pytest
 
 from autoprovisioning.adapters.firestore import reports as adapter
-from autoprovisioning.app.ports.reports import DayUsage, Failing, FailureCause, Filters, HeldPlan, Pace, Page, Waiting
+from autoprovisioning.app.ports.reports import DayUsage, Failing, FailureCause, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.causes import Cause, Source
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Action, Entry, Failure, failed
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused
+from autoprovisioning.domain.event_search import EventOrder, Filters, Outcome
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.holds import HoldState, Standing
 from autoprovisioning.domain.latency import GROWTH
@@ -161,7 +162,7 @@ class TestEvents:
         ("filters", "wanted"),
         [
             (Filters(), "gfedcba"),
-            (Filters(name=EventName.UPDATED), "gc"),
+            (Filters(names=[EventName.UPDATED]), "gc"),
             (Filters(user="u2"), "gd"),
             (Filters(user="bob@example.com"), "fd"),
             (Filters(user="nobody"), ""),
@@ -172,11 +173,27 @@ class TestEvents:
             (Filters(until=NOW + 2 * HOUR), "ba"),
             (Filters(since=NOW + HOUR, until=NOW + 3 * HOUR), "cb"),
             (Filters(since=NOW + 2 * HOUR + TICK, until=NOW + 3 * HOUR + TICK), "d"),
-            (Filters(name=EventName.UPDATED, user="u1"), "c"),
-            (Filters(name=EventName.UPDATED, actor="admin@example.com"), ""),
+            (Filters(names=[EventName.UPDATED], user="u1"), "c"),
+            (Filters(names=[EventName.UPDATED], actor="admin@example.com"), ""),
+            (Filters(names=[EventName.UPDATED, EventName.SUSPENDED]), "gec"),
+            (Filters(names=[EventName.UPDATED, EventName.CREATED], user="u2"), "gd"),
+            (Filters(outcome=Outcome.FAILED), "f"),
+            (Filters(outcome=Outcome.DONE, user="bob@example.com"), "d"),
+            (Filters(outcome=Outcome.DONE, names=[EventName.FAILED]), ""),
+            (Filters(outcome=Outcome.FAILED, names=[EventName.UPDATED]), "f"),
+            (Filters(outcome=Outcome.FAILED, names=[EventName.CREATED]), ""),
+            (Filters(person="BOB"), "fd"),
+            (Filters(person="nobody by address", people=frozenset({"u2"})), "gd"),
+            (Filters(by="Admin@", names=[EventName.FAILED]), "f"),
+            (Filters(text="family LOVE"), "c"),
+            (Filters(text="bulk no", since=NOW), "f"),
             (
                 Filters(
-                    name=EventName.FAILED, user="bob@example.com", actor="admin@example.com", since=NOW, until=NOW + DAY
+                    names=[EventName.FAILED],
+                    user="bob@example.com",
+                    actor="admin@example.com",
+                    since=NOW,
+                    until=NOW + DAY,
                 ),
                 "f",
             ),
@@ -186,16 +203,49 @@ class TestEvents:
         events = [
             event("a"),
             event("b", EventName.CONFIGURED, actor="admin@example.com", user_id="", email=""),
-            event("c", EventName.UPDATED),
+            event("c", EventName.UPDATED, changed={"name.familyName": "Lovelace"}),
             event("d", user_id="u2", email="bob@example.com"),
             event("e", EventName.SUSPENDED),
-            event("f", EventName.FAILED, user_id="u3", email="bob@example.com", actor="admin@example.com"),
+            event(
+                "f",
+                EventName.FAILED,
+                user_id="u3",
+                email="bob@example.com",
+                actor="admin@example.com",
+                attempted=Action.UPDATE,
+                reason="No Bulk",
+            ),
             event("g", EventName.UPDATED, user_id="u2", email="b.renamed@example.com"),
         ]
         state.audit.record("c1", [replace(item, at=NOW + number * HOUR) for number, item in enumerate(events)])
         pages = paged(lambda cursor: state.reports.events("c1", filters, cursor, 2))
         assert [item.id for item in pages] == list(wanted)
         assert list(state.reports.every_event("c1", filters)) == pages
+        oldest = state.reports.events("c1", filters, "", 9, order=EventOrder.OLDEST)
+        assert oldest.items == tuple(reversed(pages))
+
+    def test_a_search_reads_a_bounded_number_of_events_and_goes_on_from_there(self, state, monkeypatch):
+        monkeypatch.setattr(adapter, "SEARCHED", (2, 3))
+        events = [event(f"e{number:02d}", at=NOW + number * HOUR) for number in range(12)]
+        state.audit.record("c1", events)
+        read(state)
+        first = state.reports.events("c1", Filters(text="nothing like it"), "", 9)
+        assert (first.items, first.looked, first.reached, read(state)) == ((), 5, NOW + 7 * HOUR, 5)
+        second = state.reports.events("c1", Filters(text="nothing like it"), first.cursor, 9)
+        third = state.reports.events("c1", Filters(text="nothing like it"), second.cursor, 9)
+        assert (second.looked, third.looked, third.reached, third.cursor) == (5, 2, NOW, "")
+
+    def test_a_reader_that_follows_is_told_everything_once_and_goes_on_from_there(self, state):
+        events = [event(f"e{number}", at=NOW + number // 2 * HOUR) for number in range(7)]
+        state.audit.record("c1", events[:5])
+        found, cursor = list[Event](), ""
+        for _ in range(4):
+            page = state.reports.events("c1", Filters(), cursor, 2, order=EventOrder.OLDEST)
+            found, cursor = [*found, *page.items], page.cursor
+        assert (found, page.items, cursor) == (events[:5], (), cursor)
+        state.audit.record("c1", events[5:])
+        assert state.reports.events("c1", Filters(), cursor, 9, order=EventOrder.OLDEST).items == tuple(events[5:])
+        assert state.reports.events("c2", Filters(), "", 9, order=EventOrder.OLDEST) == Page()
 
 
 def forged(text: str) -> str:

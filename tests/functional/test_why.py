@@ -11,11 +11,11 @@ import pytest
 from autoprovisioning.app.administration.explain import Explanation, explain
 from autoprovisioning.app.administration.inquire import inquire
 from autoprovisioning.app.administration.roles import Role
-from autoprovisioning.app.ports.reports import Filters
 from autoprovisioning.domain.decision import BackOff
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Action, Status
 from autoprovisioning.domain.errors import BadInput, NotFound
+from autoprovisioning.domain.event_search import Filters
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.holds import Standing
 from autoprovisioning.domain.requests import INQUIRY, Inquiry, InquiryKind, RequestState

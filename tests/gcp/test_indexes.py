@@ -22,13 +22,13 @@ from google.cloud.firestore_v1.types import StructuredQuery
 from autoprovisioning.adapters import firestore as adapters
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.ports.claims import Claim
-from autoprovisioning.app.ports.reports import Filters
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.causes import Cause
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.due_runs import due_now
 from autoprovisioning.domain.entry import Entry, Failure
+from autoprovisioning.domain.event_search import EventOrder, Filters
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import Kind, Member, reservation, reserve
 from autoprovisioning.domain.holds import Hold, Standing
@@ -279,14 +279,20 @@ def read(stores: Firestore) -> None:
     stores.channels.all()
     stores.sources.all()
     reports = stores.reports
-    for name, user, actor, since, until in itertools.product(
-        (None, EventName.CREATED), ("", "u1", "ada@example.com"), ("", "run r1"), (None, NOW - DAY), (None, NOW + DAY)
+    for names, user, actor, since, until in itertools.product(
+        ([], [EventName.CREATED], [EventName.CREATED, EventName.UPDATED]),
+        ("", "u1", "ada@example.com"),
+        ("", "run r1"),
+        (None, NOW - DAY),
+        (None, NOW + DAY),
     ):
-        filters = Filters(name=name, user=user, actor=actor, since=since, until=until)
+        filters = Filters(names=names, user=user, actor=actor, since=since, until=until)
         first = reports.events("c1", filters, "", 2)
         assert len(first.items) == 2
         reports.events("c1", filters, first.cursor, 2)
         assert len(list(reports.every_event("c1", filters))) == 4
+        assert len(reports.events("c1", replace(filters, by="run"), "", 2).items) == 2
+        assert len(reports.events("c1", filters, "", 2, order=EventOrder.OLDEST).items) == 2
     reports.failures("c1", "", 1)
     list(reports.every_failure("c1"))
     [cause] = reports.causes("c1")

@@ -20,6 +20,7 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Action, Entry, Failure, Status, Timer, Trigger
 from autoprovisioning.domain.errors import ProvisioningError
+from autoprovisioning.domain.event_search import EventOrder, Filters
 from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, HoldState, Standing, Verdict
@@ -74,6 +75,7 @@ class Told:
     waits: Waiting = NOBODY
     answers: Pace = NOTHING
     cursor: str = ""
+    order: EventOrder = EventOrder.NEWEST  # that was asked for last
     held: Callable[[], int] = lambda: 0
     plans: Callable[[], list[HeldPlan]] = list
 
@@ -91,8 +93,12 @@ class Told:
     def failing_users(self, _connection_id: str) -> int:
         return len(self.failing)
 
-    def events(self, _connection_id: str, _filters: Any, _cursor: str, _limit: int) -> Page[Event]:
-        return Page(items=self.happened, cursor=self.cursor)
+    def events(
+        self, _connection_id: str, filters: Filters, _cursor: str, _limit: int, *, order: EventOrder = EventOrder.NEWEST
+    ) -> Page[Event]:
+        items = [event for event in self.happened if filters.meets(event)]
+        self.order = order
+        return Page(items=tuple(items), cursor=self.cursor, looked=len(self.happened), reached=START)
 
     def every_event(self, _connection_id: str, _filters: Any) -> Iterator[Event]:
         return iter(self.happened)
@@ -451,6 +457,7 @@ ADDRESSES = (
     f"{HOME}/holds/{'b' * 32}",
     f"{HOME}/audit?name=Nothing&user={LONG}",
     f"{HOME}/audit?since=2026-13-40",
+    f"{HOME}/audit?person=a&text=x&name=Failures&outcome=done",
     "/assets/nothing",
 )
 

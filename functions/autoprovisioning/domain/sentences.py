@@ -14,6 +14,7 @@ OURSELVES = "Autoprovisioning"
 MOST_VALUES = 2
 NAME = "displayName"
 NAMES = frozenset({NAME, "name.givenName", "name.familyName"})
+DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{24}\b")  # of a held plan
 PLAN = re.compile(r"\s*Plan [0-9a-f]+\.?$")  # how a reason names a held plan
 DID: Mapping[EventName, str] = {
     EventName.CREATED: "got an account",
@@ -43,6 +44,13 @@ class Sentence:
     failed: bool = False
 
 
+def plan_of(event: Event) -> str:
+    """Return the digest of the held plan that an event is about, empty if it is about none."""
+    about = event.name is EventName.HELD or "held plan" in event.changed
+    found = DIGEST.search(event.reason) if about else None
+    return found[0] if found is not None else ""
+
+
 def sentence(event: Event) -> Sentence:
     """Tell an event in a sentence."""
     if event.user_id and event.name is not EventName.CONFIGURED:
@@ -52,7 +60,7 @@ def sentence(event: Event) -> Sentence:
         return Sentence(who=actor, did=DID[event.name], more=PLAN.sub("", event.reason))
     if event.reason == EDITED:
         return Sentence(who=actor, did="edited the settings", more=_values(event))
-    said = event.reason or "changed something"
+    said = DIGEST.sub(r"\1", event.reason) or "changed something"
     return Sentence(who=actor, did=said[:1].lower() + said[1:])
 
 

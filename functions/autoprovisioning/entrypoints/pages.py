@@ -51,6 +51,7 @@ def _templates() -> Environment:
         "ago": shown_ago,
         "initials": initials,
         "moment": shown_moment,
+        "exact_time": shown_exactly,
         "length_of": shown_length,
         "element": element,
         "folding": folding,
@@ -96,6 +97,15 @@ def shown_moment(at: datetime) -> Markup:
     """Show the time of something that is happening now, to the second, in UTC."""
     at = at.astimezone(UTC)
     return Markup('<time datetime="{}">{} UTC</time>').format(at.isoformat(timespec="seconds"), f"{at:%H:%M:%S}")
+
+
+def shown_exactly(at: datetime) -> Markup:
+    """Show a point in time to the second: in UTC, until a script shows it in the reader's time zone."""
+    at = at.astimezone(UTC)
+    exact = at.isoformat(timespec="seconds")
+    return Markup('<time datetime="{}" data-local title="{}">{:%-d %b %Y, %H:%M:%S} UTC</time>').format(
+        exact, exact, at
+    )
 
 
 def shown_day(day: Any) -> Markup:

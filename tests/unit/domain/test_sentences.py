@@ -9,7 +9,7 @@ import pytest
 from autoprovisioning.domain.causes import Cause
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.events import EDITED, Event, EventName
-from autoprovisioning.domain.sentences import sentence
+from autoprovisioning.domain.sentences import plan_of, sentence
 from tests.support.builders import NOW
 
 DONE = Event(id="e1", at=NOW, name=EventName.CREATED, actor="run r1", user_id="u1", email="ada@example.com")
@@ -49,6 +49,10 @@ BY_ADMIN = replace(DONE, name=EventName.CONFIGURED, actor="boss@example.com", us
         ),
         (replace(BY_ADMIN, reason="Turned off"), "boss@example.com turned off"),
         (
+            replace(BY_ADMIN, reason=f"2 of 5 of held plan {'a1' * 16}: approved"),
+            "boss@example.com 2 of 5 of held plan a1a1a1a1: approved",
+        ),
+        (
             replace(BY_ADMIN, reason=EDITED, changed={"name": "Vault"}, before={"name": "Keeper"}),
             "boss@example.com edited the settings: name: Vault, was Keeper",
         ),
@@ -65,3 +69,10 @@ def test_every_event_can_be_told():
     for name in EventName:
         for user_id in ("", "u1"):
             assert sentence(replace(DONE, name=name, user_id=user_id)).did
+
+
+def test_the_plan_of_an_event_is_known_by_its_digest():
+    digest = "a1" * 16
+    assert plan_of(replace(DONE, name=EventName.HELD, reason=f"Plan {digest} carried out: 2 suspended")) == digest
+    assert plan_of(replace(DONE, reason=digest)) == ""
+    assert plan_of(replace(DONE, name=EventName.HELD, reason="none")) == ""

@@ -1,9 +1,9 @@
 """What happened on a connection, read from small documents that the workers keep.
 
 Nothing here reads the roster. Firestore needs four composite indexes on `events` for the filters, each with `at`
-descending: `name`, `user_id`, `email`, `actor`; filters together are answered by merging them. One on `holds` serves
-the list of plans: `state`, with `raised_at` descending; one on `failures` those of a cause: `code`, with `first`
-descending.
+descending: `name`, `user_id`, `email`, `actor`; filters together are answered by merging them, several names by merging
+those of each. One on `holds` serves the list of plans: `state`, with `raised_at` descending; one on `failures` those of
+a cause: `code`, with `first` descending.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from autoprovisioning.adapters.firestore.audit import event_of
 from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.adapters.firestore.paging import Position, at_position, position_of
 from autoprovisioning.adapters.firestore.runs import run_of
-from autoprovisioning.app.ports.reports import DayUsage, Failing, FailureCause, Filters, HeldPlan, Pace, Page, Waiting
+from autoprovisioning.app.ports.reports import DayUsage, Failing, FailureCause, HeldPlan, Pace, Page, Waiting
 from autoprovisioning.document_kinds import FAILURE, HOLD, PENDING, USAGE
 from autoprovisioning.domain.causes import Source
 from autoprovisioning.domain.connections import Deleted
+from autoprovisioning.domain.event_search import EventOrder, Filters
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.holds import HoldState, Standing
 from autoprovisioning.domain.latency import Latencies
@@ -34,6 +35,7 @@ T = TypeVar("T")
 
 LONGEST = 300  # characters of a filter: Firestore refuses to compare more than 1,500 bytes, no address is longer
 STREAMED = 500  # documents of a query while a list is streamed
+SEARCHED = (100, 300, 600)  # documents that a search reads, one query after another
 ID = "__name__"
 
 
@@ -47,13 +49,46 @@ class FirestoreReports:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def events(self, connection_id: str, filters: Filters, cursor: str, limit: int) -> Page[Event]:
-        """Return a page of the audit: it reads as many documents as it shows, and one."""
-        return self._page(self._events(connection_id, filters), "at", event_of, cursor, limit)
+    def events(
+        self, connection_id: str, filters: Filters, cursor: str, limit: int, *, order: EventOrder = EventOrder.NEWEST
+    ) -> Page[Event]:
+        """Return a page of the audit: it reads as many documents as it shows, and one; of a search `SEARCHED` at most.
+
+        The indexes of the filters are in the order of the newest first: the other way round, only the time has one.
+        """
+        if order is EventOrder.OLDEST:
+            query = self._events(connection_id, Filters(since=filters.since, until=filters.until))
+            return self._search(query, filters, cursor, limit, "ASCENDING")
+        query = self._events(connection_id, filters)
+        if filters.sought:
+            return self._search(query, filters, cursor, limit, "DESCENDING")
+        return self._page(query, "at", event_of, cursor, limit)
 
     def every_event(self, connection_id: str, filters: Filters) -> Iterator[Event]:
         """Stream the audit, some hundred events a query."""
-        return self._every(self._events(connection_id, filters), "at", event_of)
+        events = self._every(self._events(connection_id, filters), "at", event_of)
+        return filter(filters.meets, events) if filters.sought else events
+
+    def _search(self, query: Any, filters: Filters, cursor: str, limit: int, direction: str) -> Page[Event]:
+        """Look through events for those that are wanted: more at a time the longer it takes."""
+        position, looked, found = position_of(cursor), 0, list[Event]()
+        for size in SEARCHED:
+            snapshots = self._after(query, "at", position, size, direction)
+            for number, snapshot in enumerate(snapshots, 1):
+                event, position = event_of(snapshot), _position(snapshot, "at")
+                if filters.meets(event):
+                    found.append(event)
+                if len(found) == limit:
+                    looked += number
+                    break
+            else:
+                looked += len(snapshots)
+                if len(snapshots) == size:
+                    continue
+                ended = direction == "DESCENDING"
+                return _searched(found, None if ended else position, looked, position)
+            break
+        return _searched(found, position, looked, position)
 
     def failures(self, connection_id: str, cursor: str, limit: int, code: str = "") -> Page[Failing]:
         """Return a page of the users who are failing: it reads as many documents as it shows, and one."""
@@ -153,8 +188,12 @@ class FirestoreReports:
 
     def _events(self, connection_id: str, filters: Filters) -> Any:
         query: Any = self._database.home(connection_id).collection("events")
+        names = sorted(filters.indexed)
+        if len(names) == 1:
+            query = query.where(filter=firestore.FieldFilter("name", "==", names[0].value))
+        elif names:
+            query = query.where(filter=firestore.FieldFilter("name", "in", [name.value for name in names]))
         wanted = {
-            "name": filters.name.value if filters.name is not None else "",
             "email" if "@" in filters.user else "user_id": filters.user,
             "actor": filters.actor,
         }
@@ -193,9 +232,11 @@ class FirestoreReports:
                 return
             position = _position(found[-1], field)
 
-    def _after(self, query: Any, field: str, position: Position | None, limit: int) -> list[firestore.DocumentSnapshot]:
+    def _after(
+        self, query: Any, field: str, position: Position | None, limit: int, direction: str = "DESCENDING"
+    ) -> list[firestore.DocumentSnapshot]:
         """Read what follows a position, newest first; documents of the same time are ordered by their ids."""
-        ordered = query.order_by(field, direction="DESCENDING").order_by(ID, direction="DESCENDING").limit(limit)
+        ordered = query.order_by(field, direction=direction).order_by(ID, direction=direction).limit(limit)
         if position is not None:
             ordered = ordered.start_after({field: position[0], ID: position[1]})
         return self._database.stream(ordered)
@@ -211,6 +252,11 @@ def _latencies(hours: Sequence[Mapping[str, Any]]) -> dict[Source, Latencies]:
         if counts:
             found[source] = Latencies(counts=dict(counts))
     return found
+
+
+def _searched(found: Sequence[Event], follows: Position | None, looked: int, reached: Position | None) -> Page[Event]:
+    cursor = at_position(follows) if follows is not None else ""
+    return Page(items=tuple(found), cursor=cursor, looked=looked, reached=reached[0] if reached is not None else None)
 
 
 def _position(snapshot: firestore.DocumentSnapshot, field: str) -> Position:

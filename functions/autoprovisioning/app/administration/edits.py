@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from autoprovisioning.app.ports.reports import EventReports, Filters
+from autoprovisioning.app.ports.reports import EventReports
 from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.event_search import Filters
 from autoprovisioning.domain.events import EDITED, Event, EventName
 
 MOST_EDITS = 10  # more are not told
@@ -15,6 +16,6 @@ def edits_since(reports: EventReports, connection: Connection, edition: int) -> 
     number = min(connection.edition - edition, MOST_EDITS)
     if edition < 0 or number <= 0:
         return ()
-    configured = reports.events(connection.id, Filters(name=EventName.CONFIGURED), "", READ).items
+    configured = reports.events(connection.id, Filters(names=[EventName.CONFIGURED]), "", READ).items
     edits = [event for event in configured if event.reason == EDITED]
     return tuple(reversed(edits[:number]))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from autoprovisioning.app.ports.reports import EventReports, Filters
+from autoprovisioning.app.ports.reports import EventReports
 from autoprovisioning.app.provisioning.adoption_grounds import confirmed_for
 from autoprovisioning.app.provisioning.placement import AskedOneByOne, is_member, located, place
 from autoprovisioning.app.provisioning.read_user import NOT_PROVEN, entry_of, read_user
@@ -26,6 +26,7 @@ from autoprovisioning.domain.deprovisioning import NEVER, due
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Action, Entry, Status, Trigger
 from autoprovisioning.domain.errors import MappingFailure, NotFound
+from autoprovisioning.domain.event_search import Filters
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.explanation import in_words
 from autoprovisioning.domain.mapping import AttributeMapping, Row

@@ -8,8 +8,9 @@ from datetime import timedelta
 from enum import StrEnum
 
 from autoprovisioning.app.administration.health import Concern, Health
-from autoprovisioning.app.ports.reports import EventReports, FailureCause, Filters, HeldPlan, Reports
+from autoprovisioning.app.ports.reports import EventReports, FailureCause, HeldPlan, Reports
 from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.event_search import Filters
 from autoprovisioning.domain.events import EDITED, Event, EventName
 from autoprovisioning.domain.holds import OPEN, HoldState
 from autoprovisioning.domain.words import FAILURES, MENDS, NOUNS, counted, state_in_full, would
@@ -140,7 +141,7 @@ def _failing(causes: Sequence[FailureCause]) -> list[Need]:
 def last_edits(reports: EventReports, connection: Connection) -> dict[str, Event]:
     """Return the last edit of each page of the settings, as far as it is among the latest."""
     found: dict[str, Event] = {}
-    for event in reports.events(connection.id, Filters(name=EventName.CONFIGURED), "", EDITS_READ).items:
+    for event in reports.events(connection.id, Filters(names=[EventName.CONFIGURED]), "", EDITS_READ).items:
         for name in event.changed if event.reason == EDITED else ():
             page = next((page for start, page in PARTS.items() if name.startswith(start)), "")
             found.setdefault(page, event)

@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from autoprovisioning.domain.causes import Source
 from autoprovisioning.domain.connections import Deleted
+from autoprovisioning.domain.event_search import EventOrder, Filters
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.latency import Latencies
@@ -22,25 +23,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[T]):
-    """Part of a list; `cursor` asks for what follows, empty at the end."""
+    """Part of a list; `cursor` asks for what follows, empty at the end.
+
+    Of a list that had to be looked through, `looked` is how many were, and `reached` how far back (or on) that went.
+    """
 
     items: tuple[T, ...] = ()
     cursor: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    """Which events are wanted; empty fields do not restrict.
-
-    `user` is a directory id, or the address that the user had then; `actor` is an administrator's address,
-    "run <id>" or "notification <id>"; `since` is included, `until` is not.
-    """
-
-    name: EventName | None = None
-    user: str = ""
-    actor: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
+    looked: int = 0
+    reached: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +113,16 @@ class HeldPlan:
 
 
 class EventReports(Protocol):
-    """The audit of a connection, newest first."""
+    """The audit of a connection, newest first unless another order is asked for."""
 
-    def events(self, connection_id: str, filters: Filters, cursor: str, limit: int) -> Page[Event]:
-        """Return a page of the audit; raises BadInput("cursor") for one we did not make."""
+    def events(
+        self, connection_id: str, filters: Filters, cursor: str, limit: int, *, order: EventOrder = EventOrder.NEWEST
+    ) -> Page[Event]:
+        """Return a page of the audit; raises BadInput("cursor") for one we did not make.
+
+        What no index answers is looked for among a bounded number of events: a page may be empty and have a cursor. The
+        oldest first, a page always has a cursor unless there was nothing yet: readers go on from there later.
+        """
 
     def every_event(self, connection_id: str, filters: Filters) -> Iterator[Event]:
         """Stream the audit, for an export; memory does not grow with it."""

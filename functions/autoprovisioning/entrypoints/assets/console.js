@@ -65,6 +65,13 @@
     if (strip) strip.scrollLeft = tab.offsetLeft - (strip.clientWidth - tab.offsetWidth) / 2;
   }
 
+  // Times to the second are told in the reader's time zone; who points at one sees it in UTC.
+  function showLocally() {
+    const form = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+    const say = (at) => (at ? form.format(new Date(at)) : `Times are in ${form.resolvedOptions().timeZone}.`);
+    document.querySelectorAll("[data-local], [data-zone]").forEach((each) => (each.textContent = say(each.dateTime)));
+  }
+
   // What was typed into a form of settings and not sent is lost if the page is left, unless by a link that says so.
   const guarded = new Map();
   let leaving = false;
@@ -101,10 +108,7 @@
   }
 
   document.addEventListener("DOMContentLoaded", () => {
-    drawAll();
-    focusProblem();
-    showTab();
-    guard();
+    [drawAll, focusProblem, showTab, showLocally, guard].forEach((act) => act());
   });
   window.addEventListener("beforeunload", warn);
   document.addEventListener("submit", once);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
@@ -13,13 +14,15 @@ from msgspec import Meta
 from autoprovisioning.app.administration.find_connection import audited
 from autoprovisioning.app.administration.retry import ONE_BY_ONE, retry
 from autoprovisioning.app.ports import reports
-from autoprovisioning.app.ports.reports import Filters
 from autoprovisioning.domain import causes
 from autoprovisioning.domain import events as domain
 from autoprovisioning.domain.causes import Source
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.domain.event_search import EventOrder, Filters, Outcome
 from autoprovisioning.domain.events import USAGE, EventName
+from autoprovisioning.domain.review import words_of
+from autoprovisioning.domain.sentences import sentence
 from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.domain.words import FAILURES, MENDS, counted, reported
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Accepted, Model, Paging
@@ -27,6 +30,7 @@ from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Op
 from autoprovisioning.entrypoints.console.export import export
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
+SETTLED = timedelta(minutes=2)  # what happened longer ago is written: nothing comes before it any more
 Wanted = Annotated[str, Meta(max_length=LONGEST_SEARCH)]
 Instant = Annotated[datetime, Meta(tz=True)]
 
@@ -106,20 +110,35 @@ class Retry(Model):
 
 
 class Wants(Model):
-    """Which events are wanted: `since` included, `until` not; `user` is an id or an address."""
+    """Which events are wanted: `since` included, `until` not; `user` is an id or an address.
+
+    `names` are several, separated by commas; `outcome` failed with names are failures of those. Looked for, rather than
+    answered by an index: `person`, part of a name or address; `by`, part of the actor; `text`, words of what was
+    changed or said.
+    """
 
     name: EventName | None = None
+    names: Annotated[str, Meta(max_length=500)] = ""
+    outcome: Outcome | None = None
     user: Wanted = ""
     actor: Wanted = ""
     since: Instant | None = None
     until: Instant | None = None
+    person: Wanted = ""
+    by: Wanted = ""
+    text: Wanted = ""
 
 
 class WantsPage(Wants):
-    """Which events are wanted, and which part of the list."""
+    """Which events are wanted, and which part of the list.
+
+    Readers that follow ask with `order` asc, and `after` the cursor that they were given last, which is always there.
+    """
 
     cursor: Annotated[str, Meta(max_length=500)] = ""
     limit: Annotated[int, Meta(ge=1, le=200)] = LIMIT
+    order: EventOrder = EventOrder.NEWEST
+    after: Annotated[str, Meta(max_length=500)] = ""
 
 
 class Cause(Model):
@@ -135,13 +154,15 @@ class Cause(Model):
 class Event(Model):
     """One line of the audit. `before` is null where it is not known what an attribute was.
 
-    `source` is what told of the change, null where an administrator asked; `latency` the seconds from the source's own
-    time of it (of an event Google's, of a notification its arrival, of a run when it found it) to the outcome.
+    `sentence` says in words what happened. `source` is what told of the change, null where an administrator asked;
+    `latency` the seconds from the source's own time of it (of an event Google's, of a notification its arrival, of a
+    run when it found it) to the outcome.
     """
 
     id: str
     at: datetime
     name: EventName
+    sentence: str
     actor: str
     actor_id: str
     user_id: str
@@ -159,10 +180,14 @@ class Event(Model):
 
 
 class Events(Model):
-    """The audit, newest first."""
+    """A page of the audit. `looked` is how many events were looked through for it, if that was necessary, and `reached`
+    the time that this got to: if there is a cursor, there may be more beyond, even if `items` is empty.
+    """
 
     items: list[Event]
     cursor: str
+    looked: int
+    reached: datetime | None
 
 
 def usage(call: Call, query: Span, connection_id: str) -> Response:
@@ -210,8 +235,17 @@ def export_failures(call: Call, connection_id: str) -> Response:
 def list_events(call: Call, query: WantsPage, connection_id: str) -> Response:
     """Read a page of the audit."""
     audited(call.parts.services, connection_id)
-    page = call.parts.reports.events(connection_id, _filters(query), query.cursor, query.limit)
-    return answer(Events(items=[shown_event(found) for found in page.items], cursor=page.cursor))
+    filters = _filters(call, connection_id, query)
+    if query.after and query.cursor:
+        raise BadInput("after", "it is another word for cursor", "Send one of them.")
+    if query.order is EventOrder.OLDEST:
+        settled = call.parts.services.clock() - SETTLED
+        filters = replace(filters, until=min(filters.until or settled, settled))
+    page = call.parts.reports.events(
+        connection_id, filters, query.after or query.cursor, query.limit, order=query.order
+    )
+    items = [shown_event(found) for found in page.items]
+    return answer(Events(items=items, cursor=page.cursor, looked=page.looked, reached=page.reached))
 
 
 def export_events(call: Call, query: Wants, connection_id: str) -> Response:
@@ -234,13 +268,36 @@ def export_events(call: Call, query: Wants, connection_id: str) -> Response:
         "latency",
     )
     audited(call.parts.services, connection_id)
-    rows = _event_rows(call, connection_id, _filters(query))
+    rows = _event_rows(call, connection_id, _filters(call, connection_id, query))
     return export(f"events-{connection_id}.csv", header, rows)
 
 
-def _filters(query: Wants) -> Filters:
-    since, until = _in_utc("since", query.since), _in_utc("until", query.until)
-    return Filters(name=query.name, user=query.user.strip(), actor=query.actor.strip(), since=since, until=until)
+def _filters(call: Call, connection_id: str, query: Wants) -> Filters:
+    names = [name.strip() for name in query.names.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in set(EventName)]:
+        raise BadInput("names", f"{len(unknown)} of them are no events", "Use names as `name` has them, with commas.")
+    return Filters(
+        names=[*map(EventName, names), *([query.name] if query.name is not None else [])],
+        outcome=query.outcome,
+        user=query.user.strip(),
+        actor=query.actor.strip(),
+        since=_in_utc("since", query.since),
+        until=_in_utc("until", query.until),
+        person=query.person.strip(),
+        people=_called(call, connection_id, query.person),
+        by=query.by.strip(),
+        text=query.text.strip(),
+    )
+
+
+def _called(call: Call, connection_id: str, person: str) -> frozenset[str]:
+    """Return the ids of those whose name or address has every word: events have no names."""
+    services, words = call.parts.services, words_of(person)
+    connection = services.connections.get(connection_id) if words else None
+    if connection is None:
+        return frozenset()
+    lines = services.people.read(connection, services.clock()).lines.all
+    return frozenset(who.user_id for text, who in lines if all(word in text for word in words))
 
 
 def _in_utc(field: str, at: datetime | None) -> datetime | None:
@@ -270,6 +327,7 @@ def shown_event(found: domain.Event) -> Event:
         id=found.id,
         at=found.at,
         name=found.name,
+        sentence=_sentence(found),
         actor=found.actor,
         actor_id=found.actor_id,
         user_id=found.user_id,
@@ -285,6 +343,11 @@ def shown_event(found: domain.Event) -> Event:
         source=found.source,
         latency=found.latency,
     )
+
+
+def _sentence(found: domain.Event) -> str:
+    said = sentence(found)
+    return f"{said.who} {said.did}" + (f": {said.more}" if said.more else "")
 
 
 def _cause(found: causes.Cause) -> Cause:
@@ -363,7 +426,7 @@ OPERATIONS = (
         path=f"{_ONE}/events",
         what="Read the audit",
         act=list_events,
-        answers={200: Answers(what="A page of it, newest first", model=Events)},
+        answers={200: Answers(what="A page of it, newest first unless the order is asc", model=Events)},
         query=WantsPage,
     ),
     Operation(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
@@ -12,12 +13,16 @@ from flask import Response
 from autoprovisioning.app.administration.find_connection import audited
 from autoprovisioning.app.administration.inquire import inquire
 from autoprovisioning.app.administration.retry import ONE_BY_ONE, retry
-from autoprovisioning.app.ports.reports import Filters, Page
+from autoprovisioning.app.ports.reports import Page
 from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.domain.event_search import Filters, Outcome
 from autoprovisioning.domain.events import USAGE, Event, EventName
+from autoprovisioning.domain.people import Person, in_order
 from autoprovisioning.domain.requests import InquiryKind
+from autoprovisioning.domain.review import words_of
+from autoprovisioning.domain.sentences import plan_of, sentence
 from autoprovisioning.domain.words import MENDS
 from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages.apps import DAYS, LABELS
@@ -25,6 +30,7 @@ from autoprovisioning.entrypoints.console.pages.frame import form, get, go, post
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 LINES = 50
+FOUND = 5  # people whom a search may have meant
 ONE = "/connections/<id:connection_id>"
 
 
@@ -113,45 +119,112 @@ def changes(event: Event) -> Iterator[Change]:
 
 
 def audit(call: Call, connection_id: str) -> Response:
-    """Show the audit, filtered."""
+    """Show what happened, filtered."""
     connection = call.parts.services.connections.get(connection_id)
-    asked = {name: sought(call.request.args.get(name)) for name in ("name", "user", "actor", "since", "until")}
+    asked = _asked(call)
     error: BadInput | None = None
+    page: Page[Event] = Page()
+    people: Mapping[str, tuple[str, Person]] = {}
+    if connection is not None:
+        people = call.parts.services.people.read(connection, call.parts.services.clock()).lines.by_id
+    matches = _matching(people, asked.fields["person"])
     filters = Filters()
     try:
-        filters = _filters(asked)
+        filters = _filters(asked, matches)
+        page = call.parts.reports.events(connection_id, filters, call.request.args.get("cursor", ""), LINES)
     except BadInput as wrong:
+        if wrong.field == "cursor":
+            raise
         error = wrong
-    cursor = call.request.args.get("cursor", "")
-    page = call.parts.reports.events(connection_id, filters, cursor, LINES) if error is None else Page()
-    kept = {name: value for name, value in asked.items() if value}
-    exported = {**kept, **{name: at.isoformat() for name in ("since", "until") if (at := getattr(filters, name))}}
     values = {
         "error": error,
         "asked": asked,
         "names": list(EventName),
+        "outcomes": {Outcome.DONE: "Succeeded", Outcome.FAILED: "Failed"},
         "page": page,
+        "sought": filters.sought,
+        "people": {event.user_id: people[event.user_id][1].name for event in page.items if event.user_id in people},
+        "matches": [people[user_id][1] for user_id in matches[:FOUND]],
         "changes": changes,
-        "older": urlencode({**kept, "cursor": page.cursor}) if page.cursor else "",
-        "exported": urlencode(exported),
+        "sentence": sentence,
+        "plan_of": plan_of,
+        "older": asked.query(cursor=page.cursor) if page.cursor else "",
+        "exported": asked.exported(filters),
         "connection_id": connection_id,
     }
     status = 400 if error is not None else 200
-    crumbs = [(call.request.path, "Audit")]
+    crumbs = [(call.request.path, "Activity")]
     if connection is not None:
         return show_of(call, connection, "audit.html", status, crumbs=crumbs, **values)
     name = audited(call.parts.services, connection_id)
-    return show(call, "audit.html", status, crumbs=[(call.request.path, f"Audit of {name}")], **values)
+    return show(call, "audit.html", status, crumbs=[(call.request.path, f"Activity of {name}")], **values)
 
 
-def _filters(asked: dict[str, str]) -> Filters:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the filters say; `names` are those of events, of which several may be wanted."""
+
+    fields: Mapping[str, str]
+    names: Sequence[str]
+
+    @property
+    def anything(self) -> bool:
+        """Say whether anything is filtered."""
+        return bool(self.names or any(self.fields.values()))
+
+    def query(self, **changes: str) -> str:
+        """Return it as the query of an address, with something changed; what is not said is left out."""
+        pairs = [("name", name) for name in self.names]
+        return urlencode([*pairs, *((name, value) for name, value in {**self.fields, **changes}.items() if value)])
+
+    def exported(self, filters: Filters) -> str:
+        """Return the query of the same list in the API."""
+        days = {name: at.isoformat() for name in ("since", "until") if (at := getattr(filters, name))}
+        given = {name: value for name, value in self.fields.items() if value and name not in ("since", "until")}
+        if (actor := given.get("actor")) and not filters.actor:
+            given["by"] = given.pop("actor", actor)
+        return urlencode({**({"names": ",".join(self.names)} if self.names else {}), **given, **days})
+
+
+FIELDS = ("person", "user", "actor", "outcome", "text", "since", "until")
+EXACT = re.compile(r"(run|notification) \S+|[^@\s]+@[^@\s]+\.[^@\s]+")  # actors that an index answers
+
+
+def _asked(call: Call) -> Asked:
+    given = call.request.args
+    return Asked(
+        fields={name: sought(given.get(name)) for name in FIELDS},
+        names=[name for name in dict.fromkeys(given.getlist("name")) if name],
+    )
+
+
+def _matching(people: Mapping[str, tuple[str, Person]], person: str) -> list[str]:
+    """Return the ids of those whose name or address contains every word; in the order of names."""
+    words = words_of(person)
+    found = [text for text in people.values() if all(word in text[0] for word in words)] if words else []
+    return [who.user_id for _, who in sorted(found, key=in_order)]
+
+
+def _filters(asked: Asked, matches: Sequence[str]) -> Filters:
+    fields, actor = asked.fields, asked.fields["actor"]
     try:
-        name = EventName(asked["name"]) if asked["name"] else None
+        names = [EventName(name) for name in asked.names]
     except ValueError:
-        raise BadInput("name", "there is no such event", "Choose one from the list.") from None
-    since = _day("since", asked["since"])
-    until = _day("until", asked["until"], timedelta(days=1))  # the day that is named is included
-    return Filters(name=name, user=asked["user"], actor=asked["actor"], since=since, until=until)
+        raise BadInput("name", "there is no such event", "Choose from the list.") from None
+    if fields["outcome"] not in ("", *Outcome):
+        raise BadInput("outcome", "there is no such outcome", "Choose one from the list.")
+    return Filters(
+        names=names,
+        outcome=Outcome(fields["outcome"]) if fields["outcome"] else None,
+        user=fields["user"],
+        actor=actor if EXACT.fullmatch(actor) else "",
+        since=_day("since", fields["since"]),
+        until=_day("until", fields["until"], timedelta(days=1)),  # the day that is named is included
+        person=fields["person"],
+        people=frozenset(matches),
+        by="" if EXACT.fullmatch(actor) else actor,
+        text=fields["text"],
+    )
 
 
 def _day(field: str, text: str, later: timedelta = timedelta()) -> datetime | None:

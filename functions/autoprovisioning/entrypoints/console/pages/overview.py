@@ -12,8 +12,9 @@ from flask import Response
 from autoprovisioning.app.administration import overview as app
 from autoprovisioning.app.administration.health import health
 from autoprovisioning.app.administration.people import review
-from autoprovisioning.app.ports.reports import DayUsage, Filters
+from autoprovisioning.app.ports.reports import DayUsage
 from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.event_search import Filters
 from autoprovisioning.domain.events import USAGE, EventName
 from autoprovisioning.domain.review import Review, Shown
 from autoprovisioning.domain.sentences import sentence

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from flask import Response
 
 from autoprovisioning.app.administration.find_run import existing_run
-from autoprovisioning.app.ports.reports import Filters
+from autoprovisioning.domain.event_search import Filters
 from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.sentences import sentence
 from autoprovisioning.entrypoints.console.pages.frame import get, show, show_of
@@ -30,7 +30,7 @@ def show_run(call: Call, connection_id: str, run_id: str) -> Response:
     """Show a run: what it set out to do, what became of it, and who failed."""
     connection = existing(call, connection_id)
     run = existing_run(call.parts.services, connection, run_id)
-    failed = Filters(name=EventName.FAILED, actor=f"run {run.id}")
+    failed = Filters(names=[EventName.FAILED], actor=f"run {run.id}")
     page = call.parts.reports.events(connection.id, failed, call.request.args.get("cursor", ""), LINES)
     return show_of(
         call,

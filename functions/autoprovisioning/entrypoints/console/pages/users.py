@@ -17,6 +17,7 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import BadInput, NotFound, ProvisioningError
 from autoprovisioning.domain.requests import INQUIRY, InquiryKind
+from autoprovisioning.domain.sentences import plan_of, sentence
 from autoprovisioning.entrypoints.answers import told
 from autoprovisioning.entrypoints.console.pages.activity import changes
 from autoprovisioning.entrypoints.console.pages.frame import form, get, go, post, show_of
@@ -39,6 +40,8 @@ def why(call: Call, connection_id: str, user_id: str) -> Response:
         told=explained,
         name=explained.user.name,
         changes=changes,
+        sentence=sentence,
+        plan_of=plan_of,
         can_ask=bool(connection.token_version),
         can_provision=connection.state is State.ON,
     )
