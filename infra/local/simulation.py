@@ -258,7 +258,7 @@ class World:
 
     def console(self, method: str, path: str, body: Any = None) -> Any:
         """Call the console's API through the proxy."""
-        return http(method, f"{self.console_url}/api/{path}", body)
+        return http(method, f"{self.console_url}/api/v1/{path}", body)
 
     def reconcile(self, kind: str = "full") -> list[dict[str, Any]]:
         """Call `reconcile` as Cloud Scheduler would; returns the runs it started."""

@@ -186,7 +186,7 @@ def test_what_a_refused_caller_sends_is_not_read(door: Door) -> None:
 def test_a_body_that_is_hardly_json_is_refused_as_that(door: Door, body: bytes) -> None:
     path = "/" if door.function == "reauthorize" else "/api/connections"
     answer = door.ask("POST", path, body, JSON)
-    assert (answer.status, answer.json()["title"]) == (400, "bad_input")
+    assert (answer.status, answer.json()["code"]) == (400, "bad_input")
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_firestore_that_does_not_answer_loses_nothing(system, doubtful):
     with outage(forwarder):
         assert deliver(system, user_id, "add", port=ports["provision_user"]) == 503
         answer = system.ask("reconcile", body=b'{"kind": "full"}', port=ports["reconcile"])
-        assert (answer.status, answer.json()["title"]) == (503, "transient")
+        assert (answer.status, answer.json()["code"]) == (503, "transient")
     assert accounts_of(system, user_id) == []
     wait_for(lambda: deliver(system, user_id, "add", port=ports["provision_user"]) == 204, "the redelivery")
     assert len(accounts_of(system, user_id)) == len(creations(system, user_id)) == 1

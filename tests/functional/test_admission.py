@@ -63,7 +63,7 @@ def appoint(system: System, address: str, **rank: bool) -> None:
 def test_only_super_administrators_write(settled, who, what):
     staff(settled)
     answer = write(settled, what, who)
-    assert (answer.status, answer.json()["title"]) == (403, "forbidden")
+    assert (answer.status, answer.json()["code"]) == (403, "forbidden")
 
 
 @pytest.mark.parametrize("who", [*STRANGERS, "nobody@example.com", "someone@elsewhere.test"])
@@ -197,7 +197,7 @@ def test_a_write_from_another_site_is_refused(settled, what, headers):
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
 def test_a_write_of_a_kind_that_a_form_could_send_is_refused(settled, what, kind):
     answer = write(settled, what, headers={"Content-Type": kind})
-    assert (answer.status, answer.json()["title"]) == (415, "unsupported_media_type")
+    assert (answer.status, answer.json()["code"]) == (415, "unsupported_media_type")
 
 
 def test_our_own_pages_may_write(system):
@@ -212,7 +212,7 @@ def test_a_body_that_is_too_large_is_refused(settled, chunked):
     size = len(body)
     answer = settled.through_proxy("PATCH", ONE, iter([body]) if chunked else body, {**JSON, "If-Match": "*"})
     assert size > 256 * 1024
-    assert (answer.status, answer.json()["title"]) == (413, "too_large")
+    assert (answer.status, answer.json()["code"]) == (413, "too_large")
 
 
 # ---- past the proxy

@@ -126,7 +126,7 @@ def ask_for_run(system: System) -> str:
     """Request a run and return the address of its status."""
     answer = system.api("POST", f"{ONE}/runs")
     assert (answer.status, answer.json()["state"], answer.json()["asked_by"]) == (202, "waiting", ADMIN)
-    return answer.headers["Location"].removeprefix("/api")
+    return answer.headers["Location"].removeprefix("/api/v1")
 
 
 def ended(system: System, address: str) -> dict:
@@ -198,7 +198,7 @@ def test_nothing_runs_on_a_connection_that_is_off(system):
     system.connect()
     system.api("POST", f"{ONE}/turn-off")
     answer = system.api("POST", f"{ONE}/runs")
-    assert (answer.status, answer.json()["title"]) == (409, "wrong_state")
+    assert (answer.status, answer.json()["code"]) == (409, "wrong_state")
 
 
 def test_health_tells_what_is_wrong_and_what_ends_it(system):
@@ -255,7 +255,7 @@ def test_a_held_plan_is_shown_with_its_users_and_approved_by_its_digest(system):
     assert (approved.status, approved.json()["state"], approved.json()["decided_by"]) == (200, "approved", ADMIN)
     wait_for(lambda: system.active() == {"u0"}, "the suspensions")
     again = decide(system, hold["digest"], "reject")
-    assert (again.status, again.json()["title"]) == (412, "stale")
+    assert (again.status, again.json()["code"]) == (412, "stale")
 
 
 def test_an_unknown_digest_is_not_found(settled):
@@ -268,7 +268,7 @@ def test_the_digest_of_a_plan_that_changed_since_approves_nothing(system):
     system.directory.leave(GROUP_ID, "u0")
     system.sync()
     answer = decide(system, hold["digest"], "approve")
-    assert (answer.status, answer.json()["title"]) == (412, "stale")
+    assert (answer.status, answer.json()["code"]) == (412, "stale")
     assert len(system.active()) == 12
 
 
@@ -281,7 +281,7 @@ def previewed(system: System, change: dict) -> tuple[str, dict]:
     answer = system.api("POST", f"{ONE}/previews", change, {"If-Match": tag})
     assert answer.status == 202, answer.text
     assert answer.json()["state"] == "waiting"
-    address = answer.headers["Location"].removeprefix("/api")
+    address = answer.headers["Location"].removeprefix("/api/v1")
 
     def finished() -> dict | None:
         told = system.api("GET", address).json()
@@ -309,7 +309,7 @@ def test_a_preview_tells_what_an_edit_would_do_and_is_saved(system):
     assert saved.status == 200
     assert [group["email"] for group in saved.json()["scope"]["groups"]] == ["few@example.com"]
     again = system.api("POST", f"{address}/save")
-    assert (again.status, again.json()["title"]) == (412, "stale")
+    assert (again.status, again.json()["code"]) == (412, "stale")
 
 
 def test_a_preview_takes_neither_endpoint_nor_token(settled):
@@ -329,7 +329,7 @@ def test_a_preview_that_is_not_done_has_no_users_yet(system):
     system.provisioned()
     system.freeze("reconcile")
     tag = system.api("GET", ONE).headers["ETag"]
-    address = system.api("POST", f"{ONE}/previews", {}, {"If-Match": tag}).headers["Location"].removeprefix("/api")
+    address = system.api("POST", f"{ONE}/previews", {}, {"If-Match": tag}).headers["Location"].removeprefix("/api/v1")
     waiting = system.api("GET", address)
     assert (waiting.json()["state"], waiting.headers["Retry-After"]) == ("waiting", "1")
     for method, path in (("GET", "/users"), ("GET", "/users.csv"), ("POST", "/save")):
@@ -396,7 +396,7 @@ def inquired(system: System, user_id: str, kind: str) -> dict:
     """Ask a worker about a user and wait for the answer."""
     answer = system.api("POST", f"{ONE}/users/{user_id}/inquiries", {"kind": kind})
     assert (answer.status, answer.json()["state"], answer.headers["Retry-After"]) == (202, "waiting", "1")
-    address = answer.headers["Location"].removeprefix("/api")
+    address = answer.headers["Location"].removeprefix("/api/v1")
 
     def answered() -> dict | None:
         told = system.api("GET", address).json()

@@ -39,7 +39,7 @@ def new(system: System, **more):
 def test_a_connection_is_set_up_as_a_draft_with_googles_defaults(system):
     answer = system.api("POST", "/connections", new(system))
     made = answer.json()
-    assert (answer.status, answer.headers["Location"]) == (201, f"/api/connections/{made['id']}")
+    assert (answer.status, answer.headers["Location"]) == (201, f"/api/v1/connections/{made['id']}")
     assert (made["name"], made["state"], made["shown_state"], made["token_set"]) == (
         "Keeper EU",
         "draft",
@@ -163,7 +163,7 @@ def test_the_second_of_two_who_edit_at_once_gets_a_conflict(connected):
     seen_by_both = etag(connected)
     assert edit(connected, {"name": "First"}, seen_by_both).status == 200
     answer = edit(connected, {"name": "Second"}, seen_by_both)
-    assert (answer.status, answer.json()["title"]) == (412, "stale")
+    assert (answer.status, answer.json()["code"]) == (412, "stale")
     assert connected.api("GET", ONE).json()["name"] == "First"
 
 
@@ -243,7 +243,7 @@ def test_deleting_needs_the_name_and_forgets_the_connection(connected):
     accounts = connected.keeper.accounts()
     name = connected.api("GET", ONE).json()["name"]
     answer = connected.api("DELETE", ONE, {"confirmation": name})
-    assert (answer.status, answer.headers["Location"]) == (202, f"/api{ONE}")
+    assert (answer.status, answer.headers["Location"]) == (202, f"/api/v1{ONE}")
     wait_for(lambda: connected.api("GET", ONE).status == 404, "the deletion")
     [gone] = connected.api("GET", "/deleted-connections").json()["items"]
     assert (gone["id"], gone["name"]) == (CONNECTION, name)
@@ -262,7 +262,7 @@ def test_a_deletion_with_work_in_flight_is_accepted_and_finished_later(connected
     request.request_run(RunKind.FULL)
     wait_for(lambda: connected.services().runs.open(CONNECTION), "the run")
     answer = connected.api("DELETE", ONE, {"confirmation": name})
-    assert (answer.status, answer.headers["Location"]) == (202, f"/api{ONE}")
+    assert (answer.status, answer.headers["Location"]) == (202, f"/api/v1{ONE}")
     assert connected.api("GET", ONE).json()["shown_state"] == "Being deleted"
     for method, path in (("PATCH", ONE), ("POST", f"{ONE}/turn-on"), ("POST", f"{ONE}/finish")):
         assert connected.api(method, path, {}, {"If-Match": etag(connected)}).status == 404

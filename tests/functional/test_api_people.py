@@ -55,7 +55,7 @@ def test_the_list_is_downloaded_as_it_is_shown(known):
     wanted = {each["email"] for each in everything(known, PEOPLE, search="person1")}
     assert {row["e-mail"] for row in rows(downloaded.text)} == wanted
     page = browser(known).open(f"{HOME}/users?q=person1")
-    assert f"/api{HOME}/users.csv?search=person1" in page.links()
+    assert f"/api/v1{HOME}/users.csv?search=person1" in page.links()
 
 
 def test_a_cursor_that_is_none_is_refused(known):

@@ -70,12 +70,12 @@ def test_whoever_asks_again_while_it_waits_is_sent_to_the_same_place(system, fun
         assert len({answer.text for answer in answers}) == 1
     finally:
         system.thaw(function)
-    wait_for(lambda: system.api("GET", place.removeprefix("/api")).json()["state"] == "done", "the answer")
+    wait_for(lambda: system.api("GET", place.removeprefix("/api/v1")).json()["state"] == "done", "the answer")
     again = system.api("POST", path, body, edition)
     assert again.json()["state"] == "waiting"
     following = again.headers["Location"]
     assert following != place, "what was shown stays what it was"
-    wait_for(lambda: system.api("GET", following.removeprefix("/api")).json()["state"] == "done", "the next answer")
+    wait_for(lambda: system.api("GET", following.removeprefix("/api/v1")).json()["state"] == "done", "the next answer")
 
 
 @pytest.mark.parametrize("stamp", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2026-01-01T00:00:00"])

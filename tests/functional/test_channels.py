@@ -213,7 +213,7 @@ def test_a_channel_that_cannot_be_opened_leaves_those_there_are(system, fault, s
     about_to_expire(system, old)
     system.directory.fault(match={"method": "users.watch"}, times=None, **fault)
     answer = system.ask("renew_watch", body=b"{}")
-    assert (answer.status, answer.json()["title"]) == (status, title)
+    assert (answer.status, answer.json()["code"]) == (status, title)
     assert open_at_google(system) == set(stored(system)) == {old}
     system.directory.control("DELETE", "faults")
     assert len(renew(system)) == 2

@@ -107,7 +107,7 @@ def test_a_wrong_method_is_refused_and_names_the_right_one(settled, function, me
         answer = settled.ask(function, method, b"{}", JSON)
     assert answer.status == 405
     assert answer.headers["Allow"] in ("POST", "GET, HEAD")
-    assert answer.json()["title"] == "wrong_method"
+    assert answer.json()["code"] == "wrong_method"
 
 
 @pytest.mark.parametrize("function", ["reconcile", "renew_watch", "workspace_events", *PUSHED])
@@ -119,7 +119,7 @@ def test_looking_starts_no_work(settled, function):
 def test_an_unknown_connection_is_not_found(settled, connection):
     answer = settled.through_proxy("GET", f"/api/connections/{connection}/holds")
     assert answer.status == 404
-    assert answer.json()["title"] == "not_found"
+    assert answer.json()["code"] == "not_found"
     decision = b'{"decision": "approve"}'
     assert settled.through_proxy("POST", f"/api/connections/{connection}/holds/abc", decision, JSON).status == 404
 
@@ -134,7 +134,7 @@ def test_the_directory_out_of_reach_is_503_and_plans_nothing(system):
     system.directory.fault(match={"method": "users.list"}, status=503, times=None)
     accounts = system.keeper.accounts()
     answer = system.ask("reconcile", body=b'{"kind": "full"}', headers=JSON)
-    assert (answer.status, answer.json()["title"]) == (503, "incomplete_listing")
+    assert (answer.status, answer.json()["code"]) == (503, "incomplete_listing")
     assert int(answer.headers["Retry-After"]) > 0
     assert system.keeper.accounts() == accounts
 
@@ -225,7 +225,8 @@ def test_an_unforeseen_error_is_one_stack_trace_in_the_log_and_nothing_in_the_an
         assert answer.status == 500
         assert answer.json() == {
             "type": "about:blank",
-            "title": "unforeseen",
+            "title": "Internal Server Error",
+            "code": "unforeseen",
             "status": 500,
             "detail": "An unforeseen error occurred. This function's log says what it was.",
         }

@@ -459,7 +459,7 @@ def test_a_failure_tells_its_reason_what_to_do_and_where_to_look(system):
     system.sync()
     page = browser(system).open(f"{HOME}/failures")
     assert "Buy seats in Keeper" in page.text
-    assert f"/api{HOME}/failures.csv" in page.links()
+    assert f"/api/v1{HOME}/failures.csv" in page.links()
     assert re.search(rf"{HOME}/users/u\d+", page.text)
 
 

@@ -97,7 +97,7 @@ MALFORMED = {
 def test_what_is_not_of_a_live_channel_is_refused_and_nothing_published(system, what):
     with system.tapped("directory-changes") as tap:
         answer = notify(system, **UNBELIEVED[what](system))
-        assert (answer.status, answer.json()["title"]) == (403, "forbidden")
+        assert (answer.status, answer.json()["code"]) == (403, "forbidden")
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert published_besides(system, tap) == []
 
@@ -119,7 +119,7 @@ def test_what_is_oversized_is_refused_and_nothing_published(system, chunked):
     body = json.dumps({"id": "u1", "padding": "x" * 17_000}).encode()
     with system.tapped("directory-changes") as tap:
         answer = notify(system, body=iter([body[:9000], body[9000:]]) if chunked else body)
-        assert (answer.status, answer.json()["title"]) == (413, "too_large")
+        assert (answer.status, answer.json()["code"]) == (413, "too_large")
         assert published_besides(system, tap) == []
 
 
@@ -176,7 +176,7 @@ def test_pubsub_that_cannot_be_reached_is_answered_503_until_google_gets_it_thro
     gate = free_port()
     port = system.second("directory_webhook", PUBSUB_EMULATOR_HOST=f"127.0.0.1:{gate}")
     answer = notify(system, port=port)
-    assert (answer.status, answer.json()["title"]) == (503, "transient")
+    assert (answer.status, answer.json()["code"]) == (503, "transient")
     assert int(answer.headers["Retry-After"]) > 0
 
     for channel in system.directory.control("GET", "channels")["channels"]:

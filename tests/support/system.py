@@ -361,9 +361,9 @@ class System:
     ) -> Answer:
         """Call the console's API, as an administrator of the fixture or as somebody else; writes send JSON."""
         if method == "GET":
-            return self.through_proxy(method, f"/api{path}", None, headers, who)
+            return self.through_proxy(method, f"/api/v1{path}", None, headers, who)
         sent = {"Content-Type": "application/json", **(headers or {})}
-        return self.through_proxy(method, f"/api{path}", json.dumps(body or {}).encode(), sent, who)
+        return self.through_proxy(method, f"/api/v1{path}", json.dumps(body or {}).encode(), sent, who)
 
     def end(self, name: str) -> None:
         """Stop a process that a test has started."""

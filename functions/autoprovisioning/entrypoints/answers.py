@@ -19,6 +19,7 @@ import logging
 import socket
 import traceback
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import flask
@@ -232,7 +233,9 @@ def problem(error: ProvisioningError) -> Response:
 def details(error: ProvisioningError) -> Response:
     """Render an error as RFC 9457 problem details."""
     status = status_of(error)
-    shown: dict[str, Any] = {"type": "about:blank", "title": error.code, "status": status, "detail": str(error)}
+    title = HTTPStatus(status).phrase  # as RFC 9457 4.2.1 has it for this type; the code tells problems apart
+    shown: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "code": error.code}
+    shown["detail"] = str(error)
     if isinstance(error, BadInput):
         shown |= {"field": error.field, "problem": error.problem, "mend": error.mend}
     answer = jsonify(shown)

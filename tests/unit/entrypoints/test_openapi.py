@@ -25,6 +25,12 @@ def test_every_operation_is_described_once_and_has_a_route():
     assert {operation["operationId"] for _, _, operation in DESCRIBED} == {operation.name for operation in OPERATIONS}
 
 
+def test_the_description_says_where_the_api_is():
+    assert [server["url"] for server in DOCUMENT["servers"]] == ["/api/v1"]
+    assert not [path for path in DOCUMENT["paths"] if path.startswith("/api")]
+    assert all("429" in operation["responses"] for _, _, operation in DESCRIBED)
+
+
 def test_every_schema_is_one_and_every_reference_resolves():
     from jsonschema import Draft202012Validator  # builds dozens of parsers when it is imported
 

@@ -20,9 +20,9 @@ from autoprovisioning.domain.scim_user import ATTRIBUTES
 from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.domain.words import FAILURES, MENDS
-from autoprovisioning.entrypoints.console.api.operations import ROOT
 from autoprovisioning.entrypoints.console.pages import refused
 from autoprovisioning.entrypoints.console.pages.summary import differences
+from autoprovisioning.entrypoints.console.routing import ROOT
 from autoprovisioning.entrypoints.pages import element
 from tests.support.console import ADDRESSES, EVIL, HOME, OF_A_CONNECTION, READER, Place, Told, full, place, sound
 from tests.support.in_memory import START

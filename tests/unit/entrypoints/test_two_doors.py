@@ -26,8 +26,8 @@ from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.domain.unprovisioned import Report, Unprovisioned
 from autoprovisioning.domain.words import described
-from autoprovisioning.entrypoints.console.api.operations import ROOT
 from autoprovisioning.entrypoints.console.pages.summary import summary
+from autoprovisioning.entrypoints.console.routing import ROOT
 from tests.support.console import HOME, Place, full
 from tests.support.in_memory import START
 from tests.support.settings import with_settings
@@ -435,3 +435,23 @@ def test_a_row_of_another_attribute_is_not_mandatory_for_it():
     assert here.fakes.store.connections["c1"].settings.mapping.rows[-1] == replace(
         kept, target="nickName", mandatory=False
     )
+
+
+@pytest.mark.parametrize("path", ["/connections", "/me", f"{HOME}/events", "/openapi.json"])
+def test_the_former_addresses_of_the_api_answer_the_same_and_say_where_it_is(path):
+    ask = place().asking()
+    now, former = ask("GET", f"{ROOT}{path}", None, {}), ask("GET", f"/api{path}", None, {})
+    assert (former.status, former.body) == (now.status, now.body) == (200, former.body)
+    assert former.headers["Deprecation"].startswith("@")
+    assert 'rel="successor-version"' in former.headers["Link"]
+    assert "Deprecation" not in now.headers
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/v1", "/api/v2/me", "/api/v1/v1/me", "/apiary/me"])
+def test_there_are_no_other_addresses(path):
+    assert place().open(path).status == 404
+
+
+def test_a_problem_has_a_code_and_the_title_of_its_status():
+    told = json.loads(place().open(f"{ROOT}/connections/nobody").text)
+    assert (told["type"], told["title"], told["status"], told["code"]) == ("about:blank", "Not Found", 404, "not_found")

@@ -38,6 +38,9 @@ class Call:
     known: dict[str, Connection] = field(default_factory=dict)  # those that were read for it, by id
 
 
+ROOT = "/api/v1"
+FORMER_ROOT = "/api"  # of the API until version 1.0.0: the same operations
+FORMER = {"Deprecation": "@1796083200", "Link": f'<{ROOT}/openapi.json>; rel="successor-version"'}  # RFC 9745, RFC 5829
 ID = OUR_ID.pattern  # or one of the directory
 Act = Callable[..., Response]  # (call, **arguments of the path)
 
@@ -78,7 +81,7 @@ class Router:
     def answer(self, request: flask.Request, parts: Administration) -> Response:
         """Answer one request; raises NotFound, WrongMethod, Forbidden and whatever the route raises."""
         try:
-            name, arguments = self._map.bind("").match(request.path, request.method)
+            name, arguments = self._map.bind("").match(_current(request.path), request.method)
         except MethodNotAllowed as error:
             reader(parts, request)
             raise WrongMethod(request.method, ", ".join(sorted(error.valid_methods or ()))) from None
@@ -88,4 +91,13 @@ class Router:
         route = self._routes[name]
         admit = reader if route.method == "GET" else asker if route.looks else writer
         found = admit(parts, request)
-        return route.act(Call(request=request, parts=parts, actor=found.actor, role=found.role), **arguments)
+        answer = route.act(Call(request=request, parts=parts, actor=found.actor, role=found.role), **arguments)
+        if _current(request.path) != request.path:
+            answer.headers.update(FORMER)
+        return answer
+
+
+def _current(path: str) -> str:
+    """Return where an operation of the API is by now."""
+    former = path.startswith(f"{FORMER_ROOT}/") and not f"{path}/".startswith(f"{ROOT}/")
+    return ROOT + path.removeprefix(FORMER_ROOT) if former else path

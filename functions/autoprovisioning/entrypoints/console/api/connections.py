@@ -24,8 +24,8 @@ from autoprovisioning.domain.words import BEING_DELETED, shown_state
 from autoprovisioning.entrypoints.answers import PRIVATE, Unconditional
 from autoprovisioning.entrypoints.console.api import settings
 from autoprovisioning.entrypoints.console.api.models import Accepted, Model, Nothing, Paging
-from autoprovisioning.entrypoints.console.api.operations import JSON, ROOT, Answers, Operation, answer
-from autoprovisioning.entrypoints.console.routing import Call, existing
+from autoprovisioning.entrypoints.console.api.operations import JSON, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.routing import ROOT, Call, existing
 
 KEEP_AND_ASK = {**PRIVATE, "Cache-Control": "private, no-cache"}
 

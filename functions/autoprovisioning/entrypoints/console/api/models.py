@@ -45,11 +45,12 @@ class Paging(Model):
 
 
 class Problem(msgspec.Struct, kw_only=True):
-    """An error (RFC 9457); `field`, `problem` and `mend` if an input was refused."""
+    """An error (RFC 9457); `code` tells what it is, `field`, `problem` and `mend` are there if an input was refused."""
 
     type: str
     title: str
     status: int
+    code: str
     detail: str
     field: str | UnsetType = UNSET
     problem: str | UnsetType = UNSET

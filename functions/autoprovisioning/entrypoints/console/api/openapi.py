@@ -15,8 +15,8 @@ from flask import Response
 from autoprovisioning.entrypoints.answers import PRIVATE, PROBLEM
 from autoprovisioning.entrypoints.callers import ASSERTION
 from autoprovisioning.entrypoints.console.api.models import Problem
-from autoprovisioning.entrypoints.console.api.operations import JSON, ROOT, Answers, Operation
-from autoprovisioning.entrypoints.console.routing import ID, Call
+from autoprovisioning.entrypoints.console.api.operations import JSON, Answers, Operation
+from autoprovisioning.entrypoints.console.routing import ID, ROOT, Call
 
 VERSION = "1.0.0"
 ABOUT = (
@@ -32,6 +32,8 @@ HEADERS = {
     "Location": "Where it is, or where its state is reported",
     "Content-Disposition": "Name of the file",
 }
+# Cloud Run's own answer where every instance is busy and no more may start: a text, not a problem of ours.
+TOO_MANY = {"description": "Too Many Requests, answered in front of this API: wait some seconds, longer each time"}
 IF_MATCH = {
     "name": "If-Match",
     "in": "header",
@@ -76,12 +78,13 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
     schemas, components = _schemas(listed)
     paths: dict[str, dict[str, Any]] = {}
     for operation in listed:
-        path = ARGUMENT.sub(r"{\1}", ROOT + operation.path)
+        path = ARGUMENT.sub(r"{\1}", operation.path)
         paths.setdefault(path, {})[operation.method.lower()] = _described(operation, schemas, components)
     scheme = {"type": "apiKey", "in": "header", "name": ASSERTION, "description": "Signed by Identity-Aware Proxy"}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Keeper autoprovisioning", "version": VERSION, "description": ABOUT},
+        "servers": [{"url": ROOT, "description": "The console's address, behind Identity-Aware Proxy"}],
         "paths": paths,
         "components": {"schemas": components, "securitySchemes": {"assertion": scheme}},
         "security": [{"assertion": []}],
@@ -138,7 +141,7 @@ def _responses(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     for status in sorted({*ALWAYS, *_refusals(operation)}):
         problem = {PROBLEM: {"schema": schemas[Problem]}}
         responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": problem}
-    return responses
+    return {**responses, "429": TOO_MANY}
 
 
 def _if_known(operation: Operation) -> dict[int, Answers]:

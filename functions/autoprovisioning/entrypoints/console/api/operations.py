@@ -17,12 +17,12 @@ from flask import Response
 from autoprovisioning.decoding import built
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.entrypoints.answers import PRIVATE, NotJson, body_of
-from autoprovisioning.entrypoints.console.routing import Call, Route
+from autoprovisioning.entrypoints.console.routing import ROOT, Call, Route
 
-ROOT = "/api"
 LARGEST_BODY = 256 * 1024
 JSON = "application/json"
 CSV = "text/csv"
+DESCRIBED = f"{ROOT}/openapi.json"
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -47,7 +47,7 @@ class Operation:
 
     name: str  # operationId
     method: str
-    path: str  # below /api
+    path: str  # below ROOT
     what: str
     act: Callable[..., Response]
     answers: Mapping[int, Answers]
@@ -134,12 +134,12 @@ def _refused(told: str, whole: str) -> BadInput:
     if named is not None:
         name = ".".join(filter(None, (place, _named(named[2]))))
         if named[1] == "missing required":
-            return BadInput(name, "it is missing", "Give it a value, as /api/openapi.json describes.")
-        return BadInput(name, "it is not known here", "Leave it out; /api/openapi.json lists what is known.")
+            return BadInput(name, "it is missing", f"Give it a value, as {DESCRIBED} describes.")
+        return BadInput(name, "it is not known here", f"Leave it out; {DESCRIBED} lists what is known.")
     if problem.startswith("Invalid"):
         problem = "it is not one of the allowed values"
     problem = problem.replace("`", "").rstrip(".").replace("Expected", "expected", 1)
-    return BadInput(place or whole, problem, "Correct it as /api/openapi.json describes.")
+    return BadInput(place or whole, problem, f"Correct it as {DESCRIBED} describes.")
 
 
 def _named(name: str) -> str:

@@ -8,7 +8,8 @@ from flask import Response
 
 from autoprovisioning.domain.requests import AnyRequest
 from autoprovisioning.entrypoints.console.api.models import Model
-from autoprovisioning.entrypoints.console.api.operations import ROOT, answer
+from autoprovisioning.entrypoints.console.api.operations import answer
+from autoprovisioning.entrypoints.console.routing import ROOT
 
 UNDER_WAY = {"Retry-After": "1"}
 M = TypeVar("M", bound=Model)

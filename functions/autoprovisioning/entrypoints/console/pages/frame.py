@@ -28,7 +28,7 @@ from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.domain.words import BEING_DELETED, shown_state
 from autoprovisioning.entrypoints import notices
 from autoprovisioning.entrypoints.answers import PRIVATE, body_of, status_of, told, told_beside
-from autoprovisioning.entrypoints.console.routing import Act, Call, Route
+from autoprovisioning.entrypoints.console.routing import ROOT, Act, Call, Route
 from autoprovisioning.entrypoints.pages import page, page_alone
 
 LARGEST_FORM = 256 * 1024
@@ -111,6 +111,7 @@ def show(call: Call, template: str, status: int = 200, *, crumbs: Crumbs = (), *
         notice=notices.left(call.request).among(NOTICES),
         now=parts.services.clock(),
         here=call.request.path.rstrip("/") or "/",  # links are made from it by adding a slash and more
+        api=ROOT,
         longest_search=LONGEST_SEARCH,
         **{"crumbs": [("/", "Apps"), *crumbs], "error": None, "connection": None, "badges": {}, **values},
     )
