@@ -41,7 +41,7 @@ class Asked:
     run: Run | None = None
 
 
-def ask_for_run(services: Services, connection: Connection, actor: Actor) -> Asked:
+def ask_for_run(services: Services, connection: Connection, actor: Actor, key: str = "") -> Asked:
     """Ask `reconcile` for a full run, and end a wait that Keeper asked the connection for.
 
     Raises:
@@ -56,7 +56,7 @@ def ask_for_run(services: Services, connection: Connection, actor: Actor) -> Ask
         services.queue.request_work(request)
 
     # A run that has begun may have missed later changes, and its beginning is not recorded: each request gets a run.
-    asked = ask(services, RUN, connection.id, subject=RunKind.FULL, actor=actor, publish=publish, own=True)
+    asked = ask(services, RUN, connection.id, subject=RunKind.FULL, actor=actor, publish=publish, own=True, key=key)
     return Asked(asked=asked, became=Became.WAITING, detail=BECAME[Became.WAITING])
 
 

@@ -47,7 +47,7 @@ from autoprovisioning.domain.words import FIRST, SHOWN
 
 
 def inquire(
-    services: Services, connection_id: str, user_id: str, kind: InquiryKind, actor: Actor, role: Role
+    services: Services, connection_id: str, user_id: str, kind: InquiryKind, actor: Actor, role: Role, *, key: str = ""
 ) -> Inquiry:
     """Ask a worker about one user: every administrator may have the account looked up in Keeper.
 
@@ -76,9 +76,8 @@ def inquire(
         named = f"{connection_id}/{inquiry.id}"
         services.queue.look_again([Look(user_id=user_id, event=event, asked_at=inquiry.asked_at, inquiry=named)])
 
-    return ask(
-        services, INQUIRY, connection_id, subject=Question(user_id=user_id, kind=kind), actor=actor, publish=publish
-    )
+    question = Question(user_id=user_id, kind=kind)
+    return ask(services, INQUIRY, connection_id, subject=question, actor=actor, publish=publish, key=key)
 
 
 def answer_inquiry(services: Services, asked: Asked, deadline: datetime) -> None:

@@ -22,7 +22,9 @@ from autoprovisioning.domain.settings import Settings
 log = logging.getLogger(__name__)
 
 
-def ask_preview(services: Services, connection_id: str, edition: int, settings: Settings, actor: Actor) -> Preview:
+def ask_preview(
+    services: Services, connection_id: str, edition: int, settings: Settings, actor: Actor, *, key: str = ""
+) -> Preview:
     """Ask for a preview of these settings to be computed.
 
     Whoever asks again while it waits, or is computed, gets the same one: each reads the whole directory.
@@ -42,7 +44,8 @@ def ask_preview(services: Services, connection_id: str, edition: int, settings: 
         scope=replace(settings.scope, org_units=wanted.settings.scope.org_units),
     )
     proposal = Proposal(edition=edition, settings=settings)
-    return ask(services, PREVIEW, connection_id, subject=proposal, actor=actor, publish=services.queue.request_work)
+    publish = services.queue.request_work
+    return ask(services, PREVIEW, connection_id, subject=proposal, actor=actor, publish=publish, key=key)
 
 
 def save_preview(services: Services, connection_id: str, preview_id: str, actor: Actor) -> Connection:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.errors import NotFound, ProvisioningError
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.requests import R, RequestKind, S, WorkRequest, question_id
+from autoprovisioning.domain.requests import R, RequestKind, RequestState, S, WorkRequest, question_id
 
 
 def ask(
@@ -23,17 +23,19 @@ def ask(
     publish: Callable[[WorkRequest[S, R]], None],
     *,
     own: bool = False,
+    key: str = "",
 ) -> WorkRequest[S, R]:
     """Store a request as waiting, and publish it: in this order, so that whoever receives it finds it.
 
     Asking the same again while it waits returns the same one, unless every asker gets their `own`. An answer once given
-    is left as it is: what an administrator decides by its id is about what they saw.
+    is left as it is: what an administrator decides by its id is about what they saw. With a `key`, an id that the asker
+    made of it, asking again returns the same one also once it is answered; one that failed is asked anew.
 
     Raises:
         ProvisioningError: it could not be published, and has failed.
     """
     request = WorkRequest(
-        id=services.new_id() if own else question_id(kind, connection_id, subject, actor),
+        id=key or (services.new_id() if own else question_id(kind, connection_id, subject, actor)),
         kind=kind,
         connection_id=connection_id,
         subject=subject,
@@ -42,7 +44,7 @@ def ask(
         asked_at=services.clock(),
     )
     while (standing := services.requests.open(request)) is not request:
-        if standing.under_way:
+        if standing.under_way or (key and standing.state is RequestState.DONE):
             return standing
         request = replace(request, id=question_id(kind, connection_id, subject, actor, after=request.id))
     try:

@@ -181,10 +181,11 @@ def list_deleted(call: Call, query: Paging) -> Response:
     return answer(GoneConnections(items=gone, cursor=page.cursor))
 
 
-def set_up(call: Call, body: settings.SetUp) -> Response:
+def set_up(call: Call, body: settings.SetUp, key: str) -> Response:
     """Set one up, a draft."""
-    wanted = settings.merged(Settings(), body)
-    connection = configure.set_up(call.parts.services, wanted, body.token, call.actor)
+    wanted, services, new = settings.merged(Settings(), body), call.parts.services, key[:12]
+    known = services.connections.get(new) if new else None
+    connection = known or configure.set_up(services, wanted, body.token, call.actor, new)
     return shown(call, connection, 201, Location=_address(connection.id))
 
 
@@ -277,6 +278,7 @@ OPERATIONS = (
         path="/connections",
         what="Set up a connection, once Keeper accepts its endpoint and token",
         act=set_up,
+        keyed=True,
         answers={201: Answers(what="The connection, a draft", model=Connection, headers=("ETag", "Location"))},
         body=settings.SetUp,
         refusals=(412,),

@@ -15,7 +15,7 @@ from flask import Response
 from autoprovisioning.entrypoints.answers import PRIVATE, PROBLEM
 from autoprovisioning.entrypoints.callers import ASSERTION
 from autoprovisioning.entrypoints.console.api.models import Problem
-from autoprovisioning.entrypoints.console.api.operations import JSON, Answers, Operation
+from autoprovisioning.entrypoints.console.api.operations import JSON, KEY_HEADER, Answers, Operation
 from autoprovisioning.entrypoints.console.routing import ID, ROOT, Call
 
 VERSION = "1.0.0"
@@ -40,6 +40,13 @@ IF_MATCH = {
     "required": True,
     "description": "ETag that the connection was read with: refused with 412 if an administrator has edited it since",
     "schema": {"type": "string", "examples": ['"3.5f0c6a1b2d3e"']},
+}
+IDEMPOTENCY_KEY = {
+    "name": KEY_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Text that names this request: sent again with the same body, it creates nothing more",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
 }
 IF_NONE_MATCH = {
     "name": "If-None-Match",
@@ -110,6 +117,8 @@ def _described(operation: Operation, schemas: Schemas, components: dict[str, Any
         parameters += _query(components[schemas[operation.query]["$ref"].rpartition("/")[2]])
     if operation.if_match:
         parameters.append(IF_MATCH)
+    if operation.keyed:
+        parameters.append(IDEMPOTENCY_KEY)
     if operation.tagged:
         parameters.append(IF_NONE_MATCH)
     described: dict[str, Any] = {

@@ -5,6 +5,7 @@ Requests are read strictly into the models named there; whatever does not fit is
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from autoprovisioning.entrypoints.console.routing import ROOT, Call, Route
 LARGEST_BODY = 256 * 1024
 JSON = "application/json"
 CSV = "text/csv"
+KEY_HEADER = "Idempotency-Key"  # draft-ietf-httpapi-idempotency-key-header
+_KEY = re.compile(r"[!-~]{1,200}")
 DESCRIBED = f"{ROOT}/openapi.json"
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -54,6 +57,7 @@ class Operation:
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
     if_match: bool = False
+    keyed: bool = False  # creates something, once for an Idempotency-Key: `act` gets the id made of it as `key`
     looks: bool = False  # for every administrator, although it is not a GET
     refusals: tuple[int, ...] = field(default=())  # statuses of its own, besides those that every operation has
 
@@ -68,6 +72,8 @@ class Operation:
                 raise BadInput(_named(next(iter(call.request.args))), "it is not known here", "Leave it out.")
             if self.body is not None:
                 given["body"] = read_body(call.request, self.body)
+            if self.keyed:
+                given["key"] = idempotency_key(call)
             answer = self.act(call, **given, **arguments)
             return conditional(call.request, answer) if self.tagged else answer
 
@@ -97,6 +103,21 @@ def conditional(request: flask.Request, answer: Response) -> Response:
 def answer(model: msgspec.Struct, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a model as JSON."""
     return Response(msgspec.json.encode(model), status, {**PRIVATE, **(headers or {})}, content_type=JSON)
+
+
+def idempotency_key(call: Call) -> str:
+    """Return an id for what a request creates, the same for the same request with the same key; "" without a key.
+
+    It is made with a secret of ours, since the body may hold an access token.
+    """
+    request, given = call.request, call.request.headers.get(KEY_HEADER, "")
+    if not given:
+        return ""
+    if not _KEY.fullmatch(given):
+        raise BadInput(KEY_HEADER, "it is not a key", "Use 1 to 200 letters, digits and signs, for instance a UUID.")
+    meant = (call.actor.directory_id or call.actor.address, request.method, request.path, given)
+    message = b"\0".join((*(each.encode() for each in meant), request.get_data()))
+    return hashlib.blake2b(message, digest_size=16, key=call.parts.form_key[:64]).hexdigest()
 
 
 def read_body(request: flask.Request, model: type[T]) -> T:

@@ -87,12 +87,12 @@ class Lines(Model):
     cursor: str
 
 
-def ask(call: Call, body: settings.Adjustment, connection_id: str) -> Response:
+def ask(call: Call, body: settings.Adjustment, key: str, connection_id: str) -> Response:
     """Ask for a preview of these settings."""
     connection = existing(call, connection_id)
     edition = edition_meant(call, connection)
     wanted, parts = settings.merged(connection.settings, body), call.parts
-    preview = ask_preview(parts.services, connection.id, edition, wanted, call.actor)
+    preview = ask_preview(parts.services, connection.id, edition, wanted, call.actor, key=key)
     return accepted(_told(preview), preview, "previews")
 
 
@@ -174,6 +174,7 @@ OPERATIONS = (
         path=_ALL,
         what="Compute what a connection would do with these settings; nothing is changed",
         act=ask,
+        keyed=True,
         answers={202: Answers(what="It is being computed", model=Preview, headers=("Location",))},
         body=settings.Adjustment,
         if_match=True,

@@ -152,10 +152,10 @@ def why(call: Call, connection_id: str, user_id: str) -> Response:
     return answer(_why(explain(call.parts.services, call.parts.reports, connection, user_id)))
 
 
-def ask(call: Call, body: Question, connection_id: str, user_id: str) -> Response:
+def ask(call: Call, body: Question, key: str, connection_id: str, user_id: str) -> Response:
     """Ask a worker about one user."""
     parts, connection = call.parts, existing(call, connection_id)
-    inquiry = inquire(parts.services, connection.id, user_id, kind=body.kind, actor=call.actor, role=call.role)
+    inquiry = inquire(parts.services, connection.id, user_id, kind=body.kind, actor=call.actor, role=call.role, key=key)
     return accepted(_inquiry(inquiry), inquiry, "inquiries")
 
 
@@ -268,6 +268,7 @@ OPERATIONS = (
         path=f"{_ONE}/users/<id:user_id>/inquiries",
         what="Look a user up in Keeper (every administrator may), or provision them now",
         act=ask,
+        keyed=True,
         answers={202: Answers(what="A worker answers within seconds", model=Inquiry, headers=("Location",))},
         body=Question,
         looks=True,

@@ -157,10 +157,10 @@ def read_run(call: Call, connection_id: str, run_id: str) -> Response:
     return answer(Run(**_run(run)))
 
 
-def run_now(call: Call, body: Nothing, connection_id: str) -> Response:  # noqa: ARG001 - an empty object
+def run_now(call: Call, body: Nothing, key: str, connection_id: str) -> Response:  # noqa: ARG001 - an empty object
     """Ask for a full run."""
     connection = existing(call, connection_id)
-    found = ask_for_run(call.parts.services, connection, call.actor)
+    found = ask_for_run(call.parts.services, connection, call.actor, key)
     return accepted(_run_request(found), found.asked, "run-requests")
 
 
@@ -270,6 +270,7 @@ OPERATIONS = (
         act=run_now,
         answers={202: Answers(what="A run was requested", model=RunRequest, headers=("Location",))},
         body=Nothing,
+        keyed=True,
     ),
     Operation(
         name="readRunRequest",
