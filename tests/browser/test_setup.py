@@ -198,7 +198,7 @@ def test_an_edit_of_the_scope_is_previewed_then_saved(provisioned, page):
     page.get_by_role("link", name="4 Suspended").click()
     expect(row(page, "Users concerned", "person11@example.com")).to_contain_text("Suspended")
     assert len(provisioned.active()) == 12
-    press(page, "Save")
+    press(page, "Save and suspend 4 people")
     announced(page, "Saved.")
     expect(page.get_by_text("Group Pilot users (pilot@example.com)")).to_be_visible()
     wait_for(lambda: len(provisioned.active()) == 8, "the suspensions", 40)

@@ -210,7 +210,7 @@ def test_an_edit_of_the_scope_is_previewed_before_it_is_saved(system):
     ready = wait_for(lambda: _ready(preview), "the preview", 40)
     assert "<ins>Everybody in the organization</ins>" in ready.text
     assert connection_of(system).settings.scope.groups
-    saved = ready.send("Save changes", "Save")
+    saved = ready.send("Save changes", "save")
     assert "Saved" in saved.text
     assert connection_of(system).settings.scope.groups == ()
 
@@ -306,7 +306,7 @@ def test_a_preview_that_came_too_late_says_who_changed_what_and_still_what_it_wa
     preview = browser(system).open(f"{HOME}/scope").send("Provisioning scope", "save", group=[])
     ready = wait_for(lambda: _ready(preview), "the preview", 40)
     browser(system).open(f"{HOME}/limits").send("Name and limits", "Save", name="Renamed by the first")
-    late = ready.send("Save changes", "Save")
+    late = ready.send("Save changes", "save")
     assert late.status == 412
     assert "Renamed by the first" in late.text
     assert "<ins>Everybody in the organization</ins>" in late.text

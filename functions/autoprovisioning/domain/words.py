@@ -406,6 +406,24 @@ def turning_on(forecast: Forecast | None) -> str:
     return f"Turn on and create {counted(number, 'account')}" if number else "Turn on"
 
 
+def saving(forecast: Forecast, state: State) -> str:
+    """Say on a button what saving does next, by a preview; what is held for approval it does not do."""
+    counts = {action: forecast.counts.get(would, 0) for would, action in _SAVED.items()} if state is State.ON else {}
+    if forecast.held:
+        counts |= {Action.SUSPEND.value: 0, Action.DELETE.value: 0}
+    each = ((EFFECTS[action], counts[action]) for action in in_order_of_actions(counts))
+    told = [button.format(counted(number, one, many)).lower() for (one, many, _, button), number in each]
+    return f"Save, {', '.join(told)}" if len(told) > 1 else f"Save and {told[0]}" if told else "Save"
+
+
+_SAVED: Mapping[str, str] = {  # what a preview counts, as plans name it
+    Would.CREATE: Action.CREATE.value,
+    Would.SUSPEND: Action.SUSPEND.value,
+    Would.UNSUSPEND: Action.UNSUSPEND.value,
+    Would.DELETE: Action.DELETE.value,
+}
+
+
 def at_time(at: datetime) -> str:
     """Write a time as pages and texts show it."""
     return f"{at.astimezone(UTC):%-d %b %Y, %H:%M} UTC"

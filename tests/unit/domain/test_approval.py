@@ -8,12 +8,14 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.domain.approval import Approval, Wanted, approving, keeping
+from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Action, Entry, Status
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, Standing, Verdict
 from autoprovisioning.domain.people import Lines, Listed, Roll, in_order, line_of, person_of
-from autoprovisioning.domain.words import DUE_BECAUSE, EFFECTS, KEPT
+from autoprovisioning.domain.requests import Forecast
+from autoprovisioning.domain.words import DUE_BECAUSE, EFFECTS, KEPT, saving
 from tests.support.builders import NOW
 
 
@@ -51,6 +53,20 @@ def test_title_and_buttons_say_what_happens_to_how_many(counts, title, button, k
     members = [Member(resource=f"{action}{n}", action=action) for action, count in counts.items() for n in range(count)]
     approval = Approval(plan(*members), roll({}))
     assert (approval.title, approving(approval.waiting), keeping(approval.waiting)) == (title, button, kept)
+
+
+@pytest.mark.parametrize(
+    ("counts", "held", "state", "button"),
+    [
+        ({"suspend": 4}, False, State.ON, "Save and suspend 4 people"),
+        ({"suspend": 1, "create": 2, "update": 9}, False, State.ON, "Save, create 2 accounts, suspend 1 person"),
+        ({"suspend": 900, "create": 1}, True, State.ON, "Save and create 1 account"),
+        ({"update": 9}, False, State.ON, "Save"),
+        ({"suspend": 4}, False, State.OFF, "Save"),
+    ],
+)
+def test_saving_says_what_it_does_next(counts, held, state, button):
+    assert saving(Forecast(counts=counts, held=held), state) == button
 
 
 def test_every_change_that_is_held_has_its_words():

@@ -207,7 +207,9 @@ def test_a_run_under_way_is_told_on_every_page_until_it_ends_in_a_summary(path):
 def test_a_run_has_a_page_of_what_became_of_it_and_who_failed():
     shown = place()
     told = everything()
-    shown.told.happened = tuple(event for event in told.happened if event.name is EventName.FAILED)
+    shown.told.happened = tuple(
+        replace(event, actor="run r1") for event in told.happened if event.name is EventName.FAILED
+    )
     for run in (RUNNING, DONE, replace(DONE, id="r3", state=RunState.REFUSED, notes=told.latest[0].notes)):
         shown.fakes.store.runs["c1"][run.id] = run
         for path in (f"{HOME}/runs/{run.id}", f"{HOME}/runs"):
