@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import count
+from threading import Barrier
 
 import pytest
 
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.app.runs import dispatch
 from autoprovisioning.domain.entry import Entry, Status
+from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.runs import RunState
@@ -68,6 +71,29 @@ def test_what_is_recorded_is_what_a_batch_would_record(company, monkeypatch):
 
     assert plain(company) == plain(by_batch)
     assert {entry.applied_by for entry in entries(company)} == {event.id for event in events(company)}
+
+
+def test_several_commits_are_under_way_and_what_they_adopt_counts_though_another_fails(company, monkeypatch):
+    monkeypatch.setattr(dispatch, "NOTES_A_COMMIT", 5)
+    roster, most = company.services.roster, dispatch.COMMITS_AT_ONCE
+    commit, begun, together = roster.commit_in_parts, count(), Barrier(most, timeout=10)
+
+    def commit_in_parts(connection, user_ids, edit):
+        number = next(begun)
+        if number < most:
+            together.wait()
+        if number == len(PEOPLE) // 5 - 1:
+            raise Transient("The database does not answer")
+        return commit(connection, user_ids, edit)
+
+    monkeypatch.setattr(roster, "commit_in_parts", commit_in_parts)
+    with pytest.raises(Transient):
+        company.plan()
+    (run,) = [run for run in company.services.runs.latest("c1", 50) if run.state is RunState.SUPERSEDED]
+    assert run.counts["adopted"] == len(events(company)) == len(PEOPLE) - 5
+    monkeypatch.undo()
+    company.run()
+    assert Counter(event.name for event in events(company)) == {EventName.ADOPTED: len(PEOPLE)}
 
 
 def _scenario_like(company: Scenario) -> Scenario:
