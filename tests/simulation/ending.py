@@ -265,7 +265,8 @@ def _timers(world: World, connection: Connection, standing: Standing, entry: Ent
         if trigger is Trigger.APP_OFF and _lacked(world, timer.since, since):
             continue
         late = timedelta(minutes=1)
-        if trigger is Trigger.APP_OFF:  # of which the directory tells no time: a sweep or a run notices
+        vanished = trigger is Trigger.DELETED and entry.user_id not in world.customer.removed
+        if trigger is Trigger.APP_OFF or vanished:  # of which the directory tells no time: a sweep or a run notices
             late = max(since, mended + HOUR) + world.truth.patience.unseen - since
         began = {since, world.watch.left_since(connection.id, entry.user_id) if trigger is Trigger.APP_OFF else None}
         user = world.customer.live.get(entry.user_id)

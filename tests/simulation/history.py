@@ -114,7 +114,8 @@ VERBS: Mapping[str, tuple[int, str]] = {
     "preview": (2, ""),
     "run": (3, ""),
     "delete_connection": (1, ""),
-    "mix_up": (0, ""),  # only where a leaning has it
+    "mix_up": (0, ""),  # only where a leaning has it, and so is this one:
+    "vanish": (0, ""),
 }
 
 

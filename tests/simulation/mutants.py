@@ -94,6 +94,14 @@ REPORTED = Leaning(
     verbs=("leave", "join", "move"), kinds=("says no", "not found"), rate=0.2, policy=0, steps=24, minutes=120,
     limit=1000, skewed=False, sink=True,
 )  # fmt: skip
+UNREAD = Leaning(
+    verbs=("suspend", "restore") * 2, kinds=("failed", "unavailable"), rate=0.06, policy=0, steps=40, minutes=120,
+    people=8, limit=1000, connections=1, skewed=False,
+)  # fmt: skip
+VANISHED = Leaning(
+    verbs=("vanish", "approve", "run") * 2, rate=0.0, policy=0, steps=16, minutes=120, people=8, limit=2, connections=1,
+    skewed=False, parts=True,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -174,6 +182,27 @@ MUTANTS = (
         "self._look_again(marked.record(outcomes, self._services.meter.take()))",
         "marked.record(outcomes, self._services.meter.take())",
         UNTOLD,
+    ),
+    Mutant(
+        "another look goes with the mark",
+        "domain/changes.py",
+        "change, moved = outcome.change, replace(entry, mark=None, version=entry.version + 1)",
+        "change, moved = outcome.change, replace(entry, mark=None, again=False, version=entry.version + 1)",
+        AT_ONCE,
+    ),
+    Mutant(
+        "a look that failed is acknowledged",
+        "app/provisioning/converge.py",
+        "    if postponed is not None:\n        raise postponed\n",
+        "",
+        UNREAD,
+    ),
+    Mutant(
+        "whom no part of a listing has is taken out of held plans",
+        "app/runs/reconcile.py",
+        "        in_parts=survey.in_parts,\n",
+        "",
+        VANISHED,
     ),
     Mutant(
         "looks do not look again",

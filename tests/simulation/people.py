@@ -122,6 +122,14 @@ class People:
             self._directory.removed[user.id] = gone
             self._changed(user.id, "delete")
 
+    def vanish(self, step: Step) -> None:
+        """Let nothing show somebody any more, not even the listing of deleted users: they were deleted long ago, say.
+
+        No notification tells of it.
+        """
+        if self._directory.live.pop(step.whom, None) is not None:
+            self._changed(step.whom)
+
     def undelete(self, step: Step) -> None:
         gone = self._directory.removed.get(step.whom)
         if gone is not None and not self._in_use(gone.primary_email):

@@ -48,6 +48,7 @@ class Watch:
         self.marks: dict[str, tuple[str, str]] = {}  # change id -> connection, user
         self._marked_at: dict[str, datetime] = {}
         self._actions: dict[str, Action] = {}
+        self._asked: dict[tuple[str, str], datetime] = {}  # connection, user: since when another look is wanted
         self._of_batches: set[str] = set()  # change ids that a batch planned
         self._had_since: dict[tuple[str, str], datetime] = {}  # connection, user: since when the roster has an account
 
@@ -88,10 +89,26 @@ class Watch:
                     self._of_batches.add(mark.change_id)
                 else:
                     process.memory.setdefault("open", {})[connection.id, user_id] = mark.change_id
+            self._asked_again(connection, process, user_id, was, becomes)
             if was is not None and was.mark is not None and was.again and mark is None:
                 waits = becomes is not None and becomes.pending  # for a new token: a run looks at everybody then
                 if not waits:
                     process.memory.setdefault("again", {})[connection.id, user_id] = self._scheduler.now
+
+    def _asked_again(
+        self, connection: Connection, process: Process, user_id: str, was: Entry | None, becomes: Entry | None
+    ) -> None:
+        """See that a request to look again stays on the entry until somebody has read the user, or listed everybody."""
+        key, wanted = (connection.id, user_id), was is not None and was.again
+        if becomes is None or becomes.again is wanted:
+            return
+        if becomes.again:
+            self._asked[key] = self._scheduler.now
+            return
+        looked = process.memory.get("read", {}).get(user_id)
+        listed = f"loaded {connection.id}" in process.memory
+        if not listed and (looked is None or looked < self._asked.get(key, looked)):
+            self.broken("who asked to look again is answered", f"{connection.id}/{user_id}: {was} -> {becomes}")
 
     def _own_mark(
         self, connection: Connection, process: Process, user_id: str, was: Entry | None, becomes: Entry | None

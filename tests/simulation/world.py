@@ -37,6 +37,7 @@ from tests.simulation.audit_log import AuditLog
 from tests.simulation.directory import SimDirectory
 from tests.simulation.history import ADDRESSES, POLICIES, USERS, History, Setting
 from tests.simulation.keeper import Node, SimAccounts
+from tests.simulation.promptness import Promptness
 from tests.simulation.pubsub import Entry, Message, Request, Topics
 from tests.simulation.scheduler import Killed, Process, Scheduler
 from tests.simulation.state import OF_SERVICES, Called, SimRoster, StatePorts
@@ -107,6 +108,7 @@ class World:
             self._follow_connections()
         self.services = self._made_services()
         self.audit_log = AuditLog(self)
+        self.promptness = Promptness(self)
         self._settle_in()
         self.audit_log.listening = setting.sink
 
@@ -140,6 +142,7 @@ class World:
             plan = change(connection_id, *rest)
             if plan is not None:
                 self.watch.brakes.decided(connection_id, plan)
+                self.promptness.settled(connection_id, plan)
             return plan
 
         return changed
@@ -284,6 +287,8 @@ class World:
             self.channels.prove(payload.channel, now)
         else:
             process.limit = USER_TIMEOUT
+            if payload.channel and message.deliveries == 1:
+                self.promptness.told(payload.user_id)
             asked = Asked(look=payload, message_id=message.id, published=published)
             deadline = now + services.timings.user_deadline
             if payload.inquiry:
@@ -408,7 +413,13 @@ class World:
 
         self.synced = set()
         setting = self.history.setting
-        with few_shards(), few_gifts(setting.given), listed_in_parts(setting), _quiet_logs(self):
+        with (
+            few_shards(),
+            few_gifts(setting.given),
+            listed_in_parts(setting),
+            _quiet_logs(self),
+            self.promptness.listening(),
+        ):
             try:
                 self._beginning()
                 self._act()
