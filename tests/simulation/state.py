@@ -61,7 +61,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "audit": ("record", "applied"),
     "leases": ("take", "release"),
     "adoptions": ("confirm", "confirmed"),
-    "unprovisioned": ("put", "get"),
+    "unprovisioned": ("put", "get", "ignored", "ignore"),
     "people": ("put", "read"),
     "channels": ("all", "put", "prove", "remove"),
     "tokens": ("read", "add", "disable", "destroy", "stored"),
