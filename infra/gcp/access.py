@@ -107,20 +107,21 @@ def _permissions(role: Any) -> set[str]:
     return set(role.get("includedPermissions", ()))
 
 
-def grants(target: Target, deployment: Deployment) -> Iterator[tuple[str, Grant]]:
-    """Yield every grant with its member."""
+def grants(target: Target, deployment: Deployment, on: str = "") -> Iterator[tuple[str, Grant]]:
+    """Yield every grant, or each one on a resource, with its member."""
     for account in deployment.accounts:
         for grant in account.grants:
-            yield f"serviceAccount:{target.account(account.name)}", grant
+            if on in ("", grant.on):
+                yield f"serviceAccount:{target.account(account.name)}", grant
     for agent in deployment.agents:
         for grant in agent.grants:
-            yield f"serviceAccount:{target.filled(agent.address, deployment)}", grant
+            if on in ("", grant.on):
+                yield f"serviceAccount:{target.filled(agent.address, deployment)}", grant
 
 
 def grants_on(what: str, target: Target, deployment: Deployment) -> list[Step]:
     """Return the steps that grant roles on one resource."""
-    mine = [(member, grant) for member, grant in grants(target, deployment) if grant.on == what]
-    return [_grant(target, deployment, member, grant) for member, grant in mine]
+    return [_grant(target, deployment, member, grant) for member, grant in grants(target, deployment, what)]
 
 
 def _grant(target: Target, deployment: Deployment, member: str, grant: Grant) -> Step:
@@ -264,7 +265,7 @@ def invoked_by_no_other(name: str, target: Target, deployment: Deployment) -> St
     """Return the step that revokes the right to invoke a function from everybody who was not granted it here."""
     what = f"service:{name}"
     look, _, remove = policy_commands(target, what)
-    wanted = {member for member, grant in grants(target, deployment) if (grant.role, grant.on) == (INVOKER, what)}
+    wanted = {member for member, grant in grants(target, deployment, what) if grant.role == INVOKER}
     return _nobody_else(f"Nobody else has {INVOKER} on {what}", look, remove(member=FOUND, role=INVOKER), wanted)
 
 

@@ -222,13 +222,19 @@ def filled(path: Path, target: Target) -> dict[str, Any]:
 
 
 def prepare(root: Path, target: Target) -> None:
-    """Write the files that the commands of `policies` name, below the folder that they run in."""
+    """Write the files that the commands of `policies` name, below the folder that they run in.
+
+    What is there already is left: to replace a file takes as long as the disk does.
+    """
     folder = root / PREPARED
     folder.mkdir(parents=True, exist_ok=True)
     for path in monitoring.policies():
+        prepared, text = folder / path.name, json.dumps(filled(path, target), indent=1)
+        if prepared.exists() and prepared.read_text() == text:
+            continue
         written = folder / f"{path.name}.{os.getpid()}"  # whole at once: several jobs of the tests read and write it
-        written.write_text(json.dumps(filled(path, target), indent=1))
-        written.replace(folder / path.name)
+        written.write_text(text)
+        written.replace(prepared)
 
 
 def dashboard(project: str) -> Step:
