@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from infra.gcp.gcloud import Answer
 from infra.gcp.steps import Command, shown
@@ -112,6 +113,12 @@ class Cloud:
         self.pushed: Counter[str] = Counter()  # when each image was
         self.since: dict[tuple[str, ...], int] = {}  # when something was granted or made that is known with a lag
         self.given: Counter[str] = Counter()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy, as tests make hundreds: by pickle, in a fraction of the time that copy takes."""
+        twin = object.__new__(type(self))
+        twin.__dict__ = pickle.loads(pickle.dumps(self.__dict__))
+        return twin
 
     def __call__(self, command: Command, stdin: str) -> Answer:
         wrong = complaints([command])

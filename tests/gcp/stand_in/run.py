@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from typing import Any
 
@@ -212,13 +211,15 @@ def _traffic(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
 
 
 def _described(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
-    service = copy.deepcopy(cloud.thing("service", names[0]))
+    service = cloud.thing("service", names[0])
     until, status = cloud.stale.get(names[0], (0, None))
     if cloud.clock < until:
-        service["status"] = copy.deepcopy(status)
+        service = service | {"status": status}
     if names[0] in cloud.nowhere:
-        for share in service["status"]["traffic"]:
-            share.pop("url", None)
+        traffic = [
+            {key: value for key, value in share.items() if key != "url"} for share in service["status"]["traffic"]
+        ]
+        service = service | {"status": service["status"] | {"traffic": traffic}}
     return service
 
 
