@@ -25,11 +25,17 @@ HERE = Path(__file__).parent
 # Jobs take files in this order: the longest first, so that no job is left alone with one at the end.
 LONGEST = (
     "simulation/test_simulation.py",
-    "functional/test_commands.py",
-    "fuzz/test_engine.py",
     "browser/test_pages.py",
-    "gcp/test_walk.py",
+    "fuzz/test_engine.py",
+    "functional/test_commands.py",
+    "faults/test_directory_faults.py",
+    "gcp/test_same_set.py",
+    "browser/test_setup.py",
     "gcp/test_lost_answers.py",
+    "gcp/test_walk.py",
+    "gcp/test_sink.py",
+    "faults/test_races.py",
+    "functional/test_workspace_events.py",
     "unit/runs/test_properties.py",
 )
 # Then those that mostly wait, for processes and time limits, among those that compute: neither keeps both cores busy
