@@ -120,7 +120,8 @@ def _shown(
     found = approval.found(asked.wanted)
     pages = max(1, -(-len(found) // MEMBERS))
     number = page_number(call, pages)
-    deciding = [each for each in found if each.verdict.standing in asked.wanted.deciding]
+    among, back = asked.wanted.deciding, asked.wanted.withdrawing
+    deciding = [each for each in found if each.verdict.standing in among]
     approved_until, asked_again = approval.ends()
     home = f"/connections/{connection.id}/holds"
     return show_of(
@@ -135,7 +136,7 @@ def _shown(
         deciding=deciding,
         approving=approving(deciding),
         keeping=keeping(deciding),
-        withdrawing=sum(1 for each in found if each.verdict.standing in asked.wanted.withdrawing),
+        withdrawing=sum(1 for each in found if each.verdict.standing in back),
         approved_until=approved_until,
         asked_again=asked_again,
         follows=FOLLOWS,
