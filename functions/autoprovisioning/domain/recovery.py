@@ -22,7 +22,10 @@ def _as_written(
     New is what the marked change sent and the account did not have before. An attribute that the server does not
     return proves nothing: it counts as sent if another one shows that the change was carried out, else as unchanged.
     """
-    unmapped = {target: value for target, value in account.attributes.items() if remembers(mark.sent, target, value)}
+    # What no row maps any more, and the account shows no more, this change may have removed.
+    absent = dict.fromkeys(target for target in known if not unreturned(entry, target))
+    held = {**absent, **account.attributes}
+    unmapped = {target: value for target, value in held.items() if remembers(mark.sent, target, value)}
     shown = {**unmapped, **aligned(account, wanted)}
     sent = mark.sent or one_by_one(changed_attributes(entry.fingerprint, wanted))
     untold = {target for target, value in shown.items() if value is None and unreturned(entry, target)}

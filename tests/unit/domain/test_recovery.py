@@ -8,7 +8,7 @@ import pytest
 
 from autoprovisioning.adapters.firestore import schema_1
 from autoprovisioning.adapters.firestore.codec import decode, encode
-from autoprovisioning.domain.accounts import Account, fingerprint, remembered
+from autoprovisioning.domain.accounts import Account, fingerprint, holds, remembered
 from autoprovisioning.domain.change_events import RECREATED, event_for
 from autoprovisioning.domain.changes import Change, marked
 from autoprovisioning.domain.entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark
@@ -132,6 +132,28 @@ def test_what_was_sent_is_told_though_it_is_mapped_no_more():
     settled, outcome = recover(sent(desired), found(desired), ADA, ADA, NOW + DAY)
     assert event_for(outcome, BY_RUN, NOW + DAY).changed == {"timezone": "Europe/London"}
     assert settled.fingerprint == fingerprint(desired)
+
+
+@pytest.mark.parametrize("became", [{}, {"name.familyName": "Lovelace"}])
+def test_what_was_removed_is_told_though_it_is_mapped_no_more(became):
+    """The title was mapped to nothing, and to no attribute at all before the answer was known."""
+    was = {"userName": "ada@example.com", "title": "Countess"}
+    wanted, known = {"userName": "ada@example.com", **became}, sent({**was, "title": None}, was, shown="")
+    account = replace(found(was), attributes=was)
+    assert recover(known, account, wanted, was, NOW + DAY)[1].error is not None
+    settled, outcome = recover(known, found(was), wanted, was, NOW + DAY)
+    event = event_for(outcome, BY_RUN, NOW + DAY)
+    assert (event.changed, event.before) == ({"title": None}, {"title": "Countess"})
+    assert holds(settled.fingerprint, "title", None)
+
+
+@pytest.mark.parametrize("shown", [None, remembered({}, {"title": "Countess"})])
+def test_what_the_server_may_never_return_is_not_told_as_removed(shown):
+    """It stays unknown what the account has of it: mapped again, it is sent."""
+    known, wanted = sent({**MARRIED, "title": None}, shown=shown), {"userName": "ada@example.com"}
+    settled, outcome = recover(known, found(MARRIED), wanted, ADA, NOW + DAY)
+    assert event_for(outcome, BY_RUN, NOW + DAY).changed == {"name.familyName": "King"}
+    assert not holds(settled.fingerprint, "title", None)
 
 
 def test_a_value_that_is_missing_tells_nothing_where_it_was_not_mapped_before():
