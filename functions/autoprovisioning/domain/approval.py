@@ -18,6 +18,7 @@ from .words import DONE, DUE_BECAUSE, EFFECTS, KEPT, STANDINGS, counted, in_orde
 
 UNITS = 8  # that are told apart: of more, those above them are
 UNLISTED = "unlisted"  # names the unit of people whom the last complete listing lacked
+ADMINISTRATORS: Mapping[str, str] = {"yes": "Administrators", "unknown": "Not known whether administrators"}
 
 
 class Affected(NamedTuple):
@@ -33,6 +34,12 @@ class Affected(NamedTuple):
         """Return why it is due; where nothing is taken away, what is done."""
         return self.member.cause or self.member.action
 
+    @property
+    def role(self) -> str:
+        """Say whether they administer Workspace: a key of `ADMINISTRATORS`, or "no"."""
+        told = self.person.administrator if self.person is not None else None
+        return "unknown" if told is None else "yes" if told else "no"
+
 
 class Group(NamedTuple):
     """Some of those affected: what names them in an address, what they are called, and how many they are."""
@@ -44,13 +51,13 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which of those affected are meant; empty fields do not restrict."""
+    """Which of those affected are meant; empty fields do not restrict. `administrators`: see `ADMINISTRATORS`."""
 
     search: str = ""
     cause: str = ""
     unit: str = ""
     standing: Standing | None = None
-    administrators: bool = False
+    administrators: str = ""
 
     @property
     def everybody(self) -> bool:
@@ -115,9 +122,10 @@ class Approval:
         """Count them by organizational unit, most first; of many units those above them are counted."""
         return _groups((unit, UNIT_NAMES.get(unit, unit)) for unit in map(self._unit, self.everybody))
 
-    def administrators(self) -> int:
-        """Count those who administer Workspace."""
-        return sum(1 for each in self.everybody if each.person is not None and each.person.administers)
+    def administrators(self) -> list[Group]:
+        """Count those who administer Workspace, and those of whom no full run told whether they do."""
+        found = Counter(each.role for each in self.everybody)
+        return [Group(key, name, found[key]) for key, name in ADMINISTRATORS.items() if found[key]]
 
     def standings(self) -> list[Group]:
         """Count them by what became of them."""
@@ -134,7 +142,7 @@ class Approval:
         if wanted.standing is not None:
             found = (each for each in found if each.verdict.standing is wanted.standing)
         if wanted.administrators:
-            found = (each for each in found if each.person is not None and each.person.administers)
+            found = (each for each in found if each.role == wanted.administrators)
         for word in words_of(wanted.search):
             found = [each for each in found if word in each.text or word == each.member.resource.casefold()]
         return list(found)

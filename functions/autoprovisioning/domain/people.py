@@ -85,6 +85,11 @@ class Person(NamedTuple):
         """Name the line: somebody may be listed again with an account that nobody provisions."""
         return self.account or self.user_id
 
+    @property
+    def administrator(self) -> bool | None:
+        """Say whether they administer Workspace; None where no full run told, as it would have told the unit then."""
+        return self.administers or (False if self.unit else None)
+
 
 Line = tuple[str, Person]  # what a person is sorted and found by, no two alike, then the person
 in_order: Callable[[Line], str] = itemgetter(0)

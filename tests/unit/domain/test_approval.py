@@ -98,6 +98,19 @@ def test_units_are_told_apart_as_far_as_a_handful_of_them_goes():
         assert len(approval.found(Wanted(unit=key))) == number
 
 
+def test_who_was_never_listed_is_not_counted_as_no_administrator():
+    everybody = roll({"ada": "/", "boss": "/", "new": "", "root": ""})
+    people = [person._replace(administers=person.user_id in ("boss", "root")) for _, person in everybody.lines.all]
+    everybody = replace(everybody, lines=Lines(map(line_of, people)))
+    approval = Approval(suspends("ada", "boss", "new", "root", "stranger"), everybody)
+    assert [group[::2] for group in approval.administrators()] == [("yes", 2), ("unknown", 2)]
+    found = {key: approval.found(Wanted(administrators=key)) for key in ("yes", "unknown", "")}
+    assert {each.member.resource for each in found["yes"]} == {"boss", "root"}
+    assert {each.member.resource for each in found["unknown"]} == {"new", "stranger"}
+    assert len(found[""]) == 5
+    assert Approval(suspends("ada"), everybody).administrators() == []
+
+
 def test_people_are_found_by_every_word_in_the_order_of_their_names():
     approval = Approval(suspends("zoe", "ada", "unknown1"), roll({"ada": "/", "zoe": "/"}))
     assert [each.member.resource for each in approval.everybody] == ["ada", "zoe", "unknown1"]

@@ -107,6 +107,12 @@ def test_people_are_told_by_name_unit_and_role_and_found_by_them(place):
         True,
         "approved",
     )
+    assert "Not known whether administrators <b>13</b>" in shown.text
+    unknown = json.loads(place.open(f"/api{HOME}/holds/{DIGEST}?administrators=unknown").text)["items"]
+    assert [each["administrator"] for each in unknown] == 13 * [None]
+    for search, told in {"ada": "yes", "alan": "", "u5": "not known"}.items():
+        [_, line] = place.open(f"/api{HOME}/holds/{DIGEST}/users.csv?search={search}").text.splitlines()
+        assert line.split(",")[3] == told
     lines = place.open(f"/api{HOME}/holds/{DIGEST}/users.csv?search=alan").text.splitlines()
     assert [line.split(",")[:3] for line in lines[1:]] == [["Alan Turing", "alan@example.com", "/Sales"]]
 

@@ -50,14 +50,14 @@ class Member(Model):
     """A user of a held plan, what it would do to them, why (`cause`), since when, and what is decided about it.
 
     Name, address and organizational unit are those of the list of people, empty if it has none; `administrator` is of
-    Workspace. `since` is null if no trigger began.
+    Workspace, null if not known: no full run has listed them. `since` is null if no trigger began.
     """
 
     user_id: str
     email: str
     name: str
     org_unit: str
-    administrator: bool
+    administrator: bool | None
     action: str
     cause: str
     since: datetime | None
@@ -77,14 +77,15 @@ class Wanted(Model):
     """Which users of the plan are wanted: those who have everything that is given.
 
     `search`: words of name and address, or the id. `cause`: a trigger; of plans that take nothing away, the action.
-    `unit` as units are counted on the page: of many units those above them are.
+    `unit` as units are counted on the page: of many units those above them are. `administrators` of Workspace: those
+    who are (`yes`), or of whom that is not known (`unknown`).
     """
 
     search: Annotated[str, Meta(max_length=LONGEST_SEARCH)] = ""
     cause: Annotated[str, Meta(max_length=40)] = ""
     unit: Annotated[str, Meta(max_length=2000)] = ""
     standing: Standing | None = None
-    administrators: Literal["", "yes"] = ""
+    administrators: Literal["", "yes", "unknown"] = ""
 
     def wanted(self) -> approval.Wanted:
         """Return it as the review of a plan takes it."""
@@ -93,7 +94,7 @@ class Wanted(Model):
             cause=self.cause,
             unit=self.unit,
             standing=self.standing,
-            administrators=self.administrators == "yes",
+            administrators=self.administrators,
         )
 
 
@@ -150,7 +151,7 @@ def _member(member: guard.Member, verdict: holds.Verdict, person: Person | None)
         email=person.email if person is not None else "",
         name=person.name if person is not None else "",
         org_unit=person.unit if person is not None else "",
-        administrator=person is not None and person.administers,
+        administrator=person.administrator if person is not None else None,
         action=member.action,
         cause=member.cause,
         since=member.since,
@@ -184,7 +185,8 @@ HEADER = (
 
 
 def _row(each: Member) -> Iterator[object]:
-    yield from (each.name, each.email, each.org_unit, "yes" if each.administrator else "", each.action, each.cause)
+    administrator = {True: "yes", False: "", None: "not known"}[each.administrator]
+    yield from (each.name, each.email, each.org_unit, administrator, each.action, each.cause)
     yield each.since.isoformat() if each.since is not None else ""
     yield from (each.standing.value, each.decided_by)
     yield each.decided_at.isoformat() if each.decided_at is not None else ""

@@ -10,7 +10,7 @@ from flask import Response
 from werkzeug.datastructures import MultiDict
 
 from autoprovisioning.app.administration.held_plans import FOLLOWS, Choice, decide_hold, existing_hold, review_of
-from autoprovisioning.domain.approval import Wanted, approving, keeping
+from autoprovisioning.domain.approval import ADMINISTRATORS, Wanted, approving, keeping
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, Stale
 from autoprovisioning.domain.holds import Standing
@@ -52,20 +52,20 @@ class Asked(NamedTuple):
 
 def _asked(fields: MultiDict[str, str]) -> Asked:
     """Read what is wanted; what is not known counts as not said."""
-    standing = fields.get("standing", "")
+    standing, administrators = fields.get("standing", ""), fields.get("administrators", "")
     wanted = Wanted(
         search=sought(fields.get("q")),
         cause=fields.get("cause", ""),
         unit=fields.get("unit", ""),
         standing=Standing(standing) if standing in set(Standing) else None,
-        administrators=fields.get("administrators") == "yes",
+        administrators=administrators if administrators in ADMINISTRATORS else "",
     )
     given = {
         "q": wanted.search,
         "cause": wanted.cause,
         "unit": wanted.unit,
         "standing": wanted.standing.value if wanted.standing is not None else "",
-        "administrators": "yes" if wanted.administrators else "",
+        "administrators": wanted.administrators,
     }
     return Asked(wanted, {name: value for name, value in given.items() if value})
 
