@@ -260,6 +260,8 @@ def test_a_held_plan_is_seen_and_approved(provisioned, page):
     announced(page, "Approved: a reconciliation is requested")
     expect(page.get_by_role("heading", level=1)).to_have_text("3 people would lose access")
     wait_for(lambda: not provisioned.account("u4")["active"], "the suspension", 40)
+    [held] = provisioned.services().holds.standing(CONNECTION)
+    wait_for(lambda: provisioned.services().holds.get(CONNECTION, held.digest).standings().get("done"), "its end", 40)
     press(page, "Keep their access")
     announced(page, "Rejected: these accounts stay as they are")
     expect(page.get_by_role("button", name="Withdraw 3 decisions")).to_be_visible()
