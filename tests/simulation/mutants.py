@@ -102,6 +102,11 @@ VANISHED = Leaning(
     verbs=("vanish", "approve", "run") * 2, rate=0.0, policy=0, steps=16, minutes=120, people=8, limit=2, connections=1,
     skewed=False, parts=True,
 )  # fmt: skip
+UNMAPPED = Leaning(
+    verbs=("edit_mapping", "suspend", "restore") * 2, kinds=("crash before", "crash after"), rate=0.06, policy=0,
+    steps=60, minutes=90, people=8, limit=1000, connections=1, skewed=False, together=True, firestore=False,
+    parts=False,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -342,6 +347,13 @@ MUTANTS = (
         "    if isinstance(outcome.error, Unresolved) and entry.mark is not None:\n",
         "    if isinstance(outcome.error, Unresolved) and entry.mark is None:\n",
         Leaning(verbs=("suspend", "restore"), kinds=("lost, done",), rate=0.1, policy=0, steps=18),
+    ),
+    Mutant(
+        "a removal is not found out once no row maps it",
+        "domain/recovery.py",
+        "    held = {**absent, **account.attributes}\n",
+        "    held = account.attributes\n",
+        UNMAPPED,
     ),
     Mutant(
         "nothing waits any more, and is shown as waiting",
