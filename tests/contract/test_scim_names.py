@@ -36,7 +36,7 @@ def test_bulk_is_recognised_and_its_results_are_read(keeper, names):
     keeper.settings(bulk=True)
     keeper.fault(match={}, names=names, times=None)
     accounts = client(keeper.endpoint, keeper.token)
-    exactly(keeper, write(accounts, creates(20)), 20)
+    exactly(keeper, write(accounts, creates(10)), 10)
     assert sent(keeper, "POST /Bulk") == 1
     assert sent(keeper, "POST /Users") == 0
 

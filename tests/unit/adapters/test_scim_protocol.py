@@ -285,13 +285,15 @@ def test_bulk_doubles_up_to_what_is_offered():
 
 def test_bulk_requests_are_divided_until_none_takes_long():
     sizes = BulkSizes(size=1000)
-    assert [sizes.of(writes) for writes in (10, 40, 200, 9000)] == [25, 25, 100, 1000]
+    assert [sizes.of(writes) for writes in (10, 40, 9000)] == [10, 10, 10], "nobody knows how long one takes"
+    sizes.operation = 0
+    assert [sizes.of(writes) for writes in (10, 40, 200, 9000)] == [10, 20, 100, 1000]
     sizes.operation = 0.01
-    assert [sizes.of(writes) for writes in (40, 200, 9000)] == [25, 40, 40]
+    assert [sizes.of(writes) for writes in (40, 200, 9000)] == [20, 25, 25]
     sizes.operation = 0.002
-    assert [sizes.of(writes) for writes in (40, 200, 9000)] == [25, 100, 200]
+    assert [sizes.of(writes) for writes in (40, 200, 9000)] == [20, 100, 125]
     sizes.operation = 1.0
-    assert sizes.of(9000) == 25
+    assert sizes.of(9000) == 10
 
 
 def test_what_goes_wrong_for_requests_under_way_together_counts_once():

@@ -60,8 +60,12 @@ def test_the_best_of_what_is_remembered_counts():
 
 def test_what_bulk_takes_at_best_follows_from_its_operations():
     sizes = BulkSizes()
-    assert sizes.at_best(250, 0.05, 32) == 0, "nobody knows yet"
+    sizes.operation = 0
+    assert sizes.at_best(250, 0.05, 32) == pytest.approx(0.05 / 250), "one way there and back"
     sizes.operation = 0.001
     assert sizes.at_best(250, 0.05, 32) == pytest.approx((0.05 + 0.1) / 250)  # three requests of a hundred
+    sizes.operation = 0.01
+    assert sizes.at_best(250, 0.05, 32) == pytest.approx((0.05 + 25 * 0.01) / 250)  # ten requests
+    assert sizes.at_best(250, 0.05, 32) < 8 * 0.05 / 250, "one by one takes longer, 32 at once"
     sizes.operation = 0.04
-    assert sizes.at_best(250, 0.05, 5) == pytest.approx(2 * (0.05 + 25 * 0.04) / 250)  # ten requests, five at once
+    assert sizes.at_best(250, 0.05, 5) == pytest.approx(5 * (0.05 + 10 * 0.04) / 250)  # 25 requests, five at once

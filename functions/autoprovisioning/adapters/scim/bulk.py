@@ -1,8 +1,9 @@
 """SCIM Bulk (RFC 7644 3.7): many writes a request, each with a result of its own.
 
 A server works through the operations of one request one after the other, so what there is to send goes in several
-chunks side by side. Chunks start at 100 operations, double on success up to the server's limits, halve on 413 or a
-timeout, and stay so small that none takes long. Two requests are under way at first, twice as many after a success.
+chunks side by side. The first have few operations, to learn how long one takes. From then on they have up to 100,
+twice as many after a success up to the server's limits, half as many after 413 or a timeout, and always so few that
+no request takes long. Two requests are under way at first, twice as many after a success.
 When answers are lost or lack operations, no create is sent again before one listing has shown which of them arrived.
 """
 
@@ -47,8 +48,8 @@ MOST = 1_000_000  # operations of a request, as long as none was too large
 AT_ONCE = 32  # Bulk requests under way at most, where the pace allows as many
 FIRST_AT_ONCE = 2
 PARTS = 2  # that go side by side, unless they had fewer operations than
-FEWEST = 25
-LONGEST = 0.4  # seconds that a request's operations should take
+FEWEST = 10
+LONGEST = 0.25  # seconds that a request's operations should take
 SECONDS_AN_OPERATION = 0.25  # added to the timeout
 ENVELOPE = 200  # bytes around the operations
 LOSSES = 3  # bursts of lost answers in one call before the rest goes one by one
@@ -61,7 +62,7 @@ class BulkSizes:
     size: int = FIRST_SIZE
     most: int = MOST  # half of what was too large
     at_once: int = FIRST_AT_ONCE
-    operation: float = 0.0  # seconds that one took, the last time; 0 as long as nobody knows
+    operation: float = LONGEST  # seconds that one took, the last time; taken for slow as long as nobody knows
     refused: bool = False
 
     def of(self, writes: int) -> int:
@@ -71,9 +72,7 @@ class BulkSizes:
         return min(self.size, max(FEWEST, min(side_by_side, in_time)))
 
     def at_best(self, writes: int, latency: float, at_once: int) -> float:
-        """Return the seconds a write that so many take, if so many requests go side by side; 0 where nobody knows."""
-        if not self.operation:
-            return 0.0
+        """Return the seconds a write that so many take, if so many requests go side by side."""
         size = self.of(writes)
         rounds = math.ceil(math.ceil(writes / size) / at_once)
         return rounds * (latency + size * self.operation) / writes
@@ -227,6 +226,7 @@ class BulkRound:
             self.sizes.grow(len(chunk.writes), self.offered.max_operations)
             latency = self.writing.sender.transport.fastest
             self.fastest = min(self.fastest, (answer.seconds - latency) / len(chunk.writes))
+            self.sizes.operation = min(self.sizes.operation, self.fastest)  # slower counts once the round has ended
             self.throttles = Bursts()
             self.writing.sender.pace.succeeded()
             await self._settle(chunk, answer, answer.body)
