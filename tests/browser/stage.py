@@ -61,6 +61,7 @@ def set_stage(system: System) -> Stage:
     inquiry = _inquiry(system)
     in_doubt(system)
     unprovisioned(system)
+    changed_in_keeper(system)
     in_force = system.services().connections.get(CONNECTION).settings
     previews = compute_preview(system, narrower), compute_preview(system, in_force)
     return Stage(system, *previews, inquiry, hold.digest, latest_run(system).id)
@@ -122,6 +123,50 @@ def unprovisioned(system: System) -> None:
         Unprovisioned(scim_id="k5", user_name="nobody@example.com", external_id=""),
     )
     services.unprovisioned.put(CONNECTION, Report(at=services.clock(), digest="d", accounts=rows))
+
+
+def changed_in_keeper(system: System) -> None:
+    """Store what a drift run would report: changes of every kind that somebody else made in Keeper."""
+    from autoprovisioning.domain.entry import Action
+    from autoprovisioning.domain.keeper_changes import KeeperChange
+
+    services = system.services()
+    now = services.clock()
+    values = {"title": "Countess", "displayName": LONG_NAME, "externalId": ENDLESS}
+    changes = (
+        KeeperChange(
+            user_id="u2",
+            email="two@example.com",
+            scim_id="k2",
+            at=now,
+            run_id="r1",
+            found=values,
+            before={**values, "title": None},
+            repair=Action.UPDATE,
+        ),
+        KeeperChange(
+            user_id="u3",
+            email=ENDLESS,
+            scim_id="k3",
+            at=now,
+            run_id="r1",
+            found={"active": False},
+            before={"active": True},
+            repair=Action.UNLOCK,
+        ),
+        KeeperChange(
+            user_id="u80",
+            email="left@example.com",
+            scim_id="k4",
+            at=now,
+            run_id="r1",
+            found={"active": True},
+            before={"active": False},
+            repair=Action.SUSPEND,
+        ),
+        KeeperChange(user_id="u5", email="", scim_id="k5", at=now, run_id="r1", gone=True),
+    )
+    services.keeper_changes.add(CONNECTION, changes, now)
 
 
 def in_doubt(system: System) -> None:

@@ -17,6 +17,7 @@ NOTHING = (
     (f"{HOME}/holds", "Nothing is held."),
     (f"{HOME}/audit?user=u1", "No event matches these filters."),
     (f"{HOME}/health", "No run yet."),
+    (f"{HOME}/keeper-changes", "appears here within the hour"),
     (f"{HOME}/scope", "No group: provisioning is not restricted to groups."),
 )
 

@@ -23,6 +23,7 @@ PAGES = (
         f"{HOME}/{name}"
         for name in "usage failures users?q=person users?q=zzz holds audit health unprovisioned".split()
     ),
+    f"{HOME}/keeper-changes",
     f"{HOME}/runs",
     HOME + "/runs/{run}",
     *(f"{HOME}/users{query}" for query in ("", "?state=held&sort=keeper", "?state=unprovisioned")),

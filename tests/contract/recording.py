@@ -33,6 +33,7 @@ from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, 
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import GuardState, Kind, Member, reservation
 from autoprovisioning.domain.holds import Hold, Standing, Verdict, digest_of
+from autoprovisioning.domain.keeper_changes import KeeperChange
 from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.runs import Batch, Evidence, Look, Run, RunKind, RunState
@@ -238,6 +239,17 @@ BATCH = Batch(
     ),
     looks=(LOOK,),
 )
+KEEPER_CHANGE = KeeperChange(
+    user_id="u1",
+    email="ada@example.com",
+    scim_id="k1",
+    at=NOW,
+    run_id="r1",
+    gone=True,
+    found={"title": "Countess", "active": True},
+    before={"title": None, "active": False},
+    repair=Action.UPDATE,
+)
 RUN_REQUEST = messages.RunRequest(kind=RunKind.DRIFT, retry_failures=True, request="a1")
 
 
@@ -262,6 +274,7 @@ def populate(stores: Stores) -> None:
     stores.adoptions.confirm("c1", [("u1", "k1")], "boss@example.com", NOW, replace(EVENT, id="x2"))
     stores.unprovisioned.ignore("c1", lambda _known: {IGNORED.scim_id: IGNORED}, DECIDED)
     stores.unprovisioned.put("c1", REPORT)
+    stores.keeper_changes.add("c1", [KEEPER_CHANGE], NOW)
     stores.people.put(CONNECTION, NOW, LISTED, {"u1": FULL, "u2": PLAIN})
     stores.sweeps.put("c1", SWEPT)
     stores.leases.take("reconcile", "me", NOW, HOUR)

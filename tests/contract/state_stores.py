@@ -29,6 +29,7 @@ from autoprovisioning.app.ports.connections import Connections
 from autoprovisioning.app.ports.due_runs import DueRuns
 from autoprovisioning.app.ports.guard import Guard
 from autoprovisioning.app.ports.holds import Holds
+from autoprovisioning.app.ports.keeper_changes import KeeperChanges
 from autoprovisioning.app.ports.leases import Leases
 from autoprovisioning.app.ports.listings import ListingSizes
 from autoprovisioning.app.ports.people import People
@@ -85,6 +86,7 @@ class State:
     adoptions: Adoptions
     channels: Channels
     unprovisioned: UnprovisionedAccounts
+    keeper_changes: KeeperChanges
     people: People
 
     def audited(self, connection_id: str) -> set[str]:

@@ -50,7 +50,7 @@ def stored(firestore: Firestore, documents: Mapping[str, Any]) -> dict[str, dict
 
 
 FIRST_WITH_PEOPLE = 4  # recording
-FIRST_WITH_IGNORED = 4
+FIRST_WITH_IGNORED = 4  # and with what somebody else changed in Keeper
 PEOPLE = {user_id: listed.name for user_id, listed in recording.LISTED.items()}
 
 
@@ -72,6 +72,7 @@ def read_all(firestore: Firestore) -> dict[str, object]:
         "list of confirmed adoptions": firestore.adoptions.confirmed("c1"),
         "report of unprovisioned accounts": firestore.unprovisioned.get("c1"),
         "accounts that are ignored": firestore.unprovisioned.ignored("c1"),
+        "list of changes in Keeper": list(firestore.keeper_changes.get("c1")),
         "record of a sweep": firestore.sweeps.get("c1"),
         "lease": firestore.leases.take("reconcile", "another", NOW, HOUR),
         "notification channel": list(firestore.channels.all()),
@@ -122,6 +123,7 @@ class TestEarlierVersions:
             "list of confirmed adoptions": {"u1": {"k1"}},
             "report of unprovisioned accounts": recording.REPORT,
             "accounts that are ignored": {"k8": recording.IGNORED} if later else {},
+            "list of changes in Keeper": [recording.KEEPER_CHANGE] if later else [],
             "record of a sweep": recording.SWEPT,
             "lease": None,
             "notification channel": [recording.CHANNEL],
@@ -260,6 +262,7 @@ def refused_reads(firestore: Firestore) -> dict[str, tuple[str, Callable[[], obj
         "claim on an account": ("claims", lambda: firestore.claims.claim("c1", "k1", CLAIM)),
         "list of confirmed adoptions": ("adoptions", lambda: firestore.adoptions.confirmed("c1")),
         "report of unprovisioned accounts": ("unprovisioned", lambda: firestore.unprovisioned.get("c1")),
+        "list of changes in Keeper": ("keeper_changes", lambda: firestore.keeper_changes.get("c1")),
         "list of people": ("people", lambda: firestore.people.read(CONNECTION, NOW)),
         "record of a sweep": ("sweep", lambda: firestore.sweeps.get("c1")),
         "lease": ("leases", lambda: firestore.leases.take("reconcile", "me", NOW, HOUR)),

@@ -25,6 +25,7 @@ PAGES = (
     *(f"{HOME}/{name}" for name in "authorization mapping scope deprovisioning limits turn-off delete".split()),
     *(f"{HOME}/{name}" for name in "usage failures users users?q=person users/u1 holds audit health".split()),
     f"{HOME}/unprovisioned",
+    f"{HOME}/keeper-changes",
     f"{HOME}/audit?name=Create+User+By+Auto+Provisioning&user=u1&since=2026-01-01&until=2099-12-31",
 )
 

@@ -18,6 +18,7 @@ from autoprovisioning.app.ports.connections import Connections
 from autoprovisioning.app.ports.due_runs import DueRuns
 from autoprovisioning.app.ports.guard import Guard
 from autoprovisioning.app.ports.holds import Holds
+from autoprovisioning.app.ports.keeper_changes import KeeperChanges
 from autoprovisioning.app.ports.leases import Leases
 from autoprovisioning.app.ports.listings import ListingSizes
 from autoprovisioning.app.ports.people import People
@@ -62,6 +63,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "leases": ("take", "release"),
     "adoptions": ("confirm", "confirmed"),
     "unprovisioned": ("put", "get", "ignored", "ignore"),
+    "keeper_changes": ("add", "get"),
     "people": ("put", "read"),
     "channels": ("all", "put", "prove", "remove"),
     "tokens": ("read", "add", "disable", "destroy", "stored"),
@@ -90,6 +92,7 @@ class StatePorts:
     leases: Leases
     adoptions: Adoptions
     unprovisioned: UnprovisionedAccounts
+    keeper_changes: KeeperChanges
     people: People
     channels: Channels
     archive: Archive

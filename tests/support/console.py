@@ -25,6 +25,7 @@ from autoprovisioning.domain.events import Actor, Event, EventName
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, HoldState, Standing, Verdict
 from autoprovisioning.domain.keeper import PatchDialect
+from autoprovisioning.domain.keeper_changes import KeeperChange
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.people import listed_of
 from autoprovisioning.domain.requests import (
@@ -360,6 +361,11 @@ def place(state: State = State.ON) -> Place:
     fakes.services.people.put(full(), START, listed, {"u1": entry})
     account = Unprovisioned(scim_id="k9", user_name=f"{EVIL}@x.example", external_id="", by=By.ADDRESS)
     fakes.services.unprovisioned.put("c1", Report(at=START, digest="d", accounts=(account,)))
+    values = {"title": EVIL, LONG: LONG}
+    change = KeeperChange(
+        user_id="u1", email=entry.email, scim_id="k1", at=START, run_id="r1", found=values, before=values
+    )
+    fakes.services.keeper_changes.add("c1", [change], START)
     fakes.store.shards["c1", 0] = (1, {"u1": entry})
     members = tuple(
         Member(resource=f"u{number}", action="suspend", trigger="suspended", since=START) for number in range(60)
@@ -443,6 +449,7 @@ ADDRESSES = (
     f"{HOME}/users?q=nobody",
     f"{HOME}/users?state=active&sort=change&order=desc",
     f"{HOME}/users?state=unprovisioned",
+    f"{HOME}/keeper-changes",
     "/find",
     "/find?q=a",
     "/find?q=nobody&quick=1",

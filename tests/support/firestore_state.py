@@ -27,5 +27,6 @@ def state_ports(database: firestore.Database) -> dict[str, Any]:
         "leases": firestore.FirestoreLeases(database),
         "adoptions": firestore.FirestoreAdoptions(database),
         "unprovisioned": firestore.FirestoreUnprovisioned(database),
+        "keeper_changes": firestore.FirestoreKeeperChanges(database),
         "people": firestore.FirestorePeople(database),
     }

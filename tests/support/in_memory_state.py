@@ -27,6 +27,7 @@ from autoprovisioning.domain.errors import Contention, Stale, Transient
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import GuardState
 from autoprovisioning.domain.holds import Hold, HoldState
+from autoprovisioning.domain.keeper_changes import KeeperChange, with_newer
 from autoprovisioning.domain.listing_parts import Listings
 from autoprovisioning.domain.people import Lines, Listed, Roll, entitled, line_of, person_of
 from autoprovisioning.domain.runs import Run, RunKind, RunState
@@ -71,6 +72,7 @@ class Store:
     adoptions: dict[str, dict[Pair, tuple[str, datetime]]] = field(default_factory=lambda: defaultdict(dict))
     unprovisioned: dict[str, Report] = field(default_factory=dict)
     ignored: dict[str, dict[str, Ignored]] = field(default_factory=dict)
+    keeper_changes: dict[str, tuple[KeeperChange, ...]] = field(default_factory=dict)
     people: dict[str, tuple[datetime, dict[str, Listed], set[str]]] = field(default_factory=dict)
     leases: dict[str, tuple[str, datetime, int]] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
@@ -279,6 +281,7 @@ class FakeConnections:
                 store.adoptions,
                 store.unprovisioned,
                 store.ignored,
+                store.keeper_changes,
                 store.people,
             ):
                 kept.pop(connection_id, None)
@@ -559,6 +562,20 @@ class FakeUnprovisioned:
             self._store.append(connection_id, [told] if wanted != known else [])
 
 
+class FakeKeeperChanges:
+    """The KeeperChanges port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(self, connection_id: str, changes: Sequence[KeeperChange], now: datetime) -> None:
+        with self._store.lock:
+            self._store.keeper_changes[connection_id] = with_newer(self.get(connection_id), changes, now)
+
+    def get(self, connection_id: str) -> Sequence[KeeperChange]:
+        return self._store.keeper_changes.get(connection_id, ())
+
+
 class FakePeople:
     """The People port: always as of now."""
 
@@ -622,5 +639,6 @@ def state_ports(store: Store) -> dict[str, Any]:
         "leases": FakeLeases(store),
         "adoptions": FakeAdoptions(store),
         "unprovisioned": FakeUnprovisioned(store),
+        "keeper_changes": FakeKeeperChanges(store),
         "people": FakePeople(store),
     }

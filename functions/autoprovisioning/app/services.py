@@ -15,6 +15,7 @@ from autoprovisioning.app.ports.due_runs import DueRuns
 from autoprovisioning.app.ports.execution import Clock, Executor, Meter, NewId
 from autoprovisioning.app.ports.guard import Guard
 from autoprovisioning.app.ports.holds import Holds
+from autoprovisioning.app.ports.keeper_changes import KeeperChanges
 from autoprovisioning.app.ports.leases import Leases
 from autoprovisioning.app.ports.listings import ListingSizes
 from autoprovisioning.app.ports.people import People
@@ -84,6 +85,7 @@ class Services:
     listings: ListingSizes
     adoptions: Adoptions
     unprovisioned: UnprovisionedAccounts
+    keeper_changes: KeeperChanges
     people: People
     tokens: Tokens
     queue: Queue

@@ -222,6 +222,16 @@ DRIFTED: Mapping[str, str] = {  # by the names of an entry's `drift`; anything e
     LOCK: "locked",
     EXTERNAL_ID: "with another externalId",
 }
+REPAIRS: Mapping[Action | None, str] = {  # what is done about what somebody else changed in Keeper
+    Action.UPDATE: "Written again",
+    Action.SUSPEND: "Suspended again",
+    Action.DELETE: "Deleted again",
+    Action.CREATE: "Created again",
+    Action.RECREATE: "Created again, within the limit for vanished accounts",
+    Action.UNSUSPEND: "Reactivated",
+    Action.UNLOCK: "Stays locked, unless an administrator approves unlocking it",
+    None: "Left as it is for now",
+}
 HOLDS: Mapping[HoldState, str] = {
     HoldState.WAITING: "Waiting for approval",
     HoldState.APPROVED: "Approved",

@@ -9,6 +9,7 @@ from autoprovisioning.adapters.firestore.database import Database, build_client
 from autoprovisioning.adapters.firestore.due_runs import FirestoreDueRuns
 from autoprovisioning.adapters.firestore.guard import FirestoreGuard
 from autoprovisioning.adapters.firestore.holds import FirestoreHolds
+from autoprovisioning.adapters.firestore.keeper_changes import FirestoreKeeperChanges
 from autoprovisioning.adapters.firestore.leases import FirestoreLeases
 from autoprovisioning.adapters.firestore.listings import FirestoreListings
 from autoprovisioning.adapters.firestore.people import FirestorePeople
@@ -32,6 +33,7 @@ __all__ = [
     "FirestoreDueRuns",
     "FirestoreGuard",
     "FirestoreHolds",
+    "FirestoreKeeperChanges",
     "FirestoreLeases",
     "FirestoreListings",
     "FirestorePeople",

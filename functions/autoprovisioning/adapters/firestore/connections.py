@@ -30,6 +30,7 @@ FORGOTTEN = (
     "claims",
     "adoptions",
     "unprovisioned",
+    "keeper_changes",
     "people",
     "runs",
     "sweep",

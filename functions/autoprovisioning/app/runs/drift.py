@@ -23,6 +23,7 @@ from autoprovisioning.domain.decision import Observed
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import ACCOUNT, Entry, Status
 from autoprovisioning.domain.errors import ProvisioningError
+from autoprovisioning.domain.keeper_changes import keeper_changes
 from autoprovisioning.domain.keeper_listing import Listing, as_found
 from autoprovisioning.domain.plan import Plan, Planner
 from autoprovisioning.domain.runs import Look
@@ -153,6 +154,17 @@ def _read(services: Services, connections: Sequence[Connection], side: Side, use
         log.warning("The directory does not show a user individually: everybody is listed. %s", error)
         return None
     return seen if seen.presence is not Presence.UNKNOWN else None
+
+
+def report_changes(services: Services, side: Side) -> None:
+    """Store what somebody else changed in Keeper before it is repaired.
+
+    This comes before what was found is written to the roster: if the run dies in between, the next one stores it again,
+    rather than nobody.
+    """
+    if side.planner is not None and side.found is not None and side.planner.plan.drifted:
+        changes = keeper_changes(side.planner.plan, side.roster, side.found, side.run.id)
+        services.keeper_changes.add(side.connection.id, changes, services.clock())
 
 
 def tell_drift(side: Side, plan: Plan) -> None:

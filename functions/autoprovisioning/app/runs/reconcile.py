@@ -19,7 +19,7 @@ from autoprovisioning.app.provisioning.volume_guard import remember_active
 from autoprovisioning.app.runs import dispatch
 from autoprovisioning.app.runs.brake_plan import brake
 from autoprovisioning.app.runs.close_run import EDITED, NOTE_LIMIT, close_unfinished, tell
-from autoprovisioning.app.runs.drift import judge_differing, report_unprovisioned, tell_drift
+from autoprovisioning.app.runs.drift import judge_differing, report_changes, report_unprovisioned, tell_drift
 from autoprovisioning.app.runs.follow_units import follow_units
 from autoprovisioning.app.runs.lease import leased
 from autoprovisioning.app.runs.open_run import UNLISTED, Side, earlier_run, open_side, refuse
@@ -193,6 +193,7 @@ def _plan_and_dispatch(
     follow_units(services, read, survey.units)
     grounds = AdoptionGrounds(services, side.connection, lambda: survey.deleted_addresses, rosters)
     _look_up_creations(services, side, plan, grounds, deadline)
+    report_changes(services, side)
     overtaken = dispatch.write_notes(services, side.connection, plan)
     dispatch.write_refusals(services, side.connection, side.run, plan.refusals)
     if creations(plan) and side.connection.unproven is None and as_it_was(services, read):

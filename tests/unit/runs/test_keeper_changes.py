@@ -1,0 +1,103 @@
+"""The report of what somebody else changed in Keeper: what a drift run found, before it repaired it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from autoprovisioning.app.runs import dispatch
+from autoprovisioning.domain.entry import Action
+from autoprovisioning.domain.keeper_changes import KEPT, LONGEST_VALUE, KeeperChange
+from autoprovisioning.domain.runs import RunKind
+from tests.support.scenario import LATER, Scenario
+
+
+def tamper(scenario: Scenario, user_id: str, **changes: object) -> None:
+    (account,) = scenario.keeper.of(user_id)
+    scenario.keeper.accounts[account.scim_id] = replace(account, **changes)
+
+
+def written(scenario: Scenario, user_id: str, **values: str) -> None:
+    (account,) = scenario.keeper.of(user_id)
+    tamper(scenario, user_id, attributes={**account.attributes, **values})
+
+
+def drift(scenario: Scenario) -> list[KeeperChange]:
+    """Return what a drift run reports."""
+    scenario.fakes.clock.advance(LATER)
+    run = scenario.plan(RunKind.DRIFT)
+    scenario.work_off()
+    return [change for change in scenario.services.keeper_changes.get("c1") if change.run_id == run.id]
+
+
+def test_a_value_is_told_with_the_one_before_and_what_is_done(scenario):
+    written(scenario, "u1", displayName="Somebody")
+    (account,) = scenario.keeper.of("u1")
+    (change,) = drift(scenario)
+    assert (change.user_id, change.email, change.scim_id) == ("u1", scenario.entry("u1").email, account.scim_id)
+    assert (change.found, change.before) == ({"displayName": "Somebody"}, {"displayName": "New Byron"})
+    assert (change.repair, change.gone) == (Action.UPDATE, False)
+    assert change.at == scenario.services.clock()
+    assert drift(scenario) == [], "it is told once"
+
+
+def test_access_is_told_and_a_lock_waits_for_an_approval(scenario):
+    scenario.suspend("u2")
+    scenario.run()
+    tamper(scenario, "u1", active=False)
+    tamper(scenario, "u2", active=True)
+    told = {change.user_id: (change.found, change.before, change.repair) for change in drift(scenario)}
+    assert told == {
+        "u1": ({"active": False}, {"active": True}, Action.UNLOCK),
+        "u2": ({"active": True}, {"active": False}, Action.SUSPEND),
+    }
+
+
+def test_another_external_id_is_told(scenario):
+    tamper(scenario, "u1", external_id="someone")
+    (change,) = drift(scenario)
+    assert (change.found, change.before) == ({"externalId": "someone"}, {"externalId": "u1"})
+    assert change.repair is Action.UPDATE
+
+
+def test_an_account_that_is_gone_is_told(scenario):
+    (account,) = scenario.keeper.of("u1")
+    del scenario.keeper.accounts[account.scim_id]
+    (change,) = drift(scenario)
+    assert (change.gone, change.found, change.repair) == (True, {}, Action.RECREATE)
+
+
+def test_what_is_long_is_cut(scenario):
+    written(scenario, "u1", displayName="x" * 5_000)
+    (change,) = drift(scenario)
+    assert change.found["displayName"] == "x" * LONGEST_VALUE + "…"
+
+
+def test_it_is_reported_although_the_run_dies_before_it_repairs_anything(scenario, monkeypatch):
+    written(scenario, "u1", displayName="Somebody")
+
+    def dies(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    scenario.fakes.clock.advance(LATER)
+    with monkeypatch.context() as patched:
+        patched.setattr(dispatch, "write_notes", dies)
+        with pytest.raises(RuntimeError):
+            scenario.plan(RunKind.DRIFT)
+    assert [change.user_id for change in scenario.services.keeper_changes.get("c1")] == ["u1"]
+    scenario.fakes.clock.advance(timedelta(hours=1))
+    assert [change.user_id for change in drift(scenario)] == ["u1"], "rather twice than never"
+
+
+def test_full_runs_and_those_that_find_nothing_keep_what_is_known_until_it_is_old(scenario):
+    written(scenario, "u1", displayName="Somebody")
+    first = drift(scenario)
+    scenario.run()
+    assert drift(scenario) == []
+    assert list(scenario.services.keeper_changes.get("c1")) == first
+    scenario.fakes.clock.advance(KEPT)
+    written(scenario, "u2", displayName="Somebody")
+    second = drift(scenario)
+    assert (len(second), list(scenario.services.keeper_changes.get("c1"))) == (1, second)
