@@ -67,6 +67,7 @@ CONNECTION = Connection(
         limit=VolumeLimit(minimum=25, percent=2.5),
         archived_as_suspended=True,
         patch_dialect=PatchDialect.KEEPER,
+        repair_drift=False,
     ),
     edition=6,
     state=State.PAUSED,

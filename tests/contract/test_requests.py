@@ -50,6 +50,7 @@ SETTINGS = Settings(
     limit=VolumeLimit(minimum=25, percent=2.5),
     archived_as_suspended=True,
     patch_dialect=PatchDialect.KEEPER,
+    repair_drift=False,
 )
 FORECAST = Forecast(counts={"create": 2, "unchanged": 7}, held=True, notes=("a", "b"))
 FINDINGS = Findings(

@@ -264,6 +264,7 @@ EVERYTHING = Connection(
         limit=VolumeLimit(minimum=25, percent=2.5),
         archived_as_suspended=True,
         patch_dialect=PatchDialect.KEEPER,
+        repair_drift=False,
     ),
     revision=0,
     edition=6,

@@ -60,6 +60,7 @@ def test_settings_can_be_given_at_once(system):
         "deprovisioning": {"deleted": {"suspend_after": 7, "delete_after": 30}},
         "limit": {"percent": 12.5},
         "patch_dialect": "keeper",
+        "repair_drift": False,
         "archived_as_suspended": True,
     }
     made = system.api("POST", "/connections", new(system, **more)).json()
@@ -70,7 +71,7 @@ def test_settings_can_be_given_at_once(system):
     assert made["deprovisioning"]["deleted"] == {"suspend_after": 7, "delete_after": 30}
     assert made["deprovisioning"]["app_off"] == {"suspend_after": 0, "delete_after": None}
     assert made["limit"] == {"minimum": 10, "percent": 12.5}
-    assert (made["patch_dialect"], made["archived_as_suspended"]) == ("keeper", True)
+    assert (made["patch_dialect"], made["archived_as_suspended"], made["repair_drift"]) == ("keeper", True, False)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,7 @@ def test_settings_can_be_given_at_once(system):
         ),
         ({"limit": {"percent": 0}}, "limit.percent"),
         ({"patch_dialect": "esperanto"}, "patch_dialect"),
+        ({"repair_drift": "no"}, "repair_drift"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_its_field_and_nothing_is_stored(system, change, field):

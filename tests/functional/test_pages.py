@@ -323,7 +323,13 @@ def runs_asked_for(system: System, tap: Tap) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     ("changes", "runs"),
-    [({"name": "Renamed"}, 0), ({"patch_dialect": "keeper"}, 0), ({}, 0), ({"minimum": "77"}, 1)],
+    [
+        ({"name": "Renamed"}, 0),
+        ({"patch_dialect": "keeper"}, 0),
+        ({"drift": "report"}, 0),
+        ({}, 0),
+        ({"minimum": "77"}, 1),
+    ],
 )
 def test_only_what_concerns_accounts_starts_a_run(system, changes, runs):
     system.provisioned()
@@ -353,7 +359,7 @@ def test_a_rename_during_a_run_is_followed_by_another(system):
 @pytest.mark.parametrize(
     ("filled", "field"),
     [({"minimum": "many"}, "limit.minimum"), ({"percent": "0"}, "limit.percent"), ({"percent": "nan"}, "limit.percent"),
-     ({"name": ""}, "name"), ({"patch_dialect": "klingon"}, "patch_dialect")],
+     ({"name": ""}, "name"), ({"patch_dialect": "klingon"}, "patch_dialect"), ({"drift": "perhaps"}, "repair_drift")],
 )  # fmt: skip
 def test_limits_that_are_none_are_refused(settled, filled, field):
     page = browser(settled).open(f"{HOME}/limits").send("Name and limits", "Save", **filled)

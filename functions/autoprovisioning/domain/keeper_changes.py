@@ -44,7 +44,7 @@ def keeper_changes(
     changes = []
     for user_id, names in plan.drifted.items():
         entry, write, look = roster[user_id], written.get(user_id), plan.looks.get(user_id)
-        found, before = _values(names, entry, listed.get(entry.scim_id), write.attributes if write is not None else {})
+        found, before = _values(names, entry, listed.get(entry.scim_id), plan.wrote[user_id])
         change = KeeperChange(
             user_id=user_id,
             email=entry.email,
@@ -83,6 +83,19 @@ def _values(
 
 def _short(value: Value) -> Value:
     return f"{value[:LONGEST_VALUE]}…" if isinstance(value, str) and len(value) > LONGEST_VALUE else value
+
+
+def unknown(changes: Iterable[KeeperChange], known: Iterable[KeeperChange]) -> list[KeeperChange]:
+    """Return those that differ from the last one known of their user: what nobody repairs is found every hour."""
+    last: dict[str, KeeperChange] = {}
+    for change in known:
+        last.setdefault(change.user_id, change)
+    return [
+        change
+        for change in changes
+        if (before := last.get(change.user_id)) is None
+        or (before.scim_id, before.gone, before.found) != (change.scim_id, change.gone, change.found)
+    ]
 
 
 def with_newer(known: Iterable[KeeperChange], newer: Iterable[KeeperChange], now: datetime) -> tuple[KeeperChange, ...]:

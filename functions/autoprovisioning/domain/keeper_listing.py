@@ -98,6 +98,17 @@ def _values_found(entry: Entry, account: Account, told: frozenset[str], desired:
     return replace(entry, fingerprint=fingerprint(actual)).drifted(*differs)
 
 
+def without_repair(entry: Entry, found: Entry) -> Entry:
+    """Return the entry as found, with nothing to be repaired but access that somebody gave: the rest is only reported.
+
+    A lock is kept: it is an observation, and what somebody else locked is unlocked only by approval in any case, and
+    never where the account carries another externalId.
+    """
+    stays = (ACCESS, EXTERNAL_ID) if found.status is Status.LOCKED else (ACCESS,)
+    drift = tuple(name for name in found.drift if name in stays)
+    return replace(found, fingerprint=entry.fingerprint, drift=drift)
+
+
 def new_drift(entry: Entry, found: Entry) -> tuple[str, ...]:
     """Return what somebody else changed in Keeper since the listing before, a lock included; () where nothing."""
     names = tuple(name for name in found.drift if name not in entry.drift)

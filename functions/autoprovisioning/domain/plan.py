@@ -33,7 +33,7 @@ from .decision import (
 from .directory_user import DirectoryUser, Presence
 from .entry import EXTERNAL_ID, Action, Entry, Status, addressees
 from .errors import MappingFailure, NotAdoptable
-from .keeper_listing import Listing, as_found, new_drift
+from .keeper_listing import Listing, as_found, new_drift, without_repair
 from .observation import mapped, observed, observed_with
 from .people import Listed, listed_of
 from .runs import Evidence, Look
@@ -92,6 +92,7 @@ class Plan:
     archived: int = 0  # users who keep their access, since archived ones are not operated on
     locked: int = 0  # entitled users whose account somebody else locked
     drifted: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what somebody else changed in Keeper since
+    wrote: dict[str, Attributes] = field(default_factory=dict)  # ... and what we had written of it
     active: int = 0  # people with an active account of ours, for the limits
 
     def deprovisioning(self) -> dict[str, PlannedLook]:
@@ -280,7 +281,8 @@ class Planner:
         drift = new_drift(entry, found)
         if drift:
             self.plan.drifted[entry.user_id] = drift
-        return found
+            self.plan.wrote[entry.user_id] = {name: seen.desired[name] for name in drift if name in seen.desired}
+        return found if self._connection.settings.repair_drift else without_repair(entry, found)
 
     def _idle(self, user_id: str, entry: Entry | None, noted: Entry | None) -> None:
         """Keep what was noticed about a user for whom nothing is to be done."""

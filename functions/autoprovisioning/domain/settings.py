@@ -62,7 +62,9 @@ class Settings:
     limit: VolumeLimit = field(default_factory=VolumeLimit)
     archived_as_suspended: bool = False
     patch_dialect: PatchDialect = PatchDialect.STANDARD
+    repair_drift: bool = True  # False: what somebody else changed in Keeper is only reported, unless it gives access
 
     def provisions_like(self, other: Settings) -> bool:
-        """Say whether nobody's account could differ: names, and how a PATCH is spelled, concern none."""
-        return replace(self, name=other.name, patch_dialect=other.patch_dialect) == other
+        """Say whether a full run would do nothing else: names, how a PATCH is spelled, and drift concern none."""
+        same = {"name": other.name, "patch_dialect": other.patch_dialect, "repair_drift": other.repair_drift}
+        return replace(self, **same) == other

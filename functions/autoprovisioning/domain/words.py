@@ -222,6 +222,10 @@ DRIFTED: Mapping[str, str] = {  # by the names of an entry's `drift`; anything e
     LOCK: "locked",
     EXTERNAL_ID: "with another externalId",
 }
+DRIFT_POLICY: Mapping[bool, str] = {  # by whether what somebody else changed in Keeper is repaired
+    True: "reported and repaired",
+    False: "only reported, unless they give access to somebody who is to have none",
+}
 REPAIRS: Mapping[Action | None, str] = {  # what is done about what somebody else changed in Keeper
     Action.UPDATE: "Written again",
     Action.SUSPEND: "Suspended again",
@@ -505,6 +509,7 @@ def described(connection: Connection) -> dict[str, Value]:
         **policy,
         "volume limit": limited(connection.settings.limit),
         "archived users are treated as suspended": connection.settings.archived_as_suspended,
+        "changes in Keeper are repaired": connection.settings.repair_drift,
         "PATCH dialect": connection.settings.patch_dialect.value,
     }
 

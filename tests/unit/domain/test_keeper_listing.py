@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from autoprovisioning.domain.accounts import Account, remembered
-from autoprovisioning.domain.entry import ACCOUNT, Action, Mark, Status
-from autoprovisioning.domain.keeper_listing import Listing, as_found
+from autoprovisioning.domain.entry import ACCESS, ACCOUNT, EXTERNAL_ID, Action, Mark, Status
+from autoprovisioning.domain.keeper_listing import Listing, as_found, without_repair
 from tests.support.builders import ADA, NOW, entry
 
 OURS = Account(scim_id="k1", user_name="ada@example.com", external_id="u1", active=True, attributes=ADA)
@@ -40,3 +42,31 @@ def test_what_keeper_makes_of_a_value_that_no_listing_shows_stays_remembered():
         attributes={target: value for target, value in ADA.items() if target != "displayName"},
     )  # fmt: skip
     assert found(known, shy) == known
+
+
+SUSPENDED = entry(Status.SUSPENDED)
+RENAMED = replace(OURS, attributes={**ADA, "displayName": "Somebody"})
+LOCKED = replace(OURS, active=False)
+
+
+@pytest.mark.parametrize(
+    ("known", "shown", "kept"),
+    [
+        (entry(), OURS, entry(shown="")),
+        (entry(), RENAMED, entry()),
+        (entry(), OTHER, entry()),
+        (entry(), RECREATED, entry()),
+        (entry(), replace(OURS, external_id="u9"), entry(shown="")),
+        (entry(drift=(ACCOUNT, "displayName")), OURS, entry(shown="")),
+        (entry(), LOCKED, entry(Status.LOCKED, locked_at=NOW, shown="")),
+        (
+            entry(),
+            replace(LOCKED, external_id="u9"),
+            entry(Status.LOCKED, locked_at=NOW, shown="", drift=(EXTERNAL_ID,)),
+        ),
+        (SUSPENDED, OURS, entry(drift=(ACCESS,), shown="")),
+        (SUSPENDED, RENAMED, entry(drift=(ACCESS,))),
+    ],
+)
+def test_where_drift_is_only_reported_nothing_is_left_to_repair_but_access(known, shown, kept):
+    assert without_repair(known, found(known, shown)) == kept

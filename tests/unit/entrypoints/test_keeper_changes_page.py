@@ -8,12 +8,16 @@ import json
 
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.keeper_changes import KeeperChange
+from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.runs import Run, RunKind
+from autoprovisioning.domain.scope import Scope
 from autoprovisioning.entrypoints.console.api.operations import ROOT
 from autoprovisioning.entrypoints.console.pages import keeper_changes
 from tests.support.console import EVIL, HOME, READER, Place, full, sound
 from tests.support.in_memory import START
+from tests.support.settings import with_settings
 
+ENDPOINT = "https://keepersecurity.eu/api/rest/scim/v2/1"
 PAGE = f"{HOME}/keeper-changes"
 RENAMED = KeeperChange(
     user_id="u1", email="ada@example.com", scim_id="k1", at=START, run_id="r1", repair=Action.UPDATE,
@@ -23,7 +27,8 @@ GONE = KeeperChange(user_id="u2", email="", scim_id="k2", at=START, run_id="r2",
 
 
 def place(*changes: KeeperChange) -> Place:
-    here = Place(full())
+    plain = {"name": "Keeper", "endpoint": ENDPOINT, "mapping": AttributeMapping(), "scope": Scope()}
+    here = Place(with_settings(full(), **plain))
     here.fakes.services.keeper_changes.add("c1", changes, START)
     return here
 
@@ -78,3 +83,15 @@ def test_the_api_has_them_in_pages():
     assert (first["items"][0]["found"], first["items"][0]["repair"]) == ({"title": EVIL, "active": False}, "update")
     rest = json.loads(here.open(f"{ROOT}{PAGE}?cursor={first['cursor']}").text)
     assert [(item["user_id"], item["gone"], item["repair"]) for item in rest["items"]] == [("u2", True, None)]
+
+
+def test_whether_it_is_repaired_is_chosen_under_name_and_limits_and_said_on_both_pages():
+    here = place(RENAMED)
+    assert "only reports them" not in here.open(PAGE).text
+    assert "Changes in Keeper: reported and repaired" in here.open(HOME).text
+    here.open(f"{HOME}/limits").send("Name and limits", "Save", drift="report")
+    assert here.fakes.services.connections.get("c1").settings.repair_drift is False
+    assert "only reports them" in here.open(PAGE).text
+    assert "Changes in Keeper: only reported" in here.open(HOME).text
+    (told,) = [event for event in here.fakes.store.events["c1"].values() if "changes in Keeper" in str(event.changed)]
+    assert told.changed == {"changes in Keeper are repaired": False}

@@ -8,10 +8,11 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.runs import dispatch
-from autoprovisioning.domain.entry import Action
+from autoprovisioning.domain.entry import Action, Status
 from autoprovisioning.domain.keeper_changes import KEPT, LONGEST_VALUE, KeeperChange
 from autoprovisioning.domain.runs import RunKind
 from tests.support.scenario import LATER, Scenario
+from tests.support.settings import with_settings
 
 
 def tamper(scenario: Scenario, user_id: str, **changes: object) -> None:
@@ -101,3 +102,68 @@ def test_full_runs_and_those_that_find_nothing_keep_what_is_known_until_it_is_ol
     written(scenario, "u2", displayName="Somebody")
     second = drift(scenario)
     assert (len(second), list(scenario.services.keeper_changes.get("c1"))) == (1, second)
+
+
+@pytest.fixture
+def reporting(scenario) -> Scenario:
+    """A connection that only reports what somebody else changed in Keeper."""
+    scenario.services.connections.change("c1", lambda current: with_settings(current, repair_drift=False))
+    return scenario
+
+
+def test_where_it_is_only_reported_nothing_is_written_and_each_change_is_told_once(reporting):
+    written(reporting, "u1", displayName="Somebody")
+    tamper(reporting, "u2", external_id="someone")
+    (account,) = reporting.keeper.of("u3")
+    del reporting.keeper.accounts[account.scim_id]
+    tampered, entries = dict(reporting.keeper.accounts), {name: reporting.entry(name) for name in ("u1", "u2", "u3")}
+    told = {change.user_id: change for change in drift(reporting)}
+    assert {name: change.repair for name, change in told.items()} == {"u1": None, "u2": None, "u3": None}
+    assert told["u1"].before == {"displayName": "New Byron"}
+    assert drift(reporting) == [], "it is told once"
+    reporting.run()
+    assert reporting.keeper.accounts == tampered
+    assert {name: reporting.entry(name) for name in entries} == entries
+    written(reporting, "u1", displayName="Somebody else")
+    assert [change.user_id for change in drift(reporting)] == ["u1"], "another change is told"
+
+
+def test_where_it_is_only_reported_a_leaver_who_was_let_in_is_suspended_again(reporting):
+    reporting.suspend("u2")
+    reporting.run()
+    tamper(reporting, "u2", active=True)
+    written(reporting, "u2", displayName="Somebody")
+    (change,) = drift(reporting)
+    assert (change.found["active"], change.repair) == (True, Action.SUSPEND)
+    (account,) = reporting.keeper.of("u2")
+    assert (account.active, account.attributes["displayName"]) == (False, "Somebody")
+
+
+def test_where_it_is_only_reported_a_leaver_whom_nobody_suspended_yet_is_suspended(reporting):
+    written(reporting, "u1", displayName="Somebody")
+    reporting.suspend("u1")
+    drift(reporting)
+    (account,) = reporting.keeper.of("u1")
+    assert (account.active, account.attributes["displayName"]) == (False, "Somebody")
+
+
+def test_where_it_is_only_reported_a_lock_is_kept_as_everywhere(reporting):
+    tamper(reporting, "u1", active=False)
+    assert [change.repair for change in drift(reporting)] == [Action.UNLOCK]
+    assert (reporting.entry("u1").status, reporting.keeper.of("u1")[0].active) == (Status.LOCKED, False)
+
+
+def test_what_was_only_reported_is_repaired_once_that_is_chosen_again(reporting):
+    written(reporting, "u1", displayName="Somebody")
+    drift(reporting)
+    reporting.services.connections.change("c1", lambda current: with_settings(current, repair_drift=True))
+    assert [change.repair for change in drift(reporting)] == [Action.UPDATE]
+    assert reporting.keeper.of("u1")[0].attributes["displayName"] == "New Byron"
+
+
+def test_a_change_in_the_directory_is_written_where_drift_is_only_reported(reporting):
+    written(reporting, "u1", displayName="Somebody")
+    drift(reporting)
+    reporting.rename("u1", "Lovelace")
+    reporting.run()
+    assert "Lovelace" in str(reporting.keeper.of("u1")[0].attributes["displayName"])

@@ -28,6 +28,7 @@ PARTS: Mapping[str, str] = {  # by how the audit's name of a setting begins: the
     "archived": "deprovisioning",
     "name": "limits",
     "volume limit": "limits",
+    "changes in Keeper": "limits",
     "PATCH": "limits",
 }
 

@@ -23,7 +23,7 @@ from autoprovisioning.domain.decision import Observed
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import ACCOUNT, Entry, Status
 from autoprovisioning.domain.errors import ProvisioningError
-from autoprovisioning.domain.keeper_changes import keeper_changes
+from autoprovisioning.domain.keeper_changes import keeper_changes, unknown
 from autoprovisioning.domain.keeper_listing import Listing, as_found
 from autoprovisioning.domain.plan import Plan, Planner
 from autoprovisioning.domain.runs import Look
@@ -160,11 +160,17 @@ def report_changes(services: Services, side: Side) -> None:
     """Store what somebody else changed in Keeper before it is repaired.
 
     This comes before what was found is written to the roster: if the run dies in between, the next one stores it again,
-    rather than nobody.
+    rather than nobody. Where it is only reported, each change is told once, though every drift run finds it.
     """
-    if side.planner is not None and side.found is not None and side.planner.plan.drifted:
-        changes = keeper_changes(side.planner.plan, side.roster, side.found, side.run.id)
-        services.keeper_changes.add(side.connection.id, changes, services.clock())
+    if side.planner is None or side.found is None or not side.planner.plan.drifted:
+        return
+    plan, connection = side.planner.plan, side.connection
+    changes = keeper_changes(plan, side.roster, side.found, side.run.id)
+    if not connection.settings.repair_drift:
+        changes = unknown(changes, services.keeper_changes.get(connection.id))
+        plan.drifted = {change.user_id: plan.drifted[change.user_id] for change in changes}
+    if changes:
+        services.keeper_changes.add(connection.id, changes, services.clock())
 
 
 def tell_drift(side: Side, plan: Plan) -> None:

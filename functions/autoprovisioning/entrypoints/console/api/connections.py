@@ -68,6 +68,7 @@ class Connection(Summary):
     limit: settings.Limit
     archived_as_suspended: bool
     patch_dialect: PatchDialect
+    repair_drift: bool
 
 
 class TurnOn(Model):
@@ -162,6 +163,7 @@ def shown(call: Call, connection: domain.Connection, status: int = 200, **header
             limit=settings.shown_limit(chosen.limit),
             archived_as_suspended=chosen.archived_as_suspended,
             patch_dialect=chosen.patch_dialect,
+            repair_drift=chosen.repair_drift,
         )
     )
     tag = f"{connection.edition}.{hashlib.sha256(content).hexdigest()[:12]}"

@@ -99,6 +99,7 @@ class Adjustment(Model):
     limit: NewLimit | UnsetType = UNSET
     archived_as_suspended: bool | UnsetType = UNSET
     patch_dialect: PatchDialect | UnsetType = UNSET
+    repair_drift: bool | UnsetType = UNSET
 
 
 class Change(Adjustment):
@@ -139,6 +140,7 @@ def merged(settings: Settings, change: Adjustment) -> Settings:
         ),
         archived_as_suspended=_or(change.archived_as_suspended, settings.archived_as_suspended),
         patch_dialect=_or(change.patch_dialect, settings.patch_dialect),
+        repair_drift=_or(change.repair_drift, settings.repair_drift),
     )
 
 

@@ -116,3 +116,10 @@ def read_dialect(form: MultiDict[str, str]) -> PatchDialect:
         return PatchDialect(form.get("patch_dialect", ""))
     except ValueError:
         raise BadInput("patch_dialect", "it is not one of those offered", "Choose one from the list.") from None
+
+
+def read_drift(form: MultiDict[str, str]) -> bool:
+    """Say whether what somebody else changed in Keeper is repaired; raises BadInput."""
+    if (chosen := form.get("drift", "")) not in ("repair", "report"):
+        raise BadInput("repair_drift", "it is not one of those offered", "Choose one from the list.")
+    return chosen == "repair"

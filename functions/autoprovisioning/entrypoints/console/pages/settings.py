@@ -312,6 +312,7 @@ def _show_limits(call: Call, connection: Connection, posted: MultiDict[str, str]
         "name": connection.settings.name,
         "minimum": str(connection.settings.limit.minimum),
         "percent": f"{connection.settings.limit.percent:g}",
+        "drift": "repair" if connection.settings.repair_drift else "report",
         "patch_dialect": connection.settings.patch_dialect.value,
     }
     values = was = current
@@ -325,7 +326,7 @@ def _show_limits(call: Call, connection: Connection, posted: MultiDict[str, str]
 
 
 def change_limits(call: Call, connection_id: str) -> Response:
-    """Save name, volume limit, and how a PATCH is spelled."""
+    """Save name, volume limit, whether drift is repaired, and how a PATCH is spelled."""
     posted = form(call)
 
     def wanted(settings: Settings) -> Settings:
@@ -333,6 +334,7 @@ def change_limits(call: Call, connection_id: str) -> Response:
             settings,
             name=posted.get("name", ""),
             limit=fields.read_limit(posted),
+            repair_drift=fields.read_drift(posted),
             patch_dialect=fields.read_dialect(posted),
         )
 

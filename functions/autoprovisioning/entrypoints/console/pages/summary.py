@@ -48,7 +48,10 @@ def summary(connection: Connection) -> list[Part]:
         Part(
             page="limits",
             title="Name and limits",
-            lines=(f"Held above {words.limited(limit)}",),
+            lines=(
+                f"Held above {words.limited(limit)}",
+                f"Changes in Keeper: {words.DRIFT_POLICY[connection.settings.repair_drift]}",
+            ),
         ),
     ]
 
