@@ -121,6 +121,8 @@ def test_where_it_is_only_reported_nothing_is_written_and_each_change_is_told_on
     assert {name: change.repair for name, change in told.items()} == {"u1": None, "u2": None, "u3": None}
     assert told["u1"].before == {"displayName": "New Byron"}
     assert drift(reporting) == [], "it is told once"
+    notes = [run.notes for run in reporting.fakes.store.runs["c1"].values() if run.kind is RunKind.DRIFT]
+    assert ["somebody else changed in Keeper: 3" in str(each) for each in notes] == [True, False]
     reporting.run()
     assert reporting.keeper.accounts == tampered
     assert {name: reporting.entry(name) for name in entries} == entries
