@@ -66,5 +66,5 @@ class Settings:
 
     def provisions_like(self, other: Settings) -> bool:
         """Say whether a full run would do nothing else: names, how a PATCH is spelled, and drift concern none."""
-        same = {"name": other.name, "patch_dialect": other.patch_dialect, "repair_drift": other.repair_drift}
-        return replace(self, **same) == other
+        alike = replace(self, name=other.name, patch_dialect=other.patch_dialect, repair_drift=other.repair_drift)
+        return alike == other
