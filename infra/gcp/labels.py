@@ -39,6 +39,7 @@ KINDS = (
     document_kinds.PEOPLE,
     document_kinds.LISTINGS,
     document_kinds.SOURCE,
+    document_kinds.KEEPER_CHANGES,
 )
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 NONE = "none"  # no release was there before
