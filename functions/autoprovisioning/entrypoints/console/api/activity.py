@@ -26,7 +26,7 @@ from autoprovisioning.domain.sentences import sentence
 from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.domain.words import FAILURES, MENDS, counted, reported
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Accepted, Model, Paging
-from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer, download
 from autoprovisioning.entrypoints.console.export import export
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
@@ -418,7 +418,7 @@ OPERATIONS = (
         path=f"{_ONE}/failures.csv",
         what="Download the users who are failing",
         act=export_failures,
-        answers={200: Answers(what="All of them", media=CSV, headers=("Content-Disposition",))},
+        answers=download("All of them"),
     ),
     Operation(
         name="listEvents",
@@ -435,7 +435,7 @@ OPERATIONS = (
         path=f"{_ONE}/events.csv",
         what="Download the audit",
         act=export_events,
-        answers={200: Answers(what="All of it, newest first", media=CSV, headers=("Content-Disposition",))},
+        answers=download("All of it, newest first"),
         query=Wants,
     ),
 )

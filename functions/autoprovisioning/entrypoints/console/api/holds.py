@@ -17,7 +17,7 @@ from autoprovisioning.domain.people import Person
 from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.domain.words import would
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Paging
-from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer, download
 from autoprovisioning.entrypoints.console.export import export
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
@@ -250,7 +250,7 @@ OPERATIONS = (
         path=f"{_HOLDS}/<id:digest>/users.csv",
         what="Download the users whom a held plan affects",
         act=export_hold,
-        answers={200: Answers(what="All of them", media=CSV, headers=("Content-Disposition",))},
+        answers=download("All of them"),
         query=Wanted,
     ),
     Operation(

@@ -10,7 +10,7 @@ from autoprovisioning.domain import keeper_changes
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.words import REPAIRS
 from autoprovisioning.entrypoints.console.api.models import Model, Paging
-from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer, download
 from autoprovisioning.entrypoints.console.export import export
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
@@ -94,6 +94,6 @@ OPERATIONS = (
         path=f"{_ALL}.csv",
         what="Download that list, a line for each attribute",
         act=export_changes,
-        answers={200: Answers(what="All of it", media=CSV, headers=("Content-Disposition",))},
+        answers=download("All of it"),
     ),
 )

@@ -40,6 +40,11 @@ class Answers:
     headers: tuple[str, ...] = ()
 
 
+def download(what: str) -> Mapping[int, Answers]:
+    """Return how a list is answered that is downloaded for a spreadsheet."""
+    return {200: Answers(what=what, media=CSV, headers=("Content-Disposition",))}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One thing that the API does.

@@ -18,7 +18,7 @@ from autoprovisioning.domain.requests import PREVIEW, RequestState, Would
 from autoprovisioning.entrypoints.console.api import settings
 from autoprovisioning.entrypoints.console.api.connections import Connection, edition_meant, shown
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Nothing
-from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer, download
 from autoprovisioning.entrypoints.console.api.requests import accepted, polled
 from autoprovisioning.entrypoints.console.api.requests import shown as shown_request
 from autoprovisioning.entrypoints.console.export import export
@@ -203,7 +203,7 @@ OPERATIONS = (
         path=f"{_ONE}/users.csv",
         what="Download the users of a preview",
         act=export_lines,
-        answers={200: Answers(what="All of them", media=CSV, headers=("Content-Disposition",))},
+        answers=download("All of them"),
         refusals=(409,),
     ),
     Operation(

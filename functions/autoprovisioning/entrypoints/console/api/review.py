@@ -14,7 +14,7 @@ from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.review import InKeeper, Review, Row, Shown
 from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model
-from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer, download
 from autoprovisioning.entrypoints.console.export import export
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
@@ -135,7 +135,7 @@ OPERATIONS = (
         path=f"{_ONE}/users.csv",
         what="Download that list",
         act=export_people,
-        answers={200: Answers(what="All of it", media=CSV, headers=("Content-Disposition",))},
+        answers=download("All of it"),
         query=Wanted,
     ),
 )

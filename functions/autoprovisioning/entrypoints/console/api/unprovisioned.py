@@ -16,7 +16,7 @@ from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.unprovisioned import By, Offer, Suggestion
 from autoprovisioning.domain.words import SUGGESTED
 from autoprovisioning.entrypoints.console.api.models import Model, Nothing, Paging
-from autoprovisioning.entrypoints.console.api.operations import CSV, Answers, Operation, answer
+from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer, download
 from autoprovisioning.entrypoints.console.export import export
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
@@ -183,7 +183,7 @@ OPERATIONS = (
         path=f"{_ALL}.csv",
         what="Download that list",
         act=export_unprovisioned,
-        answers={200: Answers(what="All of it", media=CSV, headers=("Content-Disposition",))},
+        answers=download("All of it"),
     ),
     Operation(
         name="ignoreAccounts",
