@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
 from flask import Response
@@ -30,6 +31,8 @@ from autoprovisioning.entrypoints import notices
 from autoprovisioning.entrypoints.answers import PRIVATE, body_of, status_of, told, told_beside
 from autoprovisioning.entrypoints.console.routing import ROOT, Act, Call, Route
 from autoprovisioning.entrypoints.pages import page, page_alone
+
+T = TypeVar("T")
 
 LARGEST_FORM = 256 * 1024
 Crumbs = Sequence[tuple[str, str]]  # address and text
@@ -156,10 +159,24 @@ def sought(text: str | None) -> str:
     return (text or "").strip()[:LONGEST_SEARCH]
 
 
-def page_number(call: Call, pages: int) -> int:
-    """Return which of so many pages of a list is asked for; the first if there is no such page."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part(Generic[T]):
+    """The page of a list that is asked for: its rows, which one of how many pages it is, and the first row's number."""
+
+    rows: Sequence[T]
+    number: int
+    pages: int
+    first: int
+
+
+def part_of(call: Call, rows: Sequence[T], size: int) -> Part[T]:
+    """Return the page that is asked for, of so many rows each; the first if there is no such page."""
+    pages = max(1, -(-len(rows) // size))
     text = call.request.args.get("page", "1")
-    return min(int(text), pages) if text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0 else 1
+    known = text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0
+    number = min(int(text), pages) if known else 1
+    start = (number - 1) * size
+    return Part(rows=rows[start : start + size], number=number, pages=pages, first=start + 1)
 
 
 def edition(call: Call) -> int:

@@ -15,7 +15,7 @@ from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, Stale
 from autoprovisioning.domain.holds import Standing
 from autoprovisioning.entrypoints.answers import status_of, told
-from autoprovisioning.entrypoints.console.pages.frame import form, get, go, page_number, post, show_of, sought
+from autoprovisioning.entrypoints.console.pages.frame import form, get, go, part_of, post, show_of, sought
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 MEMBERS = 50  # a page
@@ -118,8 +118,7 @@ def _shown(
 ) -> Response:
     approval = review_of(call.parts.services, connection, existing_hold(call.parts.services, connection.id, digest))
     found = approval.found(asked.wanted)
-    pages = max(1, -(-len(found) // MEMBERS))
-    number = page_number(call, pages)
+    part = part_of(call, found, MEMBERS)
     among, back = asked.wanted.deciding, asked.wanted.withdrawing
     deciding = [each for each in found if each.verdict.standing in among]
     approved_until, asked_again = approval.ends()
@@ -141,10 +140,10 @@ def _shown(
         asked_again=asked_again,
         follows=FOLLOWS,
         found=len(found),
-        rows=found[(number - 1) * MEMBERS : number * MEMBERS],
-        first=(number - 1) * MEMBERS + 1,
-        number=number,
-        pages=pages,
+        rows=part.rows,
+        first=part.first,
+        number=part.number,
+        pages=part.pages,
         error=error,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from autoprovisioning.entrypoints.console.pages.frame import get, page_number, show_of, sought
+from autoprovisioning.entrypoints.console.pages.frame import get, part_of, show_of, sought
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 ROWS = 100
@@ -16,17 +16,16 @@ def show_changes(call: Call, connection_id: str) -> Response:
     connection, run_id = existing(call, connection_id), sought(call.request.args.get("run"))
     known = call.parts.services.keeper_changes.get(connection.id)
     changes = [change for change in known if run_id in ("", change.run_id)]
-    pages = max(1, -(-len(changes) // ROWS))
-    number = page_number(call, pages)
+    part = part_of(call, changes, ROWS)
     return show_of(
         call,
         connection,
         "keeper_changes.html",
         crumbs=[(f"/connections/{connection.id}/keeper-changes", "Changed in Keeper")],
-        changes=changes[(number - 1) * ROWS : number * ROWS],
+        changes=part.rows,
         run_id=run_id,
-        number=number,
-        pages=pages,
+        number=part.number,
+        pages=part.pages,
     )
 
 

@@ -14,7 +14,7 @@ from autoprovisioning.domain.directory_user import DirectoryUser
 from autoprovisioning.domain.errors import ProvisioningError
 from autoprovisioning.domain.review import Review, Row, Shown, Sort
 from autoprovisioning.entrypoints.answers import told
-from autoprovisioning.entrypoints.console.pages.frame import get, page_number, show, show_of, sought
+from autoprovisioning.entrypoints.console.pages.frame import get, part_of, show, show_of, sought
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 ROWS = 50
@@ -70,14 +70,12 @@ def people(call: Call, connection_id: str) -> Response:
     asked = _asked(call)
     reviewed = review(call.parts.services, connection)
     found = reviewed.found(asked.state, asked.q)
-    pages = max(1, -(-len(found) // ROWS))
-    number = page_number(call, pages)
-    lines = reviewed.sorted(found, asked.sort, descending=asked.descending)[(number - 1) * ROWS : number * ROWS]
+    part = part_of(call, reviewed.sorted(found, asked.sort, descending=asked.descending), ROWS)
     counts = reviewed.counts()
     elsewhere: Sequence[DirectoryUser] = ()
     unread = ""
-    if asked.q and asked.state is None and number == 1:
-        elsewhere, unread = _in_directory(call, asked.q, {person.user_id for _, person in lines})
+    if asked.q and asked.state is None and part.number == 1:
+        elsewhere, unread = _in_directory(call, asked.q, {person.user_id for _, person in part.rows})
     return show_of(
         call,
         connection,
@@ -92,10 +90,10 @@ def people(call: Call, connection_id: str) -> Response:
         ],
         columns=COLUMNS,
         found=len(found),
-        rows=[reviewed.row(person) for _, person in lines],
-        number=number,
-        pages=pages,
-        first=(number - 1) * ROWS + 1,
+        rows=[reviewed.row(person) for _, person in part.rows],
+        number=part.number,
+        pages=part.pages,
+        first=part.first,
         elsewhere=elsewhere,
         unread=unread,
     )

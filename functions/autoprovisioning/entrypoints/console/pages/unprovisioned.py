@@ -9,7 +9,7 @@ from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.unprovisioned import Offer
 from autoprovisioning.entrypoints.answers import told
-from autoprovisioning.entrypoints.console.pages.frame import form, get, go, page_number, post, show_of
+from autoprovisioning.entrypoints.console.pages.frame import form, get, go, part_of, post, show_of
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 ROWS = 100
@@ -46,8 +46,7 @@ def _shown(call: Call, connection_id: str, error: BadInput | None = None) -> Res
     ignored = call.parts.services.unprovisioned.ignored(connection.id)
     accounts = report.accounts if report is not None else ()
     rows = [row for row in accounts if row.scim_id not in ignored]
-    pages = max(1, -(-len(rows) // ROWS))
-    number = page_number(call, pages)
+    part = part_of(call, rows, ROWS)
     return show_of(
         call,
         connection,
@@ -59,10 +58,10 @@ def _shown(call: Call, connection_id: str, error: BadInput | None = None) -> Res
         chosen=form(call).getlist("account"),
         note=form(call).get("note", ""),
         longest_note=LONGEST_NOTE,
-        rows=rows[(number - 1) * ROWS : number * ROWS],
+        rows=part.rows,
         together=sum(row.offer is Offer.ALL for row in rows),
-        number=number,
-        pages=pages,
+        number=part.number,
+        pages=part.pages,
         error=error,
     )
 
