@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -115,13 +115,8 @@ class GoogleDirectory:
         part: then too many are strangers. The aliases of a secondary domain (nonEditableAliases) begin like the address
         that they stand for.
         """
-        strangers = 0
-        for page in self._users(fields, {"query": f"email:{letters}*"}):
-            users = [user_of(item) for item in page]
-            strangers += sum(not _begins(user, letters) for user in users)
-            if strangers > STRANGERS:
-                raise Incomplete(f"users.list returned users without an address that begins with {letters!r}")
-            yield users
+        without = f"users without an address that begins with {letters!r}"
+        return self._queried(fields, f"email:{letters}*", lambda user: _begins(user, letters), without)
 
     def users_who_are(self, presence: Presence) -> Iterator[Sequence[DirectoryUser]]:
         """List the users with a flag (users.list, query `isSuspended=true` or `isArchived=true`).
@@ -129,12 +124,20 @@ class GoogleDirectory:
         Whoever has both flags is ARCHIVED. A server that ignores the query would list everybody.
         """
         query, flag = _FLAGS[presence]
-        strangers = 0
-        for page in self._users(frozenset(), {"query": query}):
-            strangers += sum(item.get(flag) is not True for item in page)
-            if strangers > STRANGERS:
-                raise Incomplete(f"users.list returned users of whom {query} is not true")
-            yield [user_of(item) for item in page]
+        without = f"users of whom {query} is not true"
+        return self._queried(frozenset(), query, lambda user: user.profile.get(flag) is True, without)
+
+    def _queried(
+        self, fields: frozenset[str], query: str, fits: Callable[[DirectoryUser], bool], strangers: str
+    ) -> Iterator[Sequence[DirectoryUser]]:
+        """List the users whom a query is about; raises Incomplete, with what it called them, for too many others."""
+        count = 0
+        for page in self._users(fields, {"query": query}):
+            users = [user_of(item) for item in page]
+            count += sum(not fits(user) for user in users)
+            if count > STRANGERS:
+                raise Incomplete(f"users.list returned {strangers}")
+            yield users
 
     def _users(self, fields: frozenset[str], query: Mapping[str, str]) -> Iterator[list[dict[str, Any]]]:
         mapped = ",".join(sorted(fields - set(KNOWN_FIELDS.split(","))))
