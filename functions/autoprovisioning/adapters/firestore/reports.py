@@ -74,20 +74,15 @@ class FirestoreReports:
         position, looked, found = position_of(cursor), 0, list[Event]()
         for size in SEARCHED:
             snapshots = self._after(query, "at", position, size, direction)
-            for number, snapshot in enumerate(snapshots, 1):
-                event, position = event_of(snapshot), _position(snapshot, "at")
+            for snapshot in snapshots:
+                event, position, looked = event_of(snapshot), _position(snapshot, "at"), looked + 1
                 if filters.meets(event):
                     found.append(event)
                 if len(found) == limit:
-                    looked += number
-                    break
-            else:
-                looked += len(snapshots)
-                if len(snapshots) == size:
-                    continue
+                    return _searched(found, position, looked, position)
+            if len(snapshots) < size:
                 ended = direction == "DESCENDING"
                 return _searched(found, None if ended else position, looked, position)
-            break
         return _searched(found, position, looked, position)
 
     def failures(self, connection_id: str, cursor: str, limit: int, code: str = "") -> Page[Failing]:
