@@ -88,10 +88,7 @@ class Filters:
             (self.actor, lambda event: event.actor == self.actor),
             (self.since, lambda event: self.since is None or event.at >= self.since),
             (self.until, lambda event: self.until is None or event.at < self.until),
-            (
-                person,
-                lambda event: event.user_id in self.people or person in f"{event.email} {event.user_id}".casefold(),
-            ),
+            (person, lambda event: event.user_id in self.people or person in _whom(event)),
             (by, lambda event: by in event.actor.casefold()),
             (words, lambda event: _has(event, words)),
         ]

@@ -12,9 +12,10 @@ from datetime import datetime
 from autoprovisioning.app.administration.health import Health, health
 from autoprovisioning.app.ports.channels import Channels
 from autoprovisioning.app.ports.reports import Reports
+from autoprovisioning.app.provisioning.serving import served
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
-from autoprovisioning.domain.connections import SERVING, Connection
+from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import ProvisioningError
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 def log_vital_signs(services: Services, reports: Reports, channels: Channels) -> None:
     """Log one line that they were taken, one for each connection that is on or paused, and one a concern."""
-    serving = [connection for connection in services.connections.all() if connection.state in SERVING]
+    serving = served(services)
     for connection in serving:
         try:
             _log_signs(connection, health(services, reports, channels, connection))
