@@ -14,7 +14,7 @@ from .guard import WINDOW, Kind, Member
 from .holds import ASKED_AGAIN, DECIDED, OPEN, Hold, Standing, Verdict
 from .people import Person, Roll
 from .review import words_of
-from .words import DONE, DUE_BECAUSE, EFFECTS, KEPT, STANDINGS, counted, in_order_of_actions, would
+from .words import DONE, DUE_BECAUSE, KEPT, STANDINGS, buttons, counted, would
 
 UNITS = 8  # that are told apart: of more, those above them are
 UNLISTED = "unlisted"  # names the unit of people whom the last complete listing lacked
@@ -198,9 +198,7 @@ def ended(hold: Hold) -> str:
 
 def approving(affected: Iterable[Affected]) -> str:
     """Say on a button what approving does: "Suspend 900 people"."""
-    counts = Counter(each.member.action for each in affected)
-    each = ((EFFECTS[action], counts[action]) for action in in_order_of_actions(counts))
-    return ", ".join(button.format(counted(number, one, many)) for (one, many, _, button), number in each)
+    return ", ".join(buttons(Counter(each.member.action for each in affected)))
 
 
 def keeping(affected: Iterable[Affected]) -> str:

@@ -6,7 +6,7 @@ Sentences that take a decision to make are in `explanation.py`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from .accounts import Value
@@ -425,8 +425,7 @@ def saving(forecast: Forecast, state: State) -> str:
     counts = {action: forecast.counts.get(would, 0) for would, action in _SAVED.items()} if state is State.ON else {}
     if forecast.held:
         counts |= {Action.SUSPEND.value: 0, Action.DELETE.value: 0}
-    each = ((EFFECTS[action], counts[action]) for action in in_order_of_actions(counts))
-    told = [button.format(counted(number, one, many)).lower() for (one, many, _, button), number in each]
+    told = [button.lower() for button in buttons(counts)]
     return f"Save, {', '.join(told)}" if len(told) > 1 else f"Save and {told[0]}" if told else "Save"
 
 
@@ -476,15 +475,22 @@ def became(run: Run) -> str:
     return ", ".join(f"{run.counts[name]:,} {word}" for name, word in CHANGED.items() if run.counts.get(name))
 
 
-def in_order_of_actions(counts: Mapping[str, int]) -> list[str]:
-    """Return the actions that a plan has, in the order in which they are told."""
-    return [action.value for action in Action if counts.get(action.value)]
+def _effects(counts: Mapping[str, int]) -> Iterator[tuple[str, str, str]]:
+    """Yield of each action that a plan has to whom it happens ("900 people"), what would happen, and the button."""
+    for action in Action:
+        if number := counts.get(action.value):
+            one, many, effect, button = EFFECTS[action]
+            yield counted(number, one, many), effect, button
 
 
 def would(counts: Mapping[str, int]) -> str:
     """Say what a plan would do: "900 people would lose access"."""
-    each = ((EFFECTS[action], counts[action]) for action in in_order_of_actions(counts))
-    return " and ".join(f"{counted(number, one, many)} {effect}" for (one, many, effect, _), number in each)
+    return " and ".join(f"{whom} {effect}" for whom, effect, _ in _effects(counts))
+
+
+def buttons(counts: Mapping[str, int]) -> list[str]:
+    """Say on buttons what is done: "Suspend 900 people"."""
+    return [button.format(whom) for whom, _, button in _effects(counts)]
 
 
 def carried_out(hold: Hold) -> str:
