@@ -5,6 +5,7 @@ The table of `domain/decision.py` decides, as in a full run, by what the listing
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
@@ -13,6 +14,7 @@ from .directory_user import DirectoryUser, Presence
 from .entry import ACCOUNT, Action, Entry, Status, Trigger
 from .guard import member_of
 from .holds import Book, Standing
+from .settings import VolumeLimit
 
 
 class Reason(StrEnum):
@@ -21,6 +23,11 @@ class Reason(StrEnum):
     LEAVER = "leaver"  # access is to be taken
     WAITED = "waited"  # for an attempt, a mark to run out, a timer to begin, another look, or a new account
     LISTING = "listing"  # only a full run's listings tell
+
+
+def crowd(number: int, roster: Mapping[str, Entry], limit: VolumeLimit) -> bool:
+    """Say whether so many leavers are too many to be looked at one by one: a full run holds them as one plan."""
+    return number > limit.taken(sum(entry.status is Status.ACTIVE for entry in roster.values()))
 
 
 def reason_to_look(

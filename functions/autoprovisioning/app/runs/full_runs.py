@@ -17,11 +17,11 @@ from autoprovisioning.app.runs.reconcile import reconcile
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
-from autoprovisioning.domain.entry import Entry, Status
+from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import ConfigurationRefused, Transient
 from autoprovisioning.domain.full_runs import full_run_due, last_full, why_often
 from autoprovisioning.domain.holds import OPEN, Book, Standing
-from autoprovisioning.domain.leavers import Reason, reason_to_look
+from autoprovisioning.domain.leavers import Reason, crowd, reason_to_look
 from autoprovisioning.domain.observation import rules_of
 from autoprovisioning.domain.runs import Evidence, Look, Run, RunKind
 
@@ -107,8 +107,7 @@ def _of_one(
     if Reason.LISTING in reasons.values():
         raise _Everybody("only listings can tell whether somebody has left")
     leavers = sum(reason is Reason.LEAVER for reason in reasons.values())
-    active = sum(entry.status is Status.ACTIVE for entry in roster.values())
-    if leavers > connection.settings.limit.taken(active):
+    if crowd(leavers, roster, connection.settings.limit):
         raise _Everybody(f"{leavers} users at once have to leave, who are held as one plan")
     now = services.clock()
     return {

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from autoprovisioning.app.runs.lease import leased
 from autoprovisioning.app.runs.read_directory import Members, read_groups
@@ -17,8 +18,9 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain.causes import kept, of_difference
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.due_runs import latest
-from autoprovisioning.domain.entry import Entry, Status
+from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.guard import reservation
+from autoprovisioning.domain.leavers import crowd
 from autoprovisioning.domain.ownership import Candidate, place
 from autoprovisioning.domain.runs import Evidence, Look, RunKind
 from autoprovisioning.domain.sources import CALLED, Feed, swept_lately
@@ -28,7 +30,7 @@ log = logging.getLogger(__name__)
 LEASE = "sweep"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Side:
     """One connection's part of the sweep: roster, members, and what the previous sweep had published already.
 
@@ -75,20 +77,23 @@ class _Side:
 
     def just_left(self) -> set[str]:
         """Return who left since the previous sweep; nobody if they are too many to be looked at one by one."""
-        gone = self._leavers()
-        active = sum(entry.status is Status.ACTIVE for entry in self.roster.values())
-        if len(gone) > self.connection.settings.limit.taken(active):
+        if self._crowd:
             log.warning("Many users left the scope at once: left to the next full run, which holds them as one plan")
             return set()
-        return gone
+        return self._leavers
 
     def crowded(self) -> bool:
         """Say whether so many left since the previous sweep that only a full run may take their access."""
-        return bool(self.news(self._leavers())) and not self.just_left()
+        return self._crowd and bool(self.news(self._leavers))
 
+    @cached_property
     def _leavers(self) -> set[str]:
         left = self.left()
         return {user_id for user_id in left if not self.roster[user_id].gone} if self.again else self.news(left)
+
+    @property
+    def _crowd(self) -> bool:
+        return crowd(len(self._leavers), self.roster, self.connection.settings.limit)
 
 
 def sweep_on_schedule(services: Services, deadline: datetime) -> int:
