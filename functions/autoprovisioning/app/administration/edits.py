@@ -16,6 +16,10 @@ def edits_since(reports: EventReports, connection: Connection, edition: int) -> 
     number = min(connection.edition - edition, MOST_EDITS)
     if edition < 0 or number <= 0:
         return ()
-    configured = reports.events(connection.id, Filters(names=[EventName.CONFIGURED]), "", READ).items
-    edits = [event for event in configured if event.reason == EDITED]
-    return tuple(reversed(edits[:number]))
+    return tuple(reversed(latest_edits(reports, connection, READ)[:number]))
+
+
+def latest_edits(reports: EventReports, connection: Connection, read: int) -> list[Event]:
+    """Return the edits of the settings among so many of the latest events of administrators, newest first."""
+    configured = reports.events(connection.id, Filters(names=[EventName.CONFIGURED]), "", read).items
+    return [event for event in configured if event.reason == EDITED]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from autoprovisioning.app.administration.edits import latest_edits
 from autoprovisioning.app.administration.health import Concern, Health
 from autoprovisioning.app.ports.reports import EventReports, FailureCause, HeldPlan, Reports
 from autoprovisioning.domain.connections import Connection, State
-from autoprovisioning.domain.event_search import Filters
-from autoprovisioning.domain.events import EDITED, Event, EventName
+from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.holds import OPEN, HoldState
 from autoprovisioning.domain.words import FAILURES, MENDS, NOUNS, counted, state_in_full, would
 
@@ -142,8 +142,8 @@ def _failing(causes: Sequence[FailureCause]) -> list[Need]:
 def last_edits(reports: EventReports, connection: Connection) -> dict[str, Event]:
     """Return the last edit of each page of the settings, as far as it is among the latest."""
     found: dict[str, Event] = {}
-    for event in reports.events(connection.id, Filters(names=[EventName.CONFIGURED]), "", EDITS_READ).items:
-        for name in event.changed if event.reason == EDITED else ():
+    for event in latest_edits(reports, connection, EDITS_READ):
+        for name in event.changed:
             page = next((page for start, page in PARTS.items() if name.startswith(start)), "")
             found.setdefault(page, event)
     return found
