@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -185,10 +185,10 @@ class Round:
         # long ago.
         if asking.contradicted and now < fresh_until and self._asked.run is None:
             raise Transient("The directory still calls a user a member whom its listing lacks", retry_after=5)
-        if now < fresh_until and not asking.no_member.isdisjoint(look.evidence.joined):
-            raise Transient("The directory does not yet call a user a member whom its listing has", retry_after=5)
-        if now < fresh_until and _added_to_one(look, self.connections, asking.no_member):
-            raise Transient("The directory does not yet call a user a member who was reported as added", retry_after=5)
+        if now < fresh_until and not asking.no_member.isdisjoint(_joined(look, self.connections)):
+            raise Transient(
+                "The directory does not yet call a user a member of the group that they joined", retry_after=5
+            )
         if placement.overlaps:
             log.warning("A user is in the scope of several connections; the one that has them keeps them")
         return Seen(look=look, user=user, placement=placement, silent=frozenset(asking.silent), gone=gone)
@@ -198,12 +198,15 @@ class Round:
         return known is not None and known.in_scope
 
 
-def _added_to_one(look: Look, connections: Sequence[Connection], no_member: Collection[str]) -> bool:
-    """Say whether the user was reported as added to a scope group itself, of a connection with the user in none."""
-    if look.cause is None or look.cause.event != ADDED:
-        return False
-    groups = (group for each in connections if each.id in no_member for group in each.settings.scope.groups)
-    return look.cause.group in {group.email.casefold() for group in groups}
+def _joined(look: Look, connections: Sequence[Connection]) -> set[str]:
+    """Return the connections whose scope groups the user joined, by a listing, or as was reported of a group itself."""
+    told = {*look.evidence.joined}
+    if look.cause is not None and look.cause.event == ADDED:
+        named = look.cause.group
+        told |= {
+            each.id for each in connections if named in {one.email.casefold() for one in each.settings.scope.groups}
+        }
+    return told
 
 
 def entry_of(services: Services, connection: Connection, user_id: str) -> Entry | None:
