@@ -300,6 +300,12 @@ def _at(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def called(lines: Iterable[Line], search: str) -> list[Line]:
+    """Return those in whose line every word of a search is; nobody where it has none."""
+    words = words_of(search)
+    return [line for line in lines if all(word in line[0] for word in words)] if words else []
+
+
 def words_of(search: str) -> list[str]:
     """Return the words of a search without those that are part of another one: each goes through everybody."""
     words = dict.fromkeys(folded(search).split())

@@ -21,7 +21,7 @@ from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.event_search import EventOrder, Filters, Outcome
 from autoprovisioning.domain.events import USAGE, EventName
-from autoprovisioning.domain.review import words_of
+from autoprovisioning.domain.review import called
 from autoprovisioning.domain.sentences import sentence
 from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.domain.words import FAILURES, MENDS, counted, reported
@@ -292,12 +292,12 @@ def _filters(call: Call, connection_id: str, query: Wants) -> Filters:
 
 def _called(call: Call, connection_id: str, person: str) -> frozenset[str]:
     """Return the ids of those whose name or address has every word: events have no names."""
-    services, words = call.parts.services, words_of(person)
-    connection = services.connections.get(connection_id) if words else None
+    services = call.parts.services
+    connection = services.connections.get(connection_id) if person.strip() else None
     if connection is None:
         return frozenset()
-    lines = services.people.read(connection, services.clock()).lines.all
-    return frozenset(who.user_id for text, who in lines if all(word in text for word in words))
+    lines = services.people.read(connection, services.clock()).lines.by_id.values()
+    return frozenset(who.user_id for _, who in called(lines, person))
 
 
 def _in_utc(field: str, at: datetime | None) -> datetime | None:

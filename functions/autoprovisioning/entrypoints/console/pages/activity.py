@@ -21,7 +21,7 @@ from autoprovisioning.domain.event_search import Filters, Outcome
 from autoprovisioning.domain.events import USAGE, Event, EventName
 from autoprovisioning.domain.people import Person, in_order
 from autoprovisioning.domain.requests import InquiryKind
-from autoprovisioning.domain.review import words_of
+from autoprovisioning.domain.review import called
 from autoprovisioning.domain.sentences import plan_of, sentence
 from autoprovisioning.domain.words import MENDS
 from autoprovisioning.entrypoints.answers import status_of, told
@@ -200,9 +200,7 @@ def _asked(call: Call) -> Asked:
 
 def _matching(people: Mapping[str, tuple[str, Person]], person: str) -> list[str]:
     """Return the ids of those whose name or address contains every word; in the order of names."""
-    words = words_of(person)
-    found = [text for text in people.values() if all(word in text[0] for word in words)] if words else []
-    return [who.user_id for _, who in sorted(found, key=in_order)]
+    return [who.user_id for _, who in sorted(called(people.values(), person), key=in_order)]
 
 
 def _filters(asked: Asked, matches: Sequence[str]) -> Filters:
