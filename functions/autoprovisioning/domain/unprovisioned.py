@@ -16,7 +16,7 @@ deprovisioned with its owner, and neither renamed nor unlocked before the owner 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -103,6 +103,10 @@ class Report:
     at: datetime
     digest: str
     accounts: tuple[Unprovisioned, ...] = ()
+
+    def without(self, ignored: Container[str]) -> list[Unprovisioned]:
+        """Return the accounts that are not ignored, by their SCIM ids."""
+        return [account for account in self.accounts if account.scim_id not in ignored]
 
 
 def unprovisioned(listed: Iterable[Account], roster: Mapping[str, Entry]) -> list[Account]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from autoprovisioning.app.administration.find_connection import staying
+from autoprovisioning.app.administration.find_report import existing_report
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.errors import BadInput, NotFound
+from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.events import Actor, configured
 from autoprovisioning.domain.texts import has_controls
 from autoprovisioning.domain.unprovisioned import Ignored
@@ -30,9 +31,7 @@ def ignore(services: Services, connection_id: str, accounts: Collection[str], no
         raise BadInput(
             "note", "it is empty, too long, or has control characters", f"Say why, in {LONGEST_NOTE} letters."
         )
-    report = services.unprovisioned.get(connection_id)
-    if report is None:
-        raise NotFound("Keeper has not been listed yet. A drift run does so every hour.")
+    report = existing_report(services, connection_id)
     listed = {row.scim_id: row.user_name for row in report.accounts}
     _check(accounts, listed)
     stamp = services.stamp(actor)

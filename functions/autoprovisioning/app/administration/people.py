@@ -22,7 +22,7 @@ def review(services: Services, connection: Connection) -> Review:
         connection,
         now,
         Decided(services.holds.standing(connection.id)),
-        [account for account in report.accounts if account.scim_id not in ignored] if report is not None else (),
+        report.without(ignored) if report is not None else (),
     )
 
 

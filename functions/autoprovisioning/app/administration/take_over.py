@@ -11,13 +11,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from autoprovisioning.app.administration.find_connection import staying
+from autoprovisioning.app.administration.find_report import existing_report
 from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.app.provisioning.claiming import claim
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.entry import Entry, Status, Timer, Trigger
-from autoprovisioning.domain.errors import BadInput, NotFound, WrongState
+from autoprovisioning.domain.errors import BadInput, WrongState
 from autoprovisioning.domain.events import Actor, Event, Stamp, not_taken_over, taken_over
 from autoprovisioning.domain.holds import decided_since
 from autoprovisioning.domain.runs import RunKind
@@ -39,11 +40,9 @@ def take_over(services: Services, connection_id: str, accounts: Collection[str] 
     connection = staying(services, connection_id)
     if connection.state not in SERVING or not connection.begun:
         raise WrongState("Autoprovisioning is not on, so nothing would be done with them. Turn it on first.")
-    report = services.unprovisioned.get(connection_id)
-    if report is None:
-        raise NotFound("Keeper has not been listed yet. A drift run does so every hour.")
+    report = existing_report(services, connection_id)
     ignored = services.unprovisioned.ignored(connection_id)
-    rows = [row for row in report.accounts if row.offer is Offer.ALL and row.scim_id not in ignored]
+    rows = [row for row in report.without(ignored) if row.offer is Offer.ALL]
     if accounts is not None:
         rows = _chosen({row.scim_id: row for row in report.accounts if row.offer is not Offer.NONE}, accounts)
     held = {entry.scim_id for entry in services.roster.load(connection).values()}

@@ -45,7 +45,7 @@ def _shown(call: Call, connection_id: str, error: BadInput | None = None) -> Res
     report = call.parts.services.unprovisioned.get(connection.id)
     ignored = call.parts.services.unprovisioned.ignored(connection.id)
     accounts = report.accounts if report is not None else ()
-    rows = [row for row in accounts if row.scim_id not in ignored]
+    rows = report.without(ignored) if report is not None else []
     part = part_of(call, rows, ROWS)
     return show_of(
         call,
