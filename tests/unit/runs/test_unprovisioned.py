@@ -96,6 +96,9 @@ def test_what_is_ignored_is_not_taken_over_together_nor_counted(lost):
     assert [person.account for _, person in reviewed.those(Shown.UNPROVISIONED)] == sorted(
         row.scim_id for row in report.accounts[1:]
     )
+    drift(lost)
+    run = max(lost.fakes.store.runs["c1"].values(), key=lambda run: run.started)
+    assert "Active accounts in Keeper that nobody provisions: 2, 1 of them leavers'" in run.notes
     assert take_over(lost.services, "c1", None, ACTOR) == 1
     ignore_no_more(lost.services, "c1", [ignored], ACTOR)
     assert take_over(lost.services, "c1", None, ACTOR) == 1

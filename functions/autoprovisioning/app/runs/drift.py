@@ -90,7 +90,7 @@ def _begin_search(services: Services, side: Side) -> bool:
 
 
 def report_unprovisioned(services: Services, side: Side, survey: Survey) -> None:
-    """Store what was found about the accounts that nobody provisions, and note how many there are."""
+    """Store what was found about the accounts that nobody provisions, and note how many there are and not ignored."""
     search = side.planner.search if side.planner is not None else None
     told = survey.whole(side.connection) and survey.deleted_addresses is not None  # covers every user
     if search is not None and (told or not search.accounts):
@@ -99,9 +99,12 @@ def report_unprovisioned(services: Services, side: Side, survey: Survey) -> None
     if side.found is None:
         return
     report = services.unprovisioned.get(side.connection.id)
-    left = [row for row in report.accounts if row.offer is Offer.ALL] if report is not None else []
-    if report is not None and report.accounts:
-        count = f"{len(report.accounts)}, {len(left)} of them leavers'"
+    if report is None or not report.accounts:
+        return
+    counted = report.without(services.unprovisioned.ignored(side.connection.id))
+    if counted:
+        left = sum(row.offer is Offer.ALL for row in counted)
+        count = f"{len(counted)}, {left} of them leavers'"
         side.notes.append(f"Active accounts in Keeper that nobody provisions: {count}")
 
 
