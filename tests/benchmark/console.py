@@ -36,6 +36,8 @@ USERS = 100_000
 CONNECTION = "keeper"
 LIMIT = 0.3  # seconds of our own for a page
 TIMES = 5
+PATIENCE = 30  # seconds for a page: where the emulator scans for longer, it is asked fewer times, but twice
+SEARCH = re.compile(r"/audit\?(person|text)=")  # reads events until enough match, or so many that it stops
 ANEW = "#anew"  # after an address: seen by a process that has not read the people yet
 
 
@@ -190,7 +192,8 @@ def _time(url: str, page: str, whole: Stopwatch, firestore: Stopwatch, directory
     from autoprovisioning.bootstrap import administration, meter
 
     seen: list[Seen] = []
-    for _ in range(TIMES + 1):
+    until = time.monotonic() + PATIENCE
+    while len(seen) <= TIMES and (len(seen) < 3 or time.monotonic() < until):
         for watch in (whole, firestore, directory):
             watch.take()
         if page.endswith(ANEW):
@@ -201,7 +204,8 @@ def _time(url: str, page: str, whole: Stopwatch, firestore: Stopwatch, directory
             reads = meter().take().get("firestore_reads", 0)
             spent = whole.take(), firestore.take(), directory.take()
             seen.append(Seen(page, answer.status, *spent, reads, len(body)))
-    return sorted(seen[1:], key=lambda each: each.own)[TIMES // 2]  # the first one imports and compiles
+    timed = sorted(seen[1:], key=lambda each: each.own)  # the first one imports and compiles
+    return timed[len(timed) // 2]
 
 
 def pages(fixture: dict[str, Any], digest: str, preview: str) -> list[str]:
@@ -261,14 +265,17 @@ def table(seen: list[Seen]) -> str:
 
 def summary(seen: list[Seen]) -> tuple[str, bool]:
     """Return the figure in a line, and whether it keeps to the limit without reading the roster."""
+    from autoprovisioning.adapters.firestore.reports import SEARCHED
+
     slowest = max(seen, key=lambda each: each.own)
-    most = max(each.documents for each in seen)
+    searches = [each.documents for each in seen if SEARCH.search(each.page)]
+    most = max(each.documents for each in seen if not SEARCH.search(each.page))
     text = (
         f"slowest {slowest.own * 1000:.0f} ms ({len(seen)} pages, median "
         f"{statistics.median(each.own for each in seen) * 1000:.0f} ms), at most {most} documents read "
-        f"(the roster alone has {SHARDS})"
+        f"(the roster alone has {SHARDS}), by a search of Activity at most {max(searches)}"
     )
-    return text, slowest.own <= LIMIT and most < SHARDS
+    return text, slowest.own <= LIMIT and most < SHARDS and max(searches) < sum(SEARCHED) + SHARDS
 
 
 def main() -> None:
