@@ -141,6 +141,19 @@ class KeeperSide:
         """Return the account that carries a directory id."""
         return next((account for account in self.accounts() if account.get("externalId") == user_id), None)
 
+    def teams(self) -> list[dict[str, Any]]:
+        """Return every team and role, with the ids of its members, and of those whose membership waits."""
+        found: list[dict[str, Any]] = self.control("GET", "teams")
+        return found
+
+    def approve(self, *teams: str) -> None:
+        """Approve the pending teams and memberships, or only those of some teams, as a Keeper administrator does."""
+        self.control("POST", "approve", {"teams": teams})
+
+    def accept(self, *accounts: str) -> None:
+        """Accept invitations, as these users do, or all who were invited."""
+        self.control("POST", "accept", {"accounts": accounts} if accounts else {})
+
     def settings(self, **settings: Any) -> None:
         """Change the simulator's settings."""
         self.control("PUT", "settings", settings)

@@ -24,6 +24,7 @@ EVERYDAY: dict[str, Any] = {
     "string_active": False, "tell_created": True, "listed_after": 0, "filter_status": None,
     "lower_case_resources": False, "no_items_per_page": False, "rate": None, "burst": 20,
     "throttle_style": "429", "retry_after": 1, "seats": None, "reserved_domains": [], "taken_addresses": [],
+    "teams": {},
 }  # fmt: skip
 
 
@@ -60,6 +61,7 @@ def as_new(side: KeeperSide) -> KeeperSide:
     side.control("DELETE", "faults")
     side.settings(**EVERYDAY)
     side.control("PUT", "accounts", [])
+    side.control("PUT", "teams", [])
     side.control("DELETE", "requests")
     return side
 

@@ -72,9 +72,9 @@ def test_the_work_is_done_behind_a_failure(node: Endpoint) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/Teams", 404), ("GET", "/Me", 404), ("GET", "/Users/1/2", 404), ("POST", "/Groups", 405),
-        ("GET", "/Groups/1", 404), ("PUT", "/ServiceProviderConfig", 405), ("DELETE", "/Users", 405),
-        ("POST", "/.search", 501), ("POST", "/Users/.search", 501),
+        ("GET", "/Teams", 404), ("GET", "/Me", 404), ("GET", "/Users/1/2", 404), ("DELETE", "/Groups", 405),
+        ("GET", "/Groups/1", 404), ("PUT", "/Groups/1", 405), ("PUT", "/ServiceProviderConfig", 405),
+        ("DELETE", "/Users", 405), ("POST", "/.search", 501), ("POST", "/Users/.search", 501),
     ],
 )  # fmt: skip
 def test_what_is_not_offered_is_told_apart_from_what_is_not_there(

@@ -16,7 +16,7 @@ CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
 _FILTERED = re.compile(r'(?P<name>[\w:.]+)\[(?P<key>\w+) eq "(?P<value>[^"]*)"\](?:\.(?P<sub>\w+))?\Z', re.IGNORECASE)
-_READ_ONLY = frozenset({"id", "meta", "schemas"})
+_READ_ONLY = frozenset({"id", "meta", "schemas", "groups"})  # who is in which team: infra/local/keeper/teams.py
 
 
 class Refused(Exception):
@@ -70,6 +70,7 @@ class Node:
     normalization: Normalization = AS_SENT
     accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)  # those of the same Keeper, this one included
+    invited: set[str] = field(default_factory=set)  # who were created by SCIM and have not accepted, on all nodes
     _by_name: dict[str, str] = field(default_factory=dict)
     ids: Any = field(default_factory=lambda: itertools.count(970404910858250))
 
@@ -78,7 +79,7 @@ class Node:
 
     def beside(self) -> Node:
         """Return a new node of the same Keeper: addresses and ids are unique across all of its nodes."""
-        return Node(nodes=self.nodes, ids=self.ids)
+        return Node(nodes=self.nodes, ids=self.ids, invited=self.invited)
 
     def leave(self) -> None:
         """Stop being a node of this Keeper."""
@@ -111,7 +112,18 @@ class Node:
         account["active"] = _boolean(resource.get("active", True))
         account["userName"] = name
         account.setdefault("displayName", name)
-        return self.store(str(next(self.ids)), account)
+        created = self.store(str(next(self.ids)), account)
+        self.invited.add(created["id"])
+        return created
+
+    def has_keys(self, scim_id: str) -> bool:
+        """Say whether a team's key can be encrypted for the user of an account: accepted, and not locked."""
+        account = self.anywhere(scim_id)
+        return account is not None and account["active"] and scim_id not in self.invited
+
+    def anywhere(self, scim_id: str) -> dict[str, Any] | None:
+        """Return an account of any node of this Keeper, None where it is gone."""
+        return next((node.accounts[scim_id] for node in self.nodes if scim_id in node.accounts), None)
 
     def store(self, scim_id: str, account: dict[str, Any]) -> dict[str, Any]:
         """Keep an account, mirroring userName into emails."""
@@ -152,15 +164,10 @@ class Node:
     def patch(self, scim_id: str, request: dict[str, Any]) -> dict[str, Any]:
         """PATCH: path form and path-less objects with dotted keys; all operations or none."""
         current = self.get(scim_id)
-        operations = request.get("Operations")
-        if not isinstance(operations, list) or not operations:
-            raise Refused(400, "Operations must be a non-empty array", "invalidSyntax")
         fresh = _copy(current)
         source = "userName"
-        for operation in operations:
-            if not isinstance(operation, dict):
-                raise Refused(400, "An operation must be an object", "invalidSyntax")
-            path = _apply(fresh, operation)
+        for operation in operations_of(request):
+            path = apply_operation(fresh, operation)
             if path.split(".")[0].split("[")[0].casefold() == "emails":
                 source = "emails"
         return self._changed(scim_id, current, fresh, source)
@@ -243,8 +250,18 @@ def _boolean(value: Any) -> bool:
     raise Refused(400, "active must be true or false", "invalidValue")
 
 
-def _apply(account: dict[str, Any], operation: dict[str, Any]) -> str:
-    """Apply one operation; returns its path."""
+def operations_of(request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the operations of a PATCH."""
+    operations = request.get("Operations")
+    if not isinstance(operations, list) or not operations:
+        raise Refused(400, "Operations must be a non-empty array", "invalidSyntax")
+    if not all(isinstance(operation, dict) for operation in operations):
+        raise Refused(400, "An operation must be an object", "invalidSyntax")
+    return operations
+
+
+def apply_operation(account: dict[str, Any], operation: dict[str, Any]) -> str:
+    """Apply one operation to a resource; returns its path."""
     op = str(operation.get("op", "")).lower()
     if op not in ("add", "replace", "remove"):
         raise Refused(400, f"Unknown op {operation.get('op')!r}", "invalidSyntax")

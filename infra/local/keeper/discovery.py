@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from infra.local.keeper.accounts import CORE, ENTERPRISE, Refused
+from infra.local.keeper.teams import GROUP
 
 if TYPE_CHECKING:
     from infra.local.keeper.server import Settings
+    from infra.local.keeper.teams import TeamRules
 
 LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 
@@ -32,9 +34,9 @@ def provider_config(settings: Settings) -> dict[str, Any]:
     }
 
 
-def describe(kind: str, rest: list[str]) -> dict[str, Any]:
+def describe(kind: str, rest: list[str], rules: TeamRules) -> dict[str, Any]:
     """Return ResourceTypes or Schemas, all or one."""
-    items = _resource_types() if kind == "ResourceTypes" else _schemas()
+    items = _resource_types() if kind == "ResourceTypes" else _schemas(rules)
     if not rest:
         page = list(items.values())
         return {
@@ -60,7 +62,16 @@ def _resource_types() -> dict[str, dict[str, Any]]:
         "schemaExtensions": [{"schema": ENTERPRISE, "required": False}],
         "meta": {"resourceType": "ResourceType", "location": "/ResourceTypes/User"},
     }
-    return {"User": user}
+    group = {
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ResourceType"],
+        "id": "Group",
+        "name": "Group",
+        "endpoint": "/Groups",
+        "description": "Keeper team, or role",
+        "schema": GROUP,
+        "meta": {"resourceType": "ResourceType", "location": "/ResourceTypes/Group"},
+    }
+    return {"User": user, "Group": group}
 
 
 def _attribute(name: str, kind: str = "string", **more: Any) -> dict[str, Any]:
@@ -78,9 +89,10 @@ def _attribute(name: str, kind: str = "string", **more: Any) -> dict[str, Any]:
     return base | more
 
 
-def _schemas() -> dict[str, dict[str, Any]]:
+def _schemas(rules: TeamRules) -> dict[str, dict[str, Any]]:
     name = [_attribute(part) for part in ("formatted", "familyName", "givenName", "middleName")]
     entry = [_attribute("value"), _attribute("type"), _attribute("primary", "boolean")]
+    reference = [_attribute("value"), _attribute("display")]
     address = [_attribute(part) for part in ("formatted", "locality", "region", "country", "type")]
     user = [
         _attribute("userName", required=True, uniqueness="server"),
@@ -90,11 +102,21 @@ def _schemas() -> dict[str, dict[str, Any]]:
         _attribute("emails", "complex", multiValued=True, subAttributes=entry),
         _attribute("phoneNumbers", "complex", multiValued=True, subAttributes=entry),
         _attribute("addresses", "complex", multiValued=True, subAttributes=address),
+        _attribute("groups", "complex", multiValued=True, mutability="readOnly", subAttributes=reference),  # RFC 7643
     ]
     enterprise = [
         _attribute(part) for part in ("employeeNumber", "costCenter", "organization", "division", "department")
     ]
-    return {CORE: _schema(CORE, "User", user), ENTERPRISE: _schema(ENTERPRISE, "Enterprise User", enterprise)}
+    members = "readWrite" if rules.members_in_groups else "readOnly"
+    group = [
+        _attribute("displayName", required=True),
+        _attribute("members", "complex", multiValued=True, mutability=members, subAttributes=reference),
+    ]
+    return {
+        CORE: _schema(CORE, "User", user),
+        ENTERPRISE: _schema(ENTERPRISE, "Enterprise User", enterprise),
+        GROUP: _schema(GROUP, "Group", group),
+    }
 
 
 def _schema(urn: str, name: str, attributes: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,13 @@
-"""The simulated endpoint: routing, paging, filters, Bulk, throttling, faults and the control API."""
+"""The simulated endpoint: routing, paging, filters, Bulk, throttling, faults and the control API.
+
+The control API of teams, beside that of accounts, settings, faults and requests:
+
+GET  /_control/teams                        every team and role with its members, those who wait under `queued`
+PUT  /_control/teams                        has these instead; one without externalId was made by people
+PUT  /_control/teams/<team>/members/<id>    makes an account a member, as the Admin Console does
+POST /_control/approve                      approves what is pending, or only the teams of {"teams": [...]}
+POST /_control/accept                       everybody who was invited accepts, or only those of {"accounts": [...]}
+"""
 
 from __future__ import annotations
 
@@ -15,6 +24,7 @@ import msgspec
 from infra.local.asgi import ConnectionLost, Fault, Faults, Receive, Reply, Scope, Send, read_body, respond
 from infra.local.keeper import discovery, oddities
 from infra.local.keeper.accounts import Node, Normalization, Refused
+from infra.local.keeper.teams import TeamRules, Teams
 
 MEDIA_TYPE = "application/scim+json"
 LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
@@ -68,14 +78,21 @@ class Traffic:
 class KeeperServer:
     """An ASGI app."""
 
-    def __init__(self, prefix: str, settings: Settings) -> None:
+    def __init__(self, prefix: str, settings: Settings, beside: KeeperServer | None = None) -> None:
+        """Be a node of its own, or one of the same Keeper as another one."""
         self.prefix = prefix
         self.settings = settings
-        self.node = Node()
+        self.node: Node = Node() if beside is None else beside.node.beside()
+        self.teams: Teams = Teams(node=self.node, prefix=prefix, nodes=[] if beside is None else beside.teams.nodes)
         self.faults = Faults()
         self.traffic = Traffic()
         self._bucket = (float(settings.burst), time.monotonic())
         self._made: dict[str, float] = {}  # when accounts were created, on the monotonic clock
+
+    def leave(self) -> None:
+        """Stop being a node of this Keeper."""
+        self.node.leave()
+        self.teams.nodes.remove(self.teams)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -223,17 +240,24 @@ class KeeperServer:
             case "GET", ["Users"]:
                 return Reply(status=200, body=self._list(query))
             case "POST", ["Users"]:
-                created = self.node.create(_json(body))
+                resource = _json(body)
+                joins = self.teams.first_ones(resource)
+                created = self.node.create(resource)
+                self.teams.carry_out(created["id"], joins)
                 self._made[created["id"]] = time.monotonic()
                 return self._shown(201, created)
             case _, ["Users", scim_id]:
                 return self._one(method, unquote(scim_id), body)
             case "GET", ["Groups"]:
-                return Reply(status=200, body=_listing([], 0, 1))
+                return Reply(status=200, body=self._list_groups(parse_qs(query)))
+            case "POST", ["Groups"]:
+                return self._shown_group(201, self.teams.create(_json(body)).id)
+            case _, ["Groups", team_id]:
+                return self._one_group(method, unquote(team_id), parse_qs(query), body)
             case "GET", ["ServiceProviderConfig"]:
                 return Reply(status=200, body=discovery.provider_config(self.settings))
             case "GET", ["ResourceTypes" | "Schemas" as kind, *rest]:
-                return Reply(status=200, body=discovery.describe(kind, rest))
+                return Reply(status=200, body=discovery.describe(kind, rest, self.teams.rules))
         if parts[0] in RESOURCES and (len(parts) == 1 or (len(parts) == 2 and method != "GET")):
             raise Refused(405, "Method not allowed")
         raise Refused(404, "Not Found")
@@ -245,18 +269,42 @@ class KeeperServer:
             case "PUT":
                 return self._shown(200, self.node.replace(scim_id, _json(body)))
             case "PATCH":
-                return self._shown(200, self.node.patch(scim_id, _json(body)))
+                request = _json(body)
+                account = self.node.get(scim_id)
+                changes, others = self.teams.changes(request)
+                if others:
+                    account = self.node.patch(scim_id, {**request, "Operations": others})
+                self.teams.carry_out(scim_id, changes)
+                return self._shown(200, account)
             case "DELETE":
                 self.node.lock(scim_id)
                 return Reply(status=204)
         raise Refused(405, "Method not allowed")
+
+    def _one_group(self, method: str, team_id: str, asked: dict[str, list[str]], body: bytes) -> Reply:
+        match method:
+            case "GET":
+                return self._shown_group(200, team_id, members=_with_members(asked))
+            case "PATCH":
+                self.teams.patch(team_id, _json(body))
+                return self._shown_group(200, team_id)
+            case "DELETE":
+                self.teams.delete(team_id)
+                return Reply(status=204)
+        raise Refused(405, "Method not allowed")
+
+    def _shown_group(self, status: int, team_id: str, *, members: bool = True) -> Reply:
+        location = f"{self.prefix}/Groups/{team_id}"
+        shown = self.teams.show(self.teams.get(team_id), members=members)
+        return Reply(status=status, body=shown, headers={"Location": location})
 
     def _shown(self, status: int, account: dict[str, Any]) -> Reply:
         location = f"{self.prefix}/Users/{quote(account['id'], safe='')}"
         return Reply(status=status, body=self._show(account), headers={"Location": location})
 
     def _show(self, account: dict[str, Any]) -> dict[str, Any]:
-        shown = account
+        groups = self.teams.groups_of(account["id"])
+        shown = {**account, "groups": groups} if groups else account
         if not self.settings.tell_created:
             meta = {name: value for name, value in account["meta"].items() if name != "created"}
             shown = {**shown, "meta": meta}
@@ -270,14 +318,29 @@ class KeeperServer:
         if self.settings.listed_after:
             latest = time.monotonic() - self.settings.listed_after
             found = [account for account in found if self._made.get(account["id"], latest) <= latest]
+        start, stop = self._page(asked)
+        return self._listed([self._show(account) for account in found[start - 1 : stop]], len(found), start)
+
+    def _list_groups(self, asked: dict[str, list[str]]) -> dict[str, Any]:
+        if "filter" in asked and not self.settings.ignore_filter:
+            raise Refused(400, "Groups cannot be filtered", "invalidFilter")  # no page of Keeper's shows such a filter
+        found, members = list(self.teams.teams.values()), _with_members(asked)
+        start, stop = self._page(asked)
+        page = [self.teams.show(team, members=members) for team in found[start - 1 : stop]]
+        return self._listed(page, len(found), start)
+
+    def _page(self, asked: dict[str, list[str]]) -> tuple[int, int]:
+        """Return the numbers, from 1 on, of the first one and of the last one that a page may have."""
         start = max(1, _number(asked, "startIndex", 1))
         if self.settings.repeat_first_page:
             start = 1
         count = min(max(0, _number(asked, "count", self.settings.page_cap)), self.settings.page_cap)
         if self.settings.short_pages and count > 1:
             count -= count // 3
-        page = [self._show(account) for account in found[start - 1 : start - 1 + count]]
-        listing = _listing(page, len(found), start)
+        return start, start - 1 + count
+
+    def _listed(self, page: list[dict[str, Any]], found: int, start: int) -> dict[str, Any]:
+        listing = _listing(page, found, start)
         if self.settings.lower_case_resources:
             listing["resources"] = listing.pop("Resources")
         if self.settings.no_items_per_page:
@@ -364,6 +427,14 @@ class KeeperServer:
             case "settings":
                 self._set(told)
                 return Reply(status=204)
+            case "teams":
+                return self._control_teams(method, rest, told)
+            case "approve":
+                self.teams.approve((told or {}).get("teams", ()))
+                return Reply(status=204)
+            case "accept":
+                self.node.invited -= set((told or {}).get("accounts", self.node.accounts))
+                return Reply(status=204)
             case "requests" if method == "DELETE":
                 self.traffic = Traffic(now=self.traffic.now)
                 return Reply(status=204)
@@ -382,6 +453,16 @@ class KeeperServer:
             self.node.store(rest[0], account)
         else:
             self.node.remove(rest[0])
+        return Reply(status=204)
+
+    def _control_teams(self, method: str, rest: list[str], told: Any) -> Reply:
+        match method, rest:
+            case "GET", []:
+                return Reply(status=200, body=[team.record() for team in self.teams.teams.values()])
+            case "PUT", []:
+                self.teams.seed(told)
+            case "PUT", [team_id, "members", scim_id]:
+                self.teams.put_in(team_id, scim_id)
         return Reply(status=204)
 
     def _control_faults(self, method: str, rest: list[str], told: Any) -> Reply:
@@ -426,6 +507,8 @@ class KeeperServer:
                 self.node.taken_addresses = {address.casefold() for address in value}
             elif name == "normalization":
                 self.node.normalization = Normalization(**value)
+            elif name == "teams":
+                self.teams.rules = TeamRules(**value)
             elif name in known:
                 setattr(self.settings, name, value)
         self._bucket = (float(self.settings.burst), time.monotonic())
@@ -498,6 +581,11 @@ def _json(body: bytes) -> dict[str, Any]:
     if not isinstance(decoded, dict):
         raise Refused(400, "The body must be an object", "invalidSyntax")
     return decoded
+
+
+def _with_members(asked: dict[str, list[str]]) -> bool:
+    """Say whether the members of groups are asked for: excludedAttributes knows `members` only (docs.keeper.io)."""
+    return "members" not in asked.get("excludedAttributes", [""])[0].split(",")
 
 
 def _number(asked: dict[str, list[str]], name: str, default: int) -> int:

@@ -48,12 +48,11 @@ class KeeperSite:
         match method, name, rest:
             case "DELETE", "", "":
                 for added in [name for name in self._nodes if name != FIRST]:
-                    self._nodes.pop(added).node.leave()
+                    self._nodes.pop(added).leave()
                 return Reply(status=204)
             case "PUT", str(), "" if name not in ("", *self._nodes):
                 token = msgspec.json.decode(body)["token"]
-                node = KeeperServer(f"{self._parent}/{name}", Settings(token=token))
-                node.node = self._nodes[FIRST].node.beside()
+                node = KeeperServer(f"{self._parent}/{name}", Settings(token=token), beside=self._nodes[FIRST])
                 self._nodes[name] = node
                 return Reply(status=200, body={"path": node.prefix})
             case "POST", str(), _ if name in self._nodes and rest.startswith("take/"):
