@@ -106,6 +106,7 @@ def console() -> Iterator[tuple[list[str], Callable[[str], Seen]]]:
         proxy = supervisor.start("iap", python(*argv, "--target", str(port), f"http://127.0.0.1:{inside}"), cwd=ROOT)
         supervisor.wait_ready()
         settings = {"IAP_AUDIENCE": IAP_AUDIENCE, "IAP_CERTS_URL": f"{proxy.address}/_iap/public_key"}
+        settings["OUTSIDE_TIMEOUT_SECONDS"] = str(10 * PATIENCE)  # the emulator scans, it is not out of order
         cloud.configure(DirectorySide(simulator.address).url, settings)
         os.environ.update(cloud.environment)
         filled = _connect(fixture)
