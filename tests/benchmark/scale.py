@@ -57,6 +57,11 @@ def fixture(users: int, groups: int) -> dict[str, Any]:
     return state
 
 
+def scim_id_of(user: dict[str, Any]) -> str:
+    """Return the id of a user's account."""
+    return f"{int(user['id']):032x}"
+
+
 def roster_of(state: dict[str, Any]) -> list[bytes]:
     """Return the roster's shards, on which everybody has an account as the directory has them."""
     from autoprovisioning.adapters.firestore.codec import encode
@@ -70,7 +75,7 @@ def roster_of(state: dict[str, Any]) -> list[bytes]:
             user_id=user["id"],
             version=2,
             email=user["primaryEmail"],
-            scim_id=f"{int(user['id']):032x}",
+            scim_id=scim_id_of(user),
             fingerprint=fingerprint(mapping.apply(user)),
             status=Status.ACTIVE,
             in_scope=True,
@@ -140,7 +145,7 @@ def child(url: str, path: str, groups: int, *, in_parts: bool) -> dict[str, Any]
         "requests": count.requests,
         "unchanged": planner.plan.unchanged,
         "in_parts": survey.in_parts,
-        "peak_mib": _peak(),
+        "peak_mib": peak(),
     }
 
 
@@ -152,7 +157,7 @@ class _Count:
         self.requests += n
 
 
-def _peak() -> float:
+def peak() -> float:
     """Return the highest resident size of this process, in MiB (getrusage would count the one that started it)."""
     told = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(told.split()[1]) / 1024

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import marshal
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 
 from .accounts import (
     Account,
@@ -20,35 +22,78 @@ from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, Entry, Status
 LOCK = "lock"  # among what somebody else changed in Keeper: it is reported, and left as it is
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """Keeper's own listing of a node: the accounts by SCIM id, and what of them this server tells at all."""
+class Listing(Mapping[str, Account]):
+    """Keeper's own listing of a node: its accounts by SCIM id, and what of them this server tells at all.
 
-    accounts: Mapping[str, Account]
-    told: frozenset[str]
-    owned: frozenset[str]  # the externalIds of the accounts
-    names: frozenset[str]  # their userNames, casefolded
+    One that cannot be addressed is there by its userName. A drift run holds the whole node in memory, so each account
+    is packed, which takes a quarter of its memory, and made again when it is asked for.
+    """
 
-    @classmethod
-    def of(cls, accounts: Mapping[str, Account]) -> Listing:
-        """Index a listing."""
-        found = accounts.values()
-        told = (target for account in found for target, value in account.attributes.items() if value is not None)
-        owned = frozenset(account.external_id for account in found if account.external_id)
-        return cls(
-            accounts=accounts,
-            told=frozenset(told),
-            owned=owned,
-            names=frozenset(account.user_name.casefold() for account in found),
+    def __init__(self, accounts: Iterable[Account], roster: Mapping[str, Entry]) -> None:
+        """Take the accounts as they are listed; those of the `roster` are kept under the very ids that it holds."""
+        self.told: set[str] = set()  # attributes of which at least one account has a value
+        self._tells_owners = False
+        self._packed: dict[str, bytes] = {}
+        self._shapes: dict[tuple[str, ...], int] = {}  # by the names of the attributes
+        self._names: list[tuple[str, ...]] = []  # by the number of the shape
+        for account in accounts:
+            entry = roster.get(account.external_id)
+            known = entry is not None and entry.scim_id == account.scim_id
+            key = entry.scim_id if entry is not None and known else account.scim_id or account.user_name
+            self._packed[key] = self._pack(account)
+
+    def _pack(self, account: Account) -> bytes:
+        shown = {target: value for target, value in account.attributes.items() if value is not None}
+        names = tuple(shown)
+        shape = self._shapes.setdefault(names, len(self._names))
+        if shape == len(self._names):
+            self._names.append(names)
+            self.told.update(names)
+        self._tells_owners = self._tells_owners or bool(account.external_id)
+        created = account.created.isoformat() if account.created is not None else ""
+        head = account.user_name, account.external_id, account.active, created, bool(account.scim_id), account.flaw
+        return marshal.dumps((shape, *head, *shown.values()))
+
+    def __getitem__(self, key: str) -> Account:
+        """Return one account."""
+        shape, user_name, external_id, active, created, named, flaw, *values = marshal.loads(self._packed[key])  # noqa: S302 - ours
+        return Account(
+            scim_id=key if named else "",
+            user_name=user_name,
+            external_id=external_id,
+            active=active,
+            attributes=dict(zip(self._names[shape], values, strict=True)),
+            created=datetime.fromisoformat(created) if created else None,
+            flaw=flaw,
         )
+
+    def __contains__(self, key: object) -> bool:
+        """Say whether there is such an account."""
+        return key in self._packed
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the keys, in the order of the listing."""
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        """Count the accounts."""
+        return len(self._packed)
 
     def disowned(self, account: Account, entry: Entry) -> bool:
         """Say whether an account of ours carries another externalId, where this server tells any."""
-        return bool(self.owned) and account.external_id != entry.user_id and not entry.taken_over
+        return self._tells_owners and account.external_id != entry.user_id and not entry.taken_over
 
     def moved(self, entry: Entry) -> bool:
         """Say whether the user of a missing account may have another one, re-created there by somebody."""
-        return entry.user_id in self.owned or entry.email.casefold() in self.names
+        return entry.user_id in self._owners or entry.email.casefold() in self._user_names
+
+    @cached_property
+    def _owners(self) -> frozenset[str]:
+        return frozenset(account.external_id for account in self.values() if account.external_id)
+
+    @cached_property
+    def _user_names(self) -> frozenset[str]:
+        return frozenset(account.user_name.casefold() for account in self.values())
 
 
 def as_found(entry: Entry, listing: Listing, desired: Attributes, now: datetime, *, entitled: bool) -> Entry:
@@ -60,7 +105,7 @@ def as_found(entry: Entry, listing: Listing, desired: Attributes, now: datetime,
     """
     if entry.status is Status.NONE or entry.mark is not None or made(entry):
         return entry
-    account = listing.accounts.get(entry.scim_id)
+    account = listing.get(entry.scim_id)
     if account is None:
         if entry.deleted and not entitled:
             return entry  # this server deletes on DELETE
@@ -83,7 +128,7 @@ def as_found(entry: Entry, listing: Listing, desired: Attributes, now: datetime,
     return _values_found(found, account, listing.told, desired) if desired and not found.deleted else found
 
 
-def _values_found(entry: Entry, account: Account, told: frozenset[str], desired: Attributes) -> Entry:
+def _values_found(entry: Entry, account: Account, told: Set[str], desired: Attributes) -> Entry:
     """Return the entry with what Keeper's own listing shows of the attributes."""
     shown = aligned(account, desired)
     otherwise = [target for target in desired if target in told and shown[target] != desired[target]]

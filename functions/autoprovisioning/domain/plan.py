@@ -7,12 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
-from .accounts import (
-    Account,
-    Attributes,
-    Value,
-    remembers,
-)
+from .accounts import Attributes, Value, remembers
 from .changes import PlannedChange
 from .comparison import aligned, in_step
 from .connections import Connection
@@ -120,11 +115,11 @@ class Planner:
         roster: Mapping[str, Entry],
         rules: Rules,
         now: datetime,
-        found: Mapping[str, Account] | None = None,
+        listing: Listing | None = None,
     ) -> None:
-        """Plan against `roster` as read; `found` is Keeper's own listing by SCIM id, where drift is to be repaired."""
+        """Plan against `roster` as read; `listing` is Keeper's own, where drift is looked for."""
         self._connection = connection
-        self.listing = Listing.of(found) if found is not None else None
+        self.listing = listing
         self._roster = roster
         self._rules = replace(rules, holder=lambda address: self._holders.get(address, ""))
         self._now = now
@@ -323,7 +318,7 @@ class Planner:
         """Return what Keeper's own listing shows where it differs, for the audit: somebody changed it there."""
         if self.listing is None or entry is None:
             return None
-        account = self.listing.accounts.get(entry.scim_id)
+        account = self.listing.get(entry.scim_id)
         if account is None:
             return None
         shown = aligned(account, desired)

@@ -109,15 +109,15 @@ class Report:
         return [account for account in self.accounts if account.scim_id not in ignored]
 
 
-def unprovisioned(listed: Iterable[Account], roster: Mapping[str, Entry]) -> list[Account]:
-    """Return the active accounts that no entry holds, without those that an entry is about to hold."""
+def unprovisioned(listed: Mapping[str, Account], roster: Mapping[str, Entry]) -> list[Account]:
+    """Return the active accounts that no entry holds, without those that an entry is about to hold.
+
+    `listed` has them by SCIM id; those that are held, nearly all, are not looked at.
+    """
     held = {entry.scim_id for entry in roster.values() if entry.scim_id}
     coming = {entry.user_id for entry in roster.values() if entry.mark is not None}
-    return [
-        account
-        for account in listed
-        if account.active and account.scim_id and account.scim_id not in held and account.external_id not in coming
-    ]
+    others = (listed[key] for key in listed if key not in held)
+    return [account for account in others if account.active and account.scim_id and account.external_id not in coming]
 
 
 def digest_of(accounts: Iterable[Account]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -19,7 +20,7 @@ MARK = Mark(change_id="c", message_id="m", action=Action.UPDATE, until=NOW)
 
 def found(known, *accounts, desired=ADA, entitled=True):
     """Return the entry as a listing of these accounts shows it."""
-    return as_found(known, Listing.of({each.scim_id: each for each in accounts}), desired, NOW, entitled=entitled)
+    return as_found(known, Listing(accounts, {}), desired, NOW, entitled=entitled)
 
 
 @pytest.mark.parametrize("known", [entry(Status.NONE), entry(mark=MARK), entry(Status.SUSPENDED, deleted=True)])
@@ -70,3 +71,51 @@ LOCKED = replace(OURS, active=False)
 )
 def test_where_drift_is_only_reported_nothing_is_left_to_repair_but_access(known, shown, kept):
     assert without_repair(known, found(known, shown)) == kept
+
+
+@pytest.mark.parametrize(
+    "account",
+    [
+        OURS,
+        replace(OURS, active=False, created=NOW, external_id=""),
+        replace(OURS, attributes={}),
+        replace(OURS, attributes={"displayName": "Zoë \ud83d 李", "emails.primary": True, "nickName": ""}),
+        replace(OURS, scim_id="", flaw="its id is unusable"),
+        replace(OURS, user_name="", scim_id="", flaw="it has neither id nor name"),
+    ],
+)
+def test_an_account_is_listed_as_it_was_shown(account):
+    listing = Listing([OTHER, account], {})
+    assert list(listing.values()) == [OTHER, account]
+    assert listing[account.scim_id or account.user_name] == account
+    assert "k7" not in listing
+
+
+def test_an_attribute_without_a_value_is_as_one_that_is_not_shown():
+    listing = Listing([replace(OURS, attributes={"displayName": None, "userName": "ada@example.com"})], {})
+    assert (listing["k1"].attributes, listing.told) == ({"userName": "ada@example.com"}, {"userName"})
+
+
+def test_a_listing_takes_less_than_a_third_of_what_its_accounts_take():
+    accounts = (
+        Account(
+            scim_id=f"{number:022}",
+            user_name=f"user{number}@example.com",
+            external_id=f"{number:021}",
+            active=True,
+            attributes={name: f"{value}{number}" for name, value in ADA.items()},
+        )
+        for number in range(1000)
+    )
+    tracemalloc.start()
+    try:
+        held = {account.scim_id: account for account in accounts}
+        whole = tracemalloc.get_traced_memory()[0]
+        roster = {each.external_id: entry(scim_id=each.scim_id) for each in held.values()}
+        before = tracemalloc.get_traced_memory()[0]
+        listing = Listing(held.values(), roster)
+        packed = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert dict(listing) == held
+    assert packed < whole / 3

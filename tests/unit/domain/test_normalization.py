@@ -174,9 +174,8 @@ def test_what_was_learnt_from_a_listing_is_kept_and_exact_from_then_on():
 
 
 def as_listed(known, attributes):
-    listing = Listing.of(
-        {"k1": Account(scim_id="k1", user_name="ada@example.com", external_id="u1", active=True, attributes=attributes)}
-    )
+    account = Account(scim_id="k1", user_name="ada@example.com", external_id="u1", active=True, attributes=attributes)
+    listing = Listing([account], {})
     return as_found(known, listing, ADA, NOW, entitled=True)
 
 

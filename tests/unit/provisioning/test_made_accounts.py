@@ -14,6 +14,6 @@ def test_a_drift_run_takes_no_account_that_we_just_made_for_locked_by_somebody_e
     account = Account(
         scim_id=ours.scim_id, user_name="ada@example.com", external_id=ours.user_id, active=False, attributes=dict(ADA)
     )
-    listing = Listing.of({ours.scim_id: account})
+    listing = Listing([account], {})
     assert as_found(ours, listing, ADA, NOW, entitled=True) == ours
     assert as_found(replace(ours, applied_by="c0"), listing, ADA, NOW, entitled=True).status == "locked"

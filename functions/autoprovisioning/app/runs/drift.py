@@ -7,7 +7,7 @@ many differ, or the directory does not show one of them individually, everybody 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from autoprovisioning.app.provisioning.read_user import Asked, Round
 from autoprovisioning.app.runs.open_run import Side
 from autoprovisioning.app.runs.read_directory import Survey
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.accounts import holds, remembers
+from autoprovisioning.domain.accounts import holds, remembers, unchanged
 from autoprovisioning.domain.changes import made
 from autoprovisioning.domain.comparison import aligned
 from autoprovisioning.domain.connections import Connection
@@ -80,7 +80,7 @@ def _begin_search(services: Services, side: Side) -> bool:
     """
     if side.planner is None or side.found is None:
         return False
-    accounts = unprovisioned(side.found.values(), side.roster)
+    accounts = unprovisioned(side.found, side.roster)
     known = services.unprovisioned.get(side.connection.id)
     same = known is not None and known.digest == digest_of(accounts)
     if known is not None and same and (not accounts or services.clock() - known.at < SEARCHED_ANEW):
@@ -110,13 +110,13 @@ def report_unprovisioned(services: Services, side: Side, survey: Survey) -> None
 
 def _differing(services: Services, side: Side, listing: Listing, notes: Notes) -> Iterator[str]:
     """Yield users whose account is not as we left it; if Keeper only spells a value differently, that is noted."""
-    targets = {row.target for row in side.connection.settings.mapping.rows} & listing.told
+    targets = {row.target for row in side.connection.settings.mapping.rows}
     doubtful: list[Entry] = []
     now = services.clock()
     for entry in side.roster.values():
         if entry.status is Status.NONE or entry.mark is not None or made(entry):
             continue
-        gone = entry.scim_id not in listing.accounts and not entry.deleted
+        gone = entry.scim_id not in listing and not entry.deleted
         if (gone and ACCOUNT not in entry.drift) or as_found(entry, listing, {}, now, entitled=False) != entry:
             yield entry.user_id
         elif not _as_written(entry, listing, targets):
@@ -133,12 +133,14 @@ def _differing(services: Services, side: Side, listing: Listing, notes: Notes) -
                 notes[entry.user_id] = (entry, found)
 
 
-def _as_written(entry: Entry, listing: Listing, targets: Collection[str]) -> bool:
+def _as_written(entry: Entry, listing: Listing, targets: Set[str]) -> bool:
     """Say whether every attribute is exactly what we wrote, or what Keeper has been seen to store for it."""
-    account = listing.accounts.get(entry.scim_id)
+    account = listing.get(entry.scim_id)
     if account is None or entry.gone or entry.taken_over or entry.deleted:
         return True
-    shown = aligned(account, dict.fromkeys(targets))
+    if unchanged(entry.fingerprint, aligned(account, dict.fromkeys(targets))):
+        return True  # nearly everybody, at a quarter of what one by one takes
+    shown = aligned(account, dict.fromkeys(targets & listing.told))
     return all(
         holds(entry.fingerprint, target, value) or remembers(entry.shown, target, value)
         for target, value in shown.items()

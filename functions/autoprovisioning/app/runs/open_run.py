@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from autoprovisioning.app.provisioning.target import Keeper
 from autoprovisioning.app.runs.close_run import EDITED, NOTE_LIMIT, close_if_finished, close_unfinished, tell
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, proving
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import (
@@ -18,6 +17,7 @@ from autoprovisioning.domain.errors import (
     Throttled,
     Transient,
 )
+from autoprovisioning.domain.keeper_listing import Listing
 from autoprovisioning.domain.plan import Planner
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 
@@ -34,7 +34,7 @@ class Side:
     run: Run
     keeper: Keeper
     roster: dict[str, Entry] = field(default_factory=dict)
-    found: dict[str, Account] | None = None
+    found: Listing | None = None
     listed: bool = True  # False: a drift run whose listing of Keeper broke off
     notes: list[str] = field(default_factory=list)  # what the run's record will say about Keeper
     planner: Planner | None = None
@@ -101,7 +101,7 @@ def _list(side: Side) -> None:
     """
     try:
         listed = (account for page in side.keeper.accounts().list() for account in page)
-        side.found = {account.scim_id or account.user_name: account for account in listed}
+        side.found = Listing(listed, side.roster)
     except Throttled:
         raise
     except UNLISTED as error:
