@@ -322,14 +322,15 @@ FUNCTIONS = (
         max_instances=10,
         environment=ALL | DIRECTORY | _threads(8),
     ),
-    # A run takes one of the four places for up to 25 minutes; previews are computed in the others.
+    # A run, a sweep or a preview holds the whole roster, so each has an instance's memory to itself. A fourth instance
+    # answers what comes while a run is under way.
     Function(
         entry_point="reconcile",
         memory="1Gi",
         timeout=1800,
-        concurrency=4,
-        max_instances=2,
-        environment=ALL | DIRECTORY | _threads(4),
+        concurrency=1,
+        max_instances=4,
+        environment=ALL | DIRECTORY | _threads(1),
     ),
     Function(
         entry_point="apply_changes",
@@ -449,7 +450,7 @@ DEPLOYMENT = Deployment(
         Job(
             name="keeper-drift",
             function="reconcile",
-            schedule="8 * * * *",
+            schedule="10 * * * *",
             body='{"kind": "drift"}',
             every=60,
             deadline=1800,

@@ -76,11 +76,11 @@ def _limits(function: Function) -> dict[str, tuple[int, int]]:
     """Return the minimum and the maximum of each number."""
     return {
         "timeout": _timeouts(function),
-        # A run takes one request for up to 25 minutes, and previews are computed meanwhile.
-        "concurrency": (2 if function.name == "reconcile" else 1, MOST),
+        # A run, a sweep and a preview have an instance each: two of them would need twice the memory in one.
+        "concurrency": (1, 1 if function.name == "reconcile" else MOST),
         "min_instances": (0, MOST),
         # One process remembers what it was told of, and counts the directory requests that it causes.
-        "max_instances": (1, 1 if function.name == "workspace-events" else MOST),
+        "max_instances": (3 if function.name == "reconcile" else 1, 1 if function.name == "workspace-events" else MOST),
     }
 
 

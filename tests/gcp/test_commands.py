@@ -198,8 +198,9 @@ def test_work_ends_before_its_function_is_stopped_and_that_before_its_mark():
         assert work.total_seconds() < timeout <= mark.total_seconds(), name
 
 
-def test_previews_are_computed_while_a_run_is_under_way():
-    assert FUNCTIONS["reconcile"].concurrency > 1
+def test_previews_and_sweeps_go_on_while_a_run_is_under_way_each_in_a_memory_of_its_own():
+    assert FUNCTIONS["reconcile"].concurrency == 1
+    assert FUNCTIONS["reconcile"].max_instances >= 3
 
 
 @pytest.mark.parametrize("function", DEPLOYMENT.functions, ids=lambda function: function.name)
