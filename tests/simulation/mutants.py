@@ -79,7 +79,10 @@ DATED = replace(
 )  # fmt: skip
 HELD_UP = replace(DATED, rate=0.25, together=False)
 BEGUN_AGAIN = replace(HELD_UP, verbs=("suspend", "restore", "reject", "provision", "run") * 2)
-RETURNING = replace(SWITCHED, verbs=("off", "on", "rename", "provision"), kinds=("stall",), rate=0.2)
+RETURNING = Leaning(
+    verbs=("suspend", "reject", "lock", "restore", "run"), kinds=("notification lost",), rate=0.5, policy=0, steps=40,
+    minutes=120, people=3, whom=3, limit=1, connections=1, skewed=False,
+)  # fmt: skip
 REPLACED = Leaning(
     verbs=("delete_by_hand", "invite", "swap", "provision"), kinds=("message twice", "notification late"), rate=0.05,
     steps=24, connections=1, minutes=15, skewed=False, people=2, whom=2, together=True, policy=0,

@@ -238,8 +238,14 @@ class Truth:
 
     @staticmethod
     def _begins(standing: Standing, trigger: Trigger, begun: datetime) -> bool:
-        """Say whether a timer that began then is that of a trigger; leaving a scope was noticed some time after it."""
+        """Say whether a timer that began then is that of a trigger.
+
+        Leaving a scope was noticed some time after it, and of who is suspended and then archived the directory tells
+        the later time alone.
+        """
         since = standing.triggers[trigger]
+        if trigger is Trigger.SUSPENDED and standing.archived and abs(standing.at - begun) <= MINUTE:
+            return True
         return abs(since - begun) <= MINUTE or (trigger is Trigger.APP_OFF and since <= begun <= since + UNNOTICED)
 
     def accrued(self, standing: Standing, trigger: Trigger) -> timedelta:
