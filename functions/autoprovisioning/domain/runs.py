@@ -136,7 +136,10 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Part of a run, at most 500 writes and 1 MiB; `looks` are converged one by one."""
+    """Part of a run, at most 500 writes and 1 MiB; `looks` are converged one by one.
+
+    `fence` is the run's: the version before this one drops a batch that has another.
+    """
 
     connection_id: str
     run_id: str

@@ -114,7 +114,7 @@ class _Application:
         """Read the connection's and the run's state; None if this batch has nothing left to do."""
         connection = self._services.connections.get(self._batch.connection_id)
         run = self._services.runs.get(self._batch.connection_id, self._batch.run_id)
-        if connection is None or run is None or run.state is not RunState.PLANNED or run.fence != self._batch.fence:
+        if connection is None or run is None or run.state is not RunState.PLANNED:
             return None
         if self._batch.number in run.done:
             close_if_finished(self._services, run)  # unless a worker did that died before it could
