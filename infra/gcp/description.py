@@ -115,7 +115,7 @@ class Subscription:
     ack_deadline: int  # seconds; longer than the function's timeout where Pub/Sub's limit of 600 allows
     min_retry: int = 10
     max_retry: int = 600
-    attempts: int = 100  # the maximum: with these pauses a message is tried for more than 16 hours
+    attempts: int = 100  # the maximum: with these pauses a message is tried for more than 16 hours, a batch for 4
     retention: int = 2 * 86400  # seconds; longer than all attempts together, and no longer: personal data
 
 
@@ -423,7 +423,8 @@ DEPLOYMENT = Deployment(
     functions=FUNCTIONS,
     subscriptions=(
         Subscription(topic="directory-changes", function="provision-user", ack_deadline=90),
-        Subscription(topic="planned-changes", function="apply-changes", ack_deadline=600),
+        # Whom a dead worker had marked wait for the next delivery: it comes soon after the marks have run out.
+        Subscription(topic="planned-changes", function="apply-changes", ack_deadline=600, max_retry=180),
         # A run may take longer than any acknowledgement deadline: the redelivered request is answered "busy".
         Subscription(topic="run-requests", function="reconcile", ack_deadline=600),
         Subscription(topic=WORKSPACE_CHANGES, function="workspace-events", ack_deadline=90),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 
@@ -185,6 +185,17 @@ def test_a_message_outlives_marks_and_keepers_waits_and_is_dead_lettered_before_
         assert sum(pauses) > 4 * 3600 > config.batch_mark.total_seconds()
         longest = sum(pauses) + subscription.attempts * 30  # a refusal takes seconds
         assert longest < subscription.retention
+
+
+def test_whom_a_dead_worker_had_marked_wait_minutes_for_the_next_delivery_once_its_marks_are_over():
+    (batches,) = (each for each in DEPLOYMENT.subscriptions if each.topic == "planned-changes")
+    config = load({"GOOGLE_CLOUD_PROJECT": "p", "DIRECTORY_ADMIN": "a", "DIRECTORY_SERVICE_ACCOUNT": "s"})
+    over = config.batch_mark.total_seconds()
+    pauses = [min(batches.max_retry, batches.min_retry * 2**n) for n in range(batches.attempts)]
+    deliveries = [*accumulate(pauses)]
+    for died in range(FUNCTIONS[batches.function].timeout):
+        comes = next(died + after for after in deliveries if died + after >= over)
+        assert comes - over <= 180, f"a worker that died after {died} s"
 
 
 def test_work_ends_before_its_function_is_stopped_and_that_before_its_mark():

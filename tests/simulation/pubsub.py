@@ -10,10 +10,11 @@ from autoprovisioning.domain.errors import ProvisioningError, Transient
 from autoprovisioning.domain.requests import AnyRequest
 from autoprovisioning.domain.runs import Batch, Look, RunKind
 from autoprovisioning.entrypoints.answers import status_of
+from infra.gcp.description import DEPLOYMENT
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.weather import Weather
 
-FIRST_BACKOFF, LAST_BACKOFF = 10.0, 600.0  # seconds, as the subscriptions are set up
+SUBSCRIPTIONS = {each.topic: each for each in DEPLOYMENT.subscriptions}
 DELIVERIES = 20  # then it is a dead letter
 PUBLISHING = ("crash before", "crash after", "failed", "ambiguous")
 LATE = 40 * 60.0
@@ -38,6 +39,7 @@ class Entry:
 
 
 Payload = Look | Batch | Request | Entry
+TOPICS = {Look: "directory-changes", Batch: "planned-changes", Request: "run-requests", Entry: "workspace-changes"}
 
 
 @dataclass(eq=False, slots=True)
@@ -49,6 +51,11 @@ class Message:
     published: datetime
     deliveries: int = 0
     over: bool = False
+
+    @property
+    def topic(self) -> str:
+        """Return the topic that messages with such a payload are published to."""
+        return TOPICS[type(self.payload)]
 
 
 Deliver = Callable[[Process, Message], None]
@@ -137,7 +144,8 @@ class Topics:
                 self._drop(message)
                 self.dead.append(message)
             elif not again:
-                wait = min(FIRST_BACKOFF * 2 ** (message.deliveries - 1), LAST_BACKOFF)
+                subscription = SUBSCRIPTIONS[message.topic]
+                wait = min(subscription.min_retry * 2 ** (message.deliveries - 1), subscription.max_retry)
                 self._scheduler.at(self._later(wait), lambda: self._push(message))
 
         self._scheduler.start(process, lambda: self._deliver(process, message), then=end)
