@@ -378,7 +378,10 @@ class TestConnections:
 
     def test_what_listings_showed_is_kept_as_a_whole(self, state):
         assert state.listings.get() == Listings()
-        for shown in (Listings(sizes={"a": 7, "s.": 0, "@": 2}, whole_at=NOW, waited=MINUTE), Listings(doubted_at=NOW)):
+        for shown in (
+            Listings(sizes={"a": 7, "s.": 0, "@": 2}, whole_at=NOW, waited=MINUTE),
+            Listings(doubted_at=NOW, unread=("s.", "a")),
+        ):
             state.listings.put(shown)
             assert state.listings.get() == shown
 

@@ -153,6 +153,7 @@ class Setting:
     given: int = 50  # creations and reactivations a day, after the first run
     sink: bool = False  # the organization publishes Workspace's audit log, too
     parts: bool = False  # the directory counts as large: it is listed in parts
+    hurried: bool = False  # ... for which runs have little time until the weather is fair
     full_runs: int = 15  # minutes from one full run to the next while entries of the audit log arrive
 
 
@@ -174,7 +175,7 @@ class History:
             f"clocks {'apart' if setting.skewed else 'alike'}"
             f"{', state over Firestore' if setting.firestore else ''}, scopes of {setting.scopes}"
             f"{f', {setting.days} days' if setting.days else ''}{', with a log sink' if setting.sink else ''}"
-            f"{', listed in parts' if setting.parts else ''}"
+            f"{', listed in parts' if setting.parts else ''}{' in a hurry' if setting.hurried else ''}"
             f"{f', a full run in {setting.full_runs} minutes' if setting.full_runs > 15 else ''}"
         )
         return "\n".join([head, *map(str, self.steps)])
@@ -232,6 +233,7 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
         given=leaning.given or (2 if seed % 4 == 1 else 50),
         sink=seed % 5 in (1, 3) if leaning.sink is None else leaning.sink,
         parts=seed % 5 < 2 if leaning.parts is None else leaning.parts,
+        hurried=seed % 10 in (1, 5) and leaning.parts is None,
         full_runs=leaning.full_runs or (FULL_RUNS.get(seed % 10, 15) if leaning.sink is None else 15),
     )
     verbs = {verb: weight for verb, (weight, kind) in VERBS.items() if kind not in left_out}

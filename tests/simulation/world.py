@@ -57,6 +57,7 @@ PREVIEW_LIMIT = timedelta(minutes=8)
 FOREVER = timedelta(days=3650)
 MINUTE = timedelta(minutes=1)
 SWEEP_LIMIT = timedelta(minutes=4)
+HURRY = timedelta(seconds=4)
 ODD = "d"  # what the address begins with that no query finds
 BUSY = timedelta(minutes=50)  # for which the whole schedule goes on after each step of a long history
 DRAINED = timedelta(minutes=35)  # everything in flight when the writers were stopped has ended
@@ -314,8 +315,7 @@ class World:
 
     def _reconcile(self, kind: RunKind, *, insist: bool = False, request: str = "") -> None:
         finish_deletions(self.services, self.channels)
-        deadline = self.services.clock() + self.services.timings.reconcile_deadline
-        reconcile(self.services, kind, deadline, insist=insist, request=request)
+        reconcile(self.services, kind, self._deadline(), insist=insist, request=request)
         destroy_retired(self.services)
         if kind is RunKind.DRIFT:
             destroy_unused(self.services)
@@ -323,8 +323,12 @@ class World:
     def _full(self) -> None:
         """Do what the schedule of full runs calls for."""
         finish_deletions(self.services, self.channels)
-        reconcile_on_schedule(self.services, self.services.clock() + self.services.timings.reconcile_deadline)
+        reconcile_on_schedule(self.services, self._deadline())
         destroy_retired(self.services)
+
+    def _deadline(self) -> datetime:
+        hurried = self.history.setting.hurried and not self.weather.fair
+        return self.services.clock() + (HURRY if hurried else self.services.timings.reconcile_deadline)
 
     def _renew(self) -> None:
         renew_watch(

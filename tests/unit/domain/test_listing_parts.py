@@ -7,7 +7,16 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.domain.listing_parts import CARRIED, LARGEST, LETTERS, QUICK, SMALL, WHOLE_EVERY, Listings
+from autoprovisioning.domain.listing_parts import (
+    CARRIED,
+    LARGEST,
+    LETTERS,
+    LONGEST,
+    QUICK,
+    SMALL,
+    WHOLE_EVERY,
+    Listings,
+)
 from tests.support.builders import NOW, SECOND
 
 SLOW = 2 * QUICK
@@ -86,3 +95,30 @@ def test_one_listing_keeps_the_parts_that_are_still_needed():
     assert {part for part in found.sizes if part[0] == "m"} == {"m"}
     assert "_" in found.sizes
     assert found.whole_at == NOW + SECOND
+
+
+def test_what_there_was_no_time_for_comes_first_the_next_time_and_keeps_its_size():
+    known = Listings().whole(EVEN | {"m": 9000}, NOW, SLOW)
+    parts = known.parts(NOW)
+    unread = ("m", *parts[-3:])
+    left = known.in_parts(parts, {"aa": 5, "ma": 4000}, unread)
+    assert left.parts(NOW)[:4] == unread
+    assert set(left.parts(NOW)) == set(parts)
+    assert (left.sizes["m"], left.sizes["a"], left.sizes["z"]) == (9000, 5, EVEN["z"])
+    assert left.differ(known, NOW)
+    for read in (left.in_parts(parts, {"ma": 9000}), left.whole(EVEN, NOW, SLOW)):
+        assert read.parts(NOW)[:4] != unread
+        assert read.differ(left, NOW)
+    assert left.whole(EVEN, NOW, None).unread == unread, "one listing that was not finished has not read them either"
+
+
+def test_a_part_that_takes_longer_than_a_run_is_divided_however_small_it_seems():
+    known = Listings().whole(dict.fromkeys(LETTERS, 1000), NOW, SLOW)
+    parts = known.parts(NOW)
+    left = known.in_parts(parts, {"0a": 103, "2s": 1}, parts, endless=parts[:2])
+    divided = {part for part in left.parts(NOW) if part[0] in "01"}
+    assert divided == {head + letter for head in "01" for letter in CARRIED}
+    assert {*left.parts(NOW)[: len(divided)]} == divided, "still before the others"
+    assert (left.sizes["0a"], left.sizes["0b"], left.sizes["1a"], left.sizes["2"]) == (103 + 22, 22, 25, 1000)
+    longest = "a" * LONGEST
+    assert replace(known, sizes={longest: 1}).in_parts([longest], {}, [longest], [longest]).sizes == {longest: 1}

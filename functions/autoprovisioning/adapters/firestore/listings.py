@@ -18,6 +18,7 @@ class _Stored(msgspec.Struct):
     whole_at: datetime | None = None
     doubted_at: datetime | None = None
     waited: float | None = None  # seconds
+    unread: tuple[str, ...] = ()
 
 
 class FirestoreListings:
@@ -31,7 +32,13 @@ class FirestoreListings:
         stored = LISTINGS.read(fields_of(self._database.get(self._document())), _Stored)
         sizes = msgspec.msgpack.decode(stored.sizes, type=built(dict[str, int]))
         waited = None if stored.waited is None else timedelta(seconds=stored.waited)
-        return Listings(sizes=sizes, whole_at=stored.whole_at, doubted_at=stored.doubted_at, waited=waited)
+        return Listings(
+            sizes=sizes,
+            whole_at=stored.whole_at,
+            doubted_at=stored.doubted_at,
+            waited=waited,
+            unread=stored.unread,
+        )
 
     def put(self, listings: Listings) -> None:
         """Store it whole."""
@@ -42,6 +49,7 @@ class FirestoreListings:
             "whole_at": listings.whole_at,
             "doubted_at": listings.doubted_at,
             "waited": waited,
+            "unread": list(listings.unread),
         }
         batch = self._database.client.batch()
         batch.set(self._document(), LISTINGS.stamped(fields))

@@ -92,7 +92,8 @@ def _begin_search(services: Services, side: Side) -> bool:
 def report_unprovisioned(services: Services, side: Side, survey: Survey) -> None:
     """Store what was found about the accounts that nobody provisions, and note how many there are and not ignored."""
     search = side.planner.search if side.planner is not None else None
-    told = survey.whole(side.connection) and survey.deleted_addresses is not None  # covers every user
+    everybody = survey.whole(side.connection) and survey.proves_missing
+    told = everybody and survey.deleted_addresses is not None  # covers every user
     if search is not None and (told or not search.accounts):
         before = services.unprovisioned.get(side.connection.id)
         services.unprovisioned.put(side.connection.id, search.report(services.clock(), before))

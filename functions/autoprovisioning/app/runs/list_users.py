@@ -1,7 +1,8 @@
 """List the users of the directory, each once: in one listing, or a large directory in parts that are read side by side.
 
 Parts are a faster way to the same users, and never proof that somebody is missing: `domain/listing_parts.py` says why.
-If one fails, or they lack too many, everybody is listed in one listing, as a small directory always is.
+If one fails, or they lack too many, everybody is listed in one listing, as a small directory always is. Where they take
+longer than a run may, those read to their end count, and the next run begins with the others.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from autoprovisioning.app.ports.execution import Clock, Executor
 from autoprovisioning.app.runs.read_directory import ALERT, Survey
 from autoprovisioning.app.runs.side_by_side import side_by_side
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
+from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, NotSent, Transient
 
 log = logging.getLogger(__name__)
@@ -28,21 +30,26 @@ BROKEN = (Incomplete, ConfigurationRefused)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """How to read in parts: what addresses begin with, so many at once; `known` returns those who must be found."""
+    """How to read in parts: what addresses begin with, so many at once; `known` returns those who must be found.
+
+    `some_will_do`: whoever is read by the deadline counts, and the others may wait.
+    """
 
     beginnings: tuple[str, ...]
     executor: Executor
     at_once: int
-    known: Callable[[], Iterable[str]]
+    known: Callable[[], Iterable[Entry]]
+    some_will_do: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Page:
-    """Users, and when they were there; with `broken`, why there are no more of them."""
+    """Users, and when they were there; of a part, `last` where it ends, with `broken` if there should be more."""
 
     at: datetime
     part: str = ""
     users: Sequence[DirectoryUser] = ()
+    last: bool = False
     broken: Exception | None = None
 
 
@@ -65,6 +72,7 @@ class _Listing:
             for users in self.directory.users(self.fields):
                 page = _Page(at=self.clock(), users=users)
                 self.survey.waited += page.at - asked
+                self._keep_to_time()
                 yield from self._new(page)
                 asked = self.clock()
         except BROKEN as error:
@@ -75,32 +83,58 @@ class _Listing:
             log.error("The listing of users broke off: this run deprovisions nobody", extra={"json_fields": ALERT})
 
     def in_parts(self, parts: Parts) -> Iterator[DirectoryUser]:
-        """Yield everybody, at the end who is on the roster and in no part; `Survey.in_parts` says if that was all."""
+        """Yield everybody, at the end who is on the roster and in no part; `Survey.in_parts` says if that was all.
+
+        `Survey.unread` are the parts that were not read to their end by the deadline, where some will do.
+        """
         self.survey.divided = True
+        unread, begun = dict.fromkeys(parts.beginnings), False
         streams = [self._read(part) for part in parts.beginnings]
         with closing(side_by_side(parts.executor, streams, parts.at_once)) as pages:
             for page in pages:
                 if page.broken is not None:
                     self._doubt(f"the part {page.part!r} failed: {page.broken}")
                     return
+                if parts.some_will_do and begun and self.clock() >= self.deadline:
+                    self._leave(tuple(unread), len(parts.beginnings))
+                    break
+                self._keep_to_time()
                 yield from self._new(page)
-        deleted = self.survey.deleted
-        lacking = [user_id for user_id in parts.known() if user_id not in self.seen and user_id not in deleted]
-        lacking = list(dict.fromkeys(lacking))  # who is on the rosters of several connections
-        if len(lacking) > ASKED_AT_MOST:
+                begun = True
+                if page.last:
+                    del unread[page.part]
+        lacking = self._lacking(parts.known(), tuple(unread))
+        if len(lacking) > ASKED_AT_MOST and not unread:
             self._doubt(f"its parts lack {len(lacking)} users of the roster")
             return
-        for page in parts.executor.each(self._alone, lacking, parts.at_once):
+        for page in parts.executor.each(self._alone, lacking[:ASKED_AT_MOST], parts.at_once):
+            if not unread:
+                self._keep_to_time()
             yield from self._new(page)
         self.survey.in_parts = True
+
+    def _leave(self, unread: tuple[str, ...], parts: int) -> None:
+        """Leave parts to the next run."""
+        self.survey.unread = unread
+        told = f"Parts of the listing of users that time left to the next run: {len(unread)} of {parts}"
+        self.survey.notes.append(told)
+        log.warning(told)
+
+    def _lacking(self, known: Iterable[Entry], unread: tuple[str, ...]) -> list[str]:
+        """Return who was in no part that was read, and can be in no other by the address that was known last."""
+        listed = (self.seen, self.survey.deleted)
+        absent = (entry for entry in known if not any(entry.user_id in each for each in listed))
+        ids = (entry.user_id for entry in absent if not entry.email.casefold().startswith(unread))
+        return list(dict.fromkeys(ids))  # some are on the rosters of several connections
 
     def _read(self, part: str) -> Iterator[_Page]:
         """List one part; how it fails is told in place of its next page."""
         try:
             for users in self.directory.users_beginning(part, self.fields):
                 yield _Page(at=self.clock(), part=part, users=users)
+            yield _Page(at=self.clock(), part=part, last=True)
         except (Transient, ConfigurationRefused) as error:
-            yield _Page(at=self.clock(), part=part, broken=error)
+            yield _Page(at=self.clock(), part=part, last=True, broken=error)
 
     def _alone(self, user_id: str) -> _Page:
         """Read one user by id; whoever is not shown then is left as they are, until one listing tells."""
@@ -112,9 +146,11 @@ class _Listing:
         shown = user is not None and user.presence is not Presence.UNKNOWN
         return _Page(at=self.clock(), users=(user,) if user is not None and shown else ())
 
-    def _new(self, page: _Page) -> Iterator[DirectoryUser]:
+    def _keep_to_time(self) -> None:
         if self.clock() >= self.deadline:
             raise NotSent("The directory could not be listed in the run's time")
+
+    def _new(self, page: _Page) -> Iterator[DirectoryUser]:
         survey, length = self.survey, len(page.part) + 1
         survey.read_at = page.at
         for user in page.users:
@@ -142,7 +178,8 @@ def everybody(
     """Yield every user once; when the listing breaks off, note it in the survey and end.
 
     Raises:
-        NotSent: the deadline passed; a run must not be cut short by its function's timeout.
+        NotSent: the deadline passed, and what was read will not do; a run must not be cut short by its function's
+            timeout.
         Incomplete, ConfigurationRefused: nobody could be listed.
     """
     listing = _Listing(directory=directory, survey=survey, fields=fields, clock=clock, deadline=deadline)

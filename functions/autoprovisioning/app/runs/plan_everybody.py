@@ -21,6 +21,7 @@ from autoprovisioning.domain.plan import Plan, Planner
 from autoprovisioning.domain.scope import Scope
 from autoprovisioning.domain.words import missing_unit
 
+FOR_GROUPS = 0.9  # of the time for the directory: the rest is for users, whatever groups there are
 LOOKUPS_ONE_BY_ONE = 20  # with more creations than this, one listing of Keeper replaces the lookups
 
 Planners = Mapping[str, Planner]  # by connection id
@@ -40,7 +41,8 @@ def judge_everybody(
     """Read the directory once and let the planners judge everybody, each for its connection.
 
     `connections` are all that a user may belong to, in their order; rosters that are not in `rosters` are read.
-    `remember`: what this shows of the directory's size is kept for the next time.
+    `remember`: what this shows of the directory's size is kept for the next time, which goes on where this one had to
+    stop. Otherwise everybody counts, or nobody.
 
     Raises:
         Transient: the directory could not be read.
@@ -49,14 +51,22 @@ def judge_everybody(
     rosters = _all_rosters(services, connections, rosters)  # before the directory, like those given
     serving = [connection for connection in connections if connection.state in SERVING]
     held = {each.id: kept_out(services, each) for each in serving} if len(serving) > 1 else {}
-    survey = begin(services.directory, connections, services.executor, services.reads_at_once)
+    began = services.clock()
+    groups_until = began + (deadline - began) * FOR_GROUPS
+    survey = begin(
+        services.directory,
+        connections,
+        services.executor,
+        services.reads_at_once,
+        lambda: services.clock() >= groups_until,
+    )
     fields = frozenset({"name"}).union(*(connection.settings.mapping.source_fields() for connection in planned))
     everywhere = Scope().located(survey.units)
     judge = _Judge(
         connections=connections, serving=serving, planners=planners, rosters=rosters, survey=survey, held=held
     )
     known = services.listings.get()
-    parts = _parts(services, known, planned, planners, rosters)
+    parts = _parts(services, known, planned, planners, rosters, some_will_do=remember)
     read_at: datetime | None = None
     try:
         for user in everybody(services.directory, survey, fields, services.clock, deadline=deadline, parts=parts):
@@ -85,31 +95,45 @@ def judge_everybody(
 
 
 def _parts(
-    services: Services, known: Listings, planned: Sequence[Connection], planners: Planners, rosters: Rosters
+    services: Services,
+    known: Listings,
+    planned: Sequence[Connection],
+    planners: Planners,
+    rosters: Rosters,
+    *,
+    some_will_do: bool,
 ) -> Parts | None:
     """Return the parts to list a large directory in; None where one listing is needed, or enough.
 
-    A roster that is not begun has nobody who would be missed, and a search must be sure of whom it did not find.
+    A roster that is not begun has nobody who would be missed, and a search must be sure of whom it did not find. But
+    where one listing takes longer than a run may, parts must do: the alternative is nothing.
     """
     beginnings = known.parts(services.clock())
     searching = any(planner.search is not None for planner in planners.values())
-    if not beginnings or searching or not all(connection.begun for connection in planned):
+    needed = searching or not all(connection.begun for connection in planned)
+    if not beginnings or (needed and not known.unfinished):
         return None
 
-    def must_be_found() -> Iterator[str]:
+    def must_be_found() -> Iterator[Entry]:
         for connection in planned:
-            for user_id, entry in rosters[connection.id].items():
+            for entry in rosters[connection.id].values():
                 waits = entry.mark is not None or entry.failure is not None or entry.pending
                 if entry.status is not Status.NONE or waits:
-                    yield user_id
+                    yield entry
 
-    at_once = services.reads_at_once
-    return Parts(beginnings=beginnings, executor=services.executor, at_once=at_once, known=must_be_found)
+    return Parts(
+        beginnings=beginnings,
+        executor=services.executor,
+        at_once=services.reads_at_once,
+        known=must_be_found,
+        some_will_do=some_will_do,
+    )
 
 
 def _listings(known: Listings, survey: Survey, parts: Parts | None, now: datetime) -> Listings:
     if survey.in_parts and parts is not None:
-        return known.in_parts(parts.beginnings, survey.sizes)
+        first = parts.beginnings[: parts.at_once]  # had all of the run's time
+        return known.in_parts(parts.beginnings, survey.sizes, survey.unread, first)
     found = known.whole(survey.sizes, now, survey.waited) if survey.complete else known
     return replace(found, doubted_at=now) if survey.doubted else found
 
@@ -175,7 +199,7 @@ def empty_listings(survey: Survey, connection: Connection, plan: Plan) -> list[s
     if survey.alone or not plan.active:
         return []
     accounts = f"although {plan.active} of this connection's accounts are active"
-    found = [] if survey.listed else [f"The directory's listing of users is empty, {accounts}"]
+    found = [] if survey.listed or survey.unread else [f"The directory's listing of users is empty, {accounts}"]
     empty = (group for group in connection.settings.scope.groups if survey.members.get(group.id) == frozenset())
     return found + [f"Scope group {group.email or group.id} is empty, {accounts}" for group in empty]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,7 +14,7 @@ from autoprovisioning.app.ports.execution import Executor
 from autoprovisioning.app.provisioning.adoption_grounds import addresses_of, deleted_users
 from autoprovisioning.domain.connections import SERVING, Connection
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
-from autoprovisioning.domain.errors import ConfigurationRefused, Transient
+from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
 from autoprovisioning.domain.scope import Group, Located, OrgUnit, standing
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class Survey:
     seen: Set[str] = frozenset()
     in_parts: bool = False  # several listings made this one: whom they lack need not be missing
     divided: bool = False  # those are being made
+    unread: tuple[str, ...] = ()  # parts of it that the run had no time to read to their end
     doubted: bool = False  # they were tried, and failed or lacked too many
     sizes: Counter[str] = field(default_factory=Counter)  # users, by what their addresses begin with
     waited: timedelta = timedelta()  # for the pages of one listing
@@ -108,13 +109,26 @@ Members = dict[str, frozenset[str] | None]
 
 
 def read_groups(
-    directory: DirectoryScopes, connections: Sequence[Connection], executor: Executor, at_once: int
+    directory: DirectoryScopes,
+    connections: Sequence[Connection],
+    executor: Executor,
+    at_once: int,
+    late: Callable[[], bool] = lambda: False,
 ) -> tuple[Members, list[str]]:
-    """List the derived members of every scope group, several at once; None, with a note, for one that was not read."""
+    """List the derived members of every scope group, several at once; None, with a note, for one that was not read.
+
+    Once it is `late`, no more is read.
+    """
+
+    def pages(group: Group) -> Iterator[Sequence[str]]:
+        for page in directory.members(group.id):
+            if late():
+                raise Incomplete("the run has no time left for it")
+            yield page
 
     def read(group: Group) -> frozenset[str] | str:
         try:
-            return frozenset(user_id for page in directory.members(group.id) for user_id in page)
+            return frozenset(user_id for page in pages(group) for user_id in page)
         except (Transient, ConfigurationRefused) as error:
             log.error("A scope group could not be read: this run deprovisions nobody", extra={"json_fields": ALERT})
             return f"Scope group {group.email or group.id} could not be read: {error}"
@@ -138,11 +152,17 @@ def _read_units(
         return None, [f"The organizational units could not be listed: {error}"]
 
 
-def begin(directory: Directory, connections: Sequence[Connection], executor: Executor, at_once: int) -> Survey:
-    """Read everything that is needed before the first user is judged."""
+def begin(
+    directory: Directory,
+    connections: Sequence[Connection],
+    executor: Executor,
+    at_once: int,
+    late: Callable[[], bool] = lambda: False,
+) -> Survey:
+    """Read everything that is needed before the first user is judged; of the groups, only until it is `late`."""
     units_listed = executor.start(partial(_read_units, directory, connections))
     deleted_listed = executor.start(partial(_read_deleted, directory))
-    members, notes = read_groups(directory, connections, executor, at_once)
+    members, notes = read_groups(directory, connections, executor, at_once, late)
     units, unlisted = units_listed()
     deleted, untold = deleted_listed()
     by_id = {user.id: user for user in deleted or ()}

@@ -123,7 +123,7 @@ def _reconcile(services: Services, asked: _Asked, deadline: datetime, fence: int
     if (
         services.through.audit_log
         and len(sides) == len(on)
-        and not survey.alone
+        and not (survey.alone or survey.unread)
         and all(side.run.state in SENT_OUT and survey.whole(side.connection) for side in sides)
     ):
         services.sources.hear(Feed.SWEEP, began, user=False)  # it has found what a sweep would
@@ -149,7 +149,8 @@ def _send_out(services: Services, sides: Sequence[Side], survey: Survey, deadlin
 def _keep_people(services: Services, side: Side, survey: Survey) -> None:
     """Keep who was listed, for those who look who has access: the run is no worse without."""
     listed = side.planner.listed if side.planner is not None else None
-    if listed is None or survey.alone or not survey.whole(side.connection) or not side.connection.begun:
+    everybody = survey.whole(side.connection) and not (survey.alone or survey.unread)
+    if listed is None or not everybody or not side.connection.begun:
         return
     try:
         if as_it_was(services, side.connection):  # of what was deleted meanwhile nobody must be kept
@@ -205,7 +206,7 @@ def _plan_and_dispatch(
     first = not survey.alone and remember_active(services, side.connection, plan.active, whole=whole)
     connection = _proven(services, side.connection) if side.meets_known() else side.connection
     creating = {user_id for user_id, planned in plan.looks.items() if planned.action is Action.RECREATE}
-    everybody = whole and not survey.alone
+    everybody = whole and not (survey.alone or survey.unread)
     held, told = brake(
         services,
         connection,
@@ -228,7 +229,11 @@ def _plan_and_dispatch(
         finished=None if batches else services.clock(),
         batches=len(batches),
         planned=_planned(plan),
-        complete=whole and survey.deleted_listed and not empty_listings(survey, read, plan) and side.listed,
+        complete=whole
+        and not survey.unread
+        and survey.deleted_listed
+        and not empty_listings(survey, read, plan)
+        and side.listed,
         notes=_notes(survey, plan, side, told, waiting),
         last_progress=services.clock(),
     )
