@@ -3,7 +3,8 @@
 A document keeps its number where a field is added that older code may leave as it is: of documents only the fields that
 change are written, and of an entry of the roster what follows the fields known is kept. Everything else takes a new
 number, which older code refuses: another value of an enumeration, a field within a nested record, a field that must be
-kept in step with others. Counters of usage are added to without being read: another schema of theirs takes other names
+kept in step with others. One value is an exception: the state of a pilot, which a version without pilots refuses by
+itself (decision 21). Counters of usage are added to without being read: another schema of theirs takes other names
 of documents. What is recorded of earlier versions, and holds this one to them: `tests/contract/recorded/`.
 """
 

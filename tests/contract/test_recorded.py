@@ -17,6 +17,7 @@ import pytest
 
 from autoprovisioning import document_kinds, messages
 from autoprovisioning.app.ports.roster import Edit
+from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import ConfigurationRefused
 from autoprovisioning.domain.event_search import Filters
@@ -50,7 +51,7 @@ def stored(firestore: Firestore, documents: Mapping[str, Any]) -> dict[str, dict
 
 
 FIRST_WITH_PEOPLE = 4  # recording
-FIRST_WITH_IGNORED = 4  # and with what is done about changes in Keeper
+FIRST_WITH_IGNORED = 4  # and with what is done about changes in Keeper, and a pilot
 PEOPLE = {user_id: listed.name for user_id, listed in recording.LISTED.items()}
 
 
@@ -113,7 +114,7 @@ class TestEarlierVersions:
         store(firestore, load(path)["documents"])
         later = int(path.stem) >= FIRST_WITH_IGNORED
         assert read_all(firestore) == {
-            "connection": CONNECTION if later else with_settings(CONNECTION, repair_drift=True),
+            "connection": CONNECTION if later else replace(with_settings(CONNECTION, repair_drift=True), pilot=None),
             "begun set-up": {"c9": NOW},
             "roster shard": {"u1": FULL, "u2": PLAIN},
             "run": recording.RUN,
@@ -230,6 +231,18 @@ class TestNewerVersions:
         store(firestore, documents)
         with pytest.raises(ConfigurationRefused, match=r"A roster shard cannot be read .*deploy it"):
             firestore.roster.load(CONNECTION)
+
+    @pytest.mark.parametrize("state", [State.ON, State.PAUSED])
+    def test_a_pilot_is_read_by_no_version_that_would_provision_everybody(self, firestore, state):
+        """That one refuses a state that it does not know, as this one does."""
+        firestore.connections.create(replace(CONNECTION, state=state))
+        document = firestore.client.document("connections/c1")
+        kept = document.get().to_dict()
+        assert kept["state"] not in {each.value for each in State}
+        assert firestore.connections.get("c1") == replace(CONNECTION, state=state)
+        document.update({"state": "later: on"})
+        with pytest.raises(ConfigurationRefused, match="A connection cannot be read"):
+            firestore.connections.get("c1")
 
     @pytest.mark.parametrize("name", MESSAGES)
     def test_a_message_with_a_higher_schema_is_refused(self, name):

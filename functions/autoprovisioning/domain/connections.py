@@ -14,6 +14,7 @@ from .entry import Entry
 from .settings import Settings
 
 LONGEST_THROTTLE = timedelta(hours=1)  # whatever Keeper asks: then it is asked again
+LARGEST_PILOT = 200  # people: each is chosen by hand, and read with every look
 
 
 class State(StrEnum):
@@ -52,6 +53,9 @@ class Connection:
 
     `revision` grows with each write, an administrator's or our own; `edition` with each edit of an administrator, so
     that a second administrator's edit is distinguished from a wait that a worker noted.
+
+    In a `pilot` it is on, or paused, for the people chosen: their addresses, as they were then, by directory id. For
+    everybody else it is as if it were off.
     """
 
     id: str
@@ -69,11 +73,21 @@ class Connection:
     retired_tokens: tuple[RetiredToken, ...] = ()  # disabled versions still to be destroyed
     unproven: datetime | None = None  # reauthorized then though no known account was found: new ones need approval
     confirmed: int | None = None  # accounts that its first run may create, if it was turned on from a preview
+    pilot: Mapping[str, str] | None = None  # None: nobody is chosen, so that it is on for everybody
 
     @property
     def begun(self) -> bool:
         """Say whether its first run has looked at everybody: from then on it has a roster."""
         return self.roster_layout != ""
+
+    @property
+    def state_word(self) -> str:
+        """Return the state in a word, as programs are told it: that of a pilot that is on is "pilot"."""
+        return "pilot" if self.pilot is not None and self.state is State.ON else self.state.value
+
+    def operates_on(self, user_id: str) -> bool:
+        """Say whether anything may be done about a user: outside a pilot nothing is, and timers stand still."""
+        return self.pilot is None or user_id in self.pilot
 
     def waits_until(self, now: datetime) -> datetime | None:
         """Return the end of the wait that Keeper asked for, None where there is none, or it is over.

@@ -18,6 +18,7 @@
                                    active on another connection
     suspended, deleted  -          suspended by us             DELETE when due, once; until then UPDATE if one differs
     archived            -          any                         nothing, timers stand still (or as suspended, if chosen)
+    outside the pilot   any        any                         nothing, timers stand still
     could not be read   -          any                         nothing
 
 Whom complete listings lack, but of whom nothing tells alone, counts as not told ("unknown", "could not be read"): since
@@ -95,6 +96,7 @@ class Rules:
     by_groups: bool = False  # the scope names groups: who is in them is remembered, for the scope sweep
     unproven: bool = False  # whether the node is the connection's: what would be created or adopted there is guarded
     confirmed: Confirmed = field(default_factory=dict)  # adoptions; a doubt that one of them settles waits no longer
+    operates_on: Callable[[str], bool] = lambda _user_id: True  # in a pilot: on those chosen only
     # Who has an address on this connection: "" is nobody, None not known.
     holder: Callable[[str], str | None] = lambda _address: None
 
@@ -169,9 +171,13 @@ def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> 
         gone=seen.presence is Presence.DELETED,
         missing_since=missing_since,
     )
+    if idles(seen, rules):
+        # A scope group's member without an account is kept in mind, so that the sweep does not find them anew.
+        kept = entry is not None or (seen.in_scope and rules.by_groups)
+        return Nothing(noted=replace(noted, pending=False, failure=None) if kept else None)
     if seen.presence is Presence.ACTIVE and seen.in_scope is not False:
         return _provision(entry, noted, seen, rules, now)
-    return _deprovision(entry, noted, seen, rules, now)
+    return _deprovision(noted, seen, rules, now)
 
 
 def settled(entry: Entry, desired: Attributes) -> bool:
@@ -205,12 +211,13 @@ def _missing_since(known: Entry, seen: Observed, now: datetime) -> datetime | No
 
 
 def idles(seen: Observed, rules: Rules) -> bool:
-    """Say whether the user is archived, and so not operated on."""
-    return seen.presence is Presence.ARCHIVED and not rules.archived_as_suspended
+    """Say whether the user is not operated on: archived, or outside the pilot."""
+    archived = seen.presence is Presence.ARCHIVED and not rules.archived_as_suspended
+    return archived or not rules.operates_on(seen.user_id)
 
 
 def _timers(known: Entry, seen: Observed, rules: Rules, now: datetime) -> Mapping[Trigger, Timer]:
-    """Carry the timers on; who is archived is suspended, and where that is not operated on the timers stand still."""
+    """Carry the timers on; those of whom nothing is done stand still, and who is archived is suspended."""
     if known.status is Status.NONE:
         return {}
     triggers: dict[Trigger, datetime | None] = {}
@@ -224,7 +231,9 @@ def _timers(known: Entry, seen: Observed, rules: Rules, now: datetime) -> Mappin
     if seen.presence is Presence.DELETED:
         # Nobody returned: triggers that ran before the deletion go on, the earliest due wins.
         triggers.update(dict.fromkeys(known.timers))
-        standing = [trigger for trigger, timer in known.timers.items() if not timer.ran]
+        # What never ran, since it was not operated on, does not begin now; that the user is deleted does.
+        never = [trigger for trigger, timer in known.timers.items() if not timer.ran]
+        standing = standing or [trigger for trigger in never if trigger is not Trigger.DELETED]
         triggers[Trigger.DELETED] = seen.since
     return observe(known.timers, triggers, rules.clock, now, standing=standing)
 
@@ -256,14 +265,13 @@ def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, 
     return _attempt(action, noted, seen, rules, now)
 
 
-def _deprovision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
-    """Out of scope, suspended, archived or deleted; or unknown, and without an account.
+def _deprovision(noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
+    """Out of scope, suspended, archived as suspended, or deleted; or unknown, and without an account.
 
     A scope group's member without an account is kept in mind, so that the sweep does not find them anew each time.
     """
-    archived = idles(seen, rules)
-    if archived or noted.status is Status.NONE:
-        kept = (archived and entry is not None) or (seen.in_scope and rules.by_groups)
+    if noted.status is Status.NONE:
+        kept = seen.in_scope and rules.by_groups
         return Nothing(noted=replace(noted, pending=False, failure=None) if kept else None)
     when = due(rules.deprovisioning, noted.timers, rules.clock, now)
     first = min(when.suspend, when.delete)

@@ -57,6 +57,8 @@ def _nothing(
     decision: Nothing, entry: Entry | None, seen: Observed, connection: Connection, now: datetime, owner: str
 ) -> str:
     noted = decision.noted or entry
+    if not connection.operates_on(seen.user_id):
+        return "The user is outside the pilot, and not operated on: everything stays as it is, and timers stand still."
     if decision.unsure and noted is not None and noted.status is Status.SUSPENDED:
         moved = "active on another connection since it was suspended here"
         if connection.state in WAITS_FOR:

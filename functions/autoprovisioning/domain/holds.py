@@ -194,6 +194,7 @@ def settled(
     stands: bool = True,
     tells_of: Callable[[str], bool] = lambda _: True,
     in_parts: bool = False,
+    operates_on: Callable[[str], bool] = lambda _: True,
 ) -> Hold:
     """Strike what is done, no longer due, or has been approved or rejected for too long.
 
@@ -201,12 +202,12 @@ def settled(
     the roster has no account of the user. `due` is what a whole plan would do now; None where there is none: then what
     the entries show counts. Without `stands` nobody is struck as no longer due; nor, for 30 days, is a decision about
     somebody of whom the run's listings do not tell (`tells_of`). `in_parts`: those prove nobody missing, so that what
-    is due of such people is not planned.
+    is due of such people is not planned. Of whom nothing is planned (`operates_on`) nothing is struck as no longer due.
     """
 
     def becomes(member: Member, verdict: Verdict) -> Standing | None:
         entry = entries.get(member.resource)
-        judged = stands and (not in_parts or tells_of(member.resource))
+        judged = stands and operates_on(member.resource) and (not in_parts or tells_of(member.resource))
         if verdict.standing is Standing.APPROVED:
             if _done(member, verdict, entry):
                 return Standing.DONE

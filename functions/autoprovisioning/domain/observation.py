@@ -20,6 +20,7 @@ def rules_of(connection: Connection, confirmed: Confirmed, *, retry_failures: bo
         by_groups=bool(connection.settings.scope.groups),
         unproven=connection.unproven is not None,
         confirmed=confirmed,
+        operates_on=connection.operates_on,
     )
 
 

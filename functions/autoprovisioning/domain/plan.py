@@ -149,11 +149,14 @@ class Planner:
         if self.search is not None:
             self.search.see(user, in_scope)
         entry = self._roster.get(user.id)
-        if self.listed is not None and (entry is not None or (in_scope and user.presence is Presence.ACTIVE)):
+        served = self._rules.operates_on(user.id)
+        if self.listed is not None and (
+            entry is not None or (served and in_scope and user.presence is Presence.ACTIVE)
+        ):
             self.listed[user.id] = listed_of(user)
         if entry is not None:
             self._met.add(user.id)
-        elif in_scope is False:
+        elif in_scope is False or not served:
             return  # not ours, never was: most of a large customer
         desired, failure = mapped(self._connection, user)
         if entry is not None and self._as_it_was(entry, user, in_scope, desired):
@@ -184,6 +187,8 @@ class Planner:
             user = deleted.get(user_id)
             if user is not None:
                 self._judge(entry, observed(self._connection, user, None), Evidence)
+            elif not self._rules.operates_on(user_id):
+                continue
             elif complete:
                 self._missing(entry, outsider=user_id in members)
             elif entry.mark is not None and (entry.failure is None or self._now >= entry.failure.next_attempt):
@@ -215,6 +220,8 @@ class Planner:
 
     def _judge(self, entry: Entry | None, seen: Observed, evidence: Callable[[], Evidence]) -> None:
         if entry is not None and entry.mark is not None:
+            if not self._rules.operates_on(entry.user_id):
+                return  # what became of the change is found out once the pilot is over
             if rests(entry, entry.mark, seen, self._rules, self._now):
                 self.plan.backing_off.append(entry.user_id)
             else:
@@ -224,7 +231,8 @@ class Planner:
         decision = decide(found, seen, self._rules, self._now)
         if found is not None:
             self.plan.locked += found.status is Status.LOCKED and seen.entitled
-            self.plan.archived += found.status is Status.ACTIVE and idles(seen, self._rules)
+            archived = seen.presence is Presence.ARCHIVED and idles(seen, self._rules)
+            self.plan.archived += found.status is Status.ACTIVE and archived
         self._sort(entry, found, seen, decision, evidence)
 
     def _sort(
@@ -270,7 +278,7 @@ class Planner:
     def _as_found(self, entry: Entry, seen: Observed) -> Entry:
         if entry.again:
             entry = replace(entry, again=False)  # whoever asked for another look has had it with this, held or not
-        if self.listing is None:
+        if self.listing is None or not self._rules.operates_on(entry.user_id):
             return entry
         found = as_found(entry, self.listing, seen.desired, self._now, entitled=seen.entitled)
         drift = new_drift(entry, found)

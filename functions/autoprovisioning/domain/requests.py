@@ -131,11 +131,13 @@ class Became(StrEnum):
 class Proposal:
     """Settings that a preview is of.
 
-    `edition` is the connection's when it was asked for, so that saving it is refused if that changed since.
+    `edition` is the connection's when it was asked for, so that saving it is refused if that changed since. It is of a
+    pilot's people alone, or of `everybody`, as the pilot's end would have it.
     """
 
     edition: int
     settings: Settings
+    everybody: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

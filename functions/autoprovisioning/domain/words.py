@@ -37,6 +37,7 @@ SHOWN: Mapping[State, str] = {
     State.DELETING: "Being deleted",
 }
 HELD = "Held: waiting for approval"
+PILOT = "On for chosen people only"
 BEING_DELETED = "The configuration is being deleted, as soon as no change is in flight."
 FIRST: Mapping[State, str] = {  # what is to be done before anybody is provisioned
     State.DRAFT: "Finish the set-up and turn it on first.",
@@ -395,14 +396,34 @@ BECAME: Mapping[Became, str] = {
 
 def shown_state(connection: Connection, *, held: bool) -> str:
     """Return the state as the console shows it; `held` says that a plan of it waits for approval."""
-    return HELD if held and connection.state is State.ON else SHOWN[connection.state]
+    if connection.state is not State.ON:
+        return SHOWN[connection.state]
+    return HELD if held else PILOT if connection.pilot is not None else SHOWN[State.ON]
+
+
+def pilot_in_full(connection: Connection) -> str:
+    """Say for whom a pilot is; empty where there is none."""
+    if connection.pilot is None:
+        return ""
+    return (
+        f"A pilot: on{_for_chosen(connection)}. Nobody else is created, changed or suspended, and timers stand still."
+    )
+
+
+def _for_chosen(connection: Connection) -> str:
+    """Say that something holds for a pilot's people only; empty where there is no pilot."""
+    if connection.pilot is None:
+        return ""
+    return f" for {counted(len(connection.pilot), 'chosen person', 'chosen people')} only"
 
 
 def state_in_full(connection: Connection, concerned: bool) -> str:
     """Say what the state of a connection means; `concerned` says that something about it is not well."""
     match connection.state:
         case State.ON:
-            return "On, but something is wrong." if concerned else "Syncing active."
+            if concerned:
+                return "On, but something is wrong."
+            return f"Syncing active{_for_chosen(connection)}."
         case State.OFF:
             return "Inactive: no changes are made in Keeper, and deprovisioning timers stand still."
         case State.PAUSED:

@@ -20,6 +20,9 @@ from autoprovisioning.domain.errors import Stale
 from autoprovisioning.domain.events import Event
 
 TOMBSTONE = "deleted"
+# Before the state of a pilot. A version that knows no pilots would provision everybody: so it must not read this one,
+# while it may go on reading all other connections, whose number is the same.
+PILOT = "pilot: "
 # Events and usage stay.
 FORGOTTEN = (
     "roster",
@@ -159,6 +162,8 @@ def to_document(connection: Connection) -> dict[str, Any]:
     fields = msgspec.to_builtins(connection, builtin_types=(datetime,))
     chosen, layout, clock = fields.pop("settings"), fields.pop("roster_layout"), connection.clock
     del fields["id"], chosen["limit"]["share"]
+    if connection.pilot is not None:
+        fields["state"] = f"{PILOT}{connection.state.value}"
     return CONNECTION.stamped(
         {
             **fields,
@@ -183,6 +188,7 @@ def from_document(connection_id: str, fields: Mapping[str, Any]) -> Connection:
         {
             **fields,
             "id": connection_id,
+            "state": fields["state"].removeprefix(PILOT),
             "settings": {**fields, "mapping": {"rows": fields["mapping"]}},
             "roster_layout": str(fields["shards"] or ""),
             "clock": {

@@ -12,14 +12,22 @@ from autoprovisioning.app.ports.connections import Telling
 from autoprovisioning.app.provisioning.target import wait_of
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Value
-from autoprovisioning.domain.connections import Connection, State, node_of
+from autoprovisioning.domain.connections import LARGEST_PILOT, SERVING, Connection, State, node_of
 from autoprovisioning.domain.errors import BadInput, ProvisioningError, Transient, WrongState
-from autoprovisioning.domain.events import EDITED, Actor, Event, configured
+from autoprovisioning.domain.events import (
+    CHOSE_OTHERS,
+    EDITED,
+    ENDED_PILOT,
+    TURNED_ON_FOR_CHOSEN,
+    Actor,
+    Event,
+    configured,
+)
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import ROOT, Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.domain.texts import has_controls
-from autoprovisioning.domain.words import SHOWN, described
+from autoprovisioning.domain.words import counted, described, shown_state
 
 LONGEST_NAME = 100
 _NOTHING: Mapping[str, Value] = {}
@@ -212,10 +220,11 @@ def _check_node(services: Services, endpoint: str, connection_id: str) -> None:
 def turn_on(
     services: Services, connection_id: str, actor: Actor, *, run: bool = True, creates: int | None = None
 ) -> Connection:
-    """Turn a connection on; timers go on where they stood, and a full run starts at once (unless `run` is False).
+    """Turn a connection on for everybody; timers go on, and a full run starts at once (unless `run` is False).
 
-    A wait that Keeper asked for is over. `creates` is how many accounts a preview said would be created: if this is the
-    first run, more than that are held. Without it the first run is limited like any other.
+    That ends a pilot; otherwise a wait that Keeper asked for is over. `creates` is how many accounts a preview said
+    would be created: if this is the first run for everybody, more than that are held. Without it the first run is
+    limited like any other.
 
     Raises:
         WrongState: the set-up is not finished.
@@ -224,18 +233,88 @@ def turn_on(
     needs_token(connection)
     _check_node(services, connection.settings.endpoint, connection_id)  # two may have been set up at the same moment
     now = services.clock()
-    tell = _states(services, actor, "Turned on")
+    tell = _states(services, actor, ENDED_PILOT if connection.pilot is not None else "Turned on")
 
     def change(current: Connection) -> Connection | None:
-        if current.state is State.DRAFT:
-            raise WrongState("The set-up is not finished. Finish it, look at the preview, then turn it on.")
-        turned = turned_on(current, now)
+        _check_finished(current)
+        turned = turned_on(current, now) or for_everybody(current, now)
         return replace(turned, confirmed=creates) if turned is not None else None
 
     turned = services.connections.change(connection_id, change, tell)
     if turned is not None and run:
         services.queue.request_run(RunKind.FULL)
     return turned or connection
+
+
+def turn_on_for(
+    services: Services,
+    connection_id: str,
+    people: Sequence[str],
+    actor: Actor,
+    *,
+    edition: int | None = None,
+    run: bool = True,
+) -> Connection:
+    """Turn a connection on for these people only, by address or directory id, or change who they are in a pilot.
+
+    Raises:
+        Stale: an administrator changed it since `edition`.
+        WrongState: the set-up is not finished, or it is on for everybody.
+        BadInput: nobody is named, too many are, or somebody whom the directory does not know.
+        Transient: the directory could not be asked.
+    """
+    connection = staying(services, connection_id)
+    needs_token(connection)
+    _check_node(services, connection.settings.endpoint, connection_id)
+    chosen = _people(services, people, connection.pilot or {})
+    now = services.clock()
+    what = CHOSE_OTHERS if connection.pilot is not None else TURNED_ON_FOR_CHOSEN
+
+    def change(current: Connection) -> Connection | None:
+        check_edition(current, current.edition if edition is None else edition)
+        check_staying(current)
+        _check_finished(current)
+        if current.pilot == chosen:
+            return None
+        if current.state in SERVING and current.pilot is None:
+            raise WrongState("It is on for everybody. Turn it off first; accounts stay as they are.")
+        turned = turned_on(current, now) or current
+        return replace(turned, pilot=chosen, edition=current.edition + 1, confirmed=None)
+
+    turned = services.connections.change(connection_id, change, _states(services, actor, what))
+    if turned is not None and run and turned.state is State.ON:
+        services.queue.request_run(RunKind.FULL)
+    return turned or connection
+
+
+def _people(services: Services, keys: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
+    """Return who is meant, addresses by directory id; the directory is asked about those who are not known."""
+    wanted = list(dict.fromkeys(filter(None, map(str.strip, keys))))
+    if not wanted:
+        raise BadInput("people", "nobody is named", "Name at least one person, by address or directory id.")
+    if len(wanted) > LARGEST_PILOT:
+        problem = f"{counted(len(wanted), 'person', 'people')} are more than {LARGEST_PILOT}"
+        raise BadInput("people", problem, "Name fewer, or choose a group as the provisioning scope.")
+    ids = {address.casefold(): user_id for user_id, address in known.items()} | {each: each for each in known}
+
+    def person(key: str) -> tuple[str, str]:
+        user_id = ids.get(key) or ids.get(key.casefold())
+        if user_id is not None:
+            return user_id, known[user_id]
+        user = services.directory.by_address(key) if "@" in key else services.directory.user(key)
+        if user is None or not user.id or not user.primary_email:
+            raise BadInput("people", f"the directory has no user {key!r}", "Check the address in the Admin console.")
+        return user.id, user.primary_email
+
+    if any(map(has_controls, wanted)):
+        raise BadInput("people", "it holds control characters", "Type it again, without them.")
+    found = services.executor.each(person, wanted, services.reads_at_once)
+    return dict(sorted(found, key=lambda one: (one[1], one[0])))
+
+
+def _check_finished(connection: Connection) -> None:
+    if connection.state is State.DRAFT:
+        raise WrongState("The set-up is not finished. Finish it, look at the preview, then turn it on.")
 
 
 def needs_token(connection: Connection) -> None:
@@ -255,9 +334,20 @@ def turned_on(connection: Connection, now: datetime) -> Connection | None:
     return replace(connection, state=State.ON, changed_at=now, clock=clock, paused_reason="", throttled_until=None)
 
 
+def for_everybody(connection: Connection, now: datetime) -> Connection | None:
+    """Return a pilot as it is when turned on for everybody now; None where there is no pilot.
+
+    It counts as an edit: what is planned for the people chosen is planned again for everybody.
+    """
+    if connection.pilot is None:
+        return None
+    return replace(connection, pilot=None, edition=connection.edition + 1, changed_at=now)
+
+
 def turned_off(connection: Connection, now: datetime) -> Connection:
-    """Return the connection as it is when turned off now."""
-    return replace(connection, state=State.OFF, changed_at=now, clock=connection.clock.stopped(now), paused_reason="")
+    """Return the connection as it is when turned off now; that ends a pilot, too."""
+    clock = connection.clock.stopped(now)
+    return replace(connection, state=State.OFF, changed_at=now, clock=clock, paused_reason="", pilot=None)
 
 
 def turn_off(services: Services, connection_id: str, actor: Actor) -> Connection:
@@ -307,7 +397,11 @@ def _states(services: Services, actor: Actor, what: str) -> Telling[Connection]:
     """Record a change of the state, and the wait that it ends."""
 
     def tell(was: Connection, becomes: Connection) -> Event:
-        before, after = ({"state": SHOWN[at.state], **wait_of(at)} for at in (was, becomes))
+        before, after = ({"state": shown_state(at, held=False), **_chosen(at), **wait_of(at)} for at in (was, becomes))
         return configured(services.stamp(actor), what, before, after)
 
     return tell
+
+
+def _chosen(connection: Connection) -> Mapping[str, Value]:
+    return {"chosen people": ", ".join(connection.pilot.values())} if connection.pilot is not None else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from autoprovisioning.app.ports.reports import EventReports
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.event_search import Filters
-from autoprovisioning.domain.events import EDITED, Event, EventName
+from autoprovisioning.domain.events import EDITS, Event, EventName
 
 MOST_EDITS = 10  # more are not told
 READ = 50  # events: among an administrator's edits there are also decisions, and turning on and off
@@ -20,6 +20,9 @@ def edits_since(reports: EventReports, connection: Connection, edition: int) -> 
 
 
 def latest_edits(reports: EventReports, connection: Connection, read: int) -> list[Event]:
-    """Return the edits of the settings among so many of the latest events of administrators, newest first."""
+    """Return the edits, those of a pilot's people included, among so many of the latest events of administrators.
+
+    The newest comes first.
+    """
     configured = reports.events(connection.id, Filters(names=[EventName.CONFIGURED]), "", read).items
-    return [event for event in configured if event.reason == EDITED]
+    return [event for event in configured if event.reason in EDITS]

@@ -192,7 +192,7 @@ def _standing(services: Services, connection: Connection, entry: Entry | None, u
     owner = next((other for other in connections if other.id == placement.owner != connection.id), None)
     told = placement.in_scope.get(connection.id)
     moving = owner is not None and placement.awaited
-    if told is own.in_scope:
+    if told is own.in_scope or not connection.operates_on(user.id):
         return replace(own, owner=owner, moving=moving, outdated=connection.id in placement.outdated)
     if owner is not None:
         known = entries[owner.id]
@@ -280,6 +280,8 @@ def _timers(connection: Connection, noted: Entry | None, now: datetime) -> tuple
 def _standing_still(connection: Connection, seen: Observed) -> str:
     if seen.presence is Presence.ARCHIVED and not connection.settings.archived_as_suspended:
         return "The user is archived."
+    if not connection.operates_on(seen.user_id):
+        return "The user is outside the pilot."
     return "The connection is off." if connection.state is State.OFF else ""
 
 

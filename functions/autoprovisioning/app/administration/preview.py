@@ -23,11 +23,19 @@ log = logging.getLogger(__name__)
 
 
 def ask_preview(
-    services: Services, connection_id: str, edition: int, settings: Settings, actor: Actor, *, key: str = ""
+    services: Services,
+    connection_id: str,
+    edition: int,
+    settings: Settings,
+    actor: Actor,
+    *,
+    key: str = "",
+    everybody: bool = False,
 ) -> Preview:
     """Ask for a preview of these settings to be computed.
 
-    Whoever asks again while it waits, or is computed, gets the same one: each reads the whole directory.
+    Whoever asks again while it waits, or is computed, gets the same one: each reads the whole directory. That of a
+    pilot is of the people chosen, or of `everybody`: what turning on for everybody would do.
 
     Raises:
         NotFound, Stale: no such connection, or an administrator changed it since `edition`.
@@ -43,7 +51,7 @@ def ask_preview(
         endpoint=wanted.settings.endpoint,
         scope=replace(settings.scope, org_units=wanted.settings.scope.org_units),
     )
-    proposal = Proposal(edition=edition, settings=settings)
+    proposal = Proposal(edition=edition, settings=settings, everybody=everybody)
     publish = services.queue.request_work
     return ask(services, PREVIEW, connection_id, subject=proposal, actor=actor, publish=publish, key=key)
 
@@ -60,11 +68,11 @@ def save_preview(services: Services, connection_id: str, preview_id: str, actor:
 
 
 def forecast_of(services: Services, connection: Connection, preview_id: str) -> Forecast | None:
-    """Return what a preview of the current settings says; None if there is no such preview."""
+    """Return what turning on for everybody does by a preview of the current settings; None if there is no such one."""
     preview = find(services, PREVIEW, connection.id, preview_id) if preview_id else None
     if preview is None or preview.state is not RequestState.DONE or preview.subject.settings != connection.settings:
         return None
-    return preview.result
+    return preview.result if connection.pilot is None or preview.subject.everybody else None
 
 
 def would_create(services: Services, connection: Connection, preview_id: str) -> int | None:

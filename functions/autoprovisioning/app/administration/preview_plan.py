@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from autoprovisioning.app.administration.configure import as_edited, turned_on
+from autoprovisioning.app.administration.configure import as_edited, for_everybody, turned_on
 from autoprovisioning.app.administration.preview_lines import Telling, provisioned
 from autoprovisioning.app.administration.preview_matches import match
 from autoprovisioning.app.ports.accounts import Accounts
@@ -40,7 +40,9 @@ def forecast(services: Services, preview: Preview, deadline: datetime) -> tuple[
     connection = as_edited(services, preview.connection_id, preview.subject.settings)
     accounts = _opened(services, connection)
     turned = turned_on(connection, now)
-    connection = turned or replace(connection, state=State.ON)
+    if turned is None and preview.subject.everybody:
+        turned = for_everybody(connection, now)
+    connection = replace(turned or connection, state=State.ON)
     roster = services.roster.load(connection)
     rules = rules_of(connection, confirmed_for(services, connection, roster.values()))
     planner = _Claiming(connection, roster, rules, now)

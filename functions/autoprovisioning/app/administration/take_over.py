@@ -34,12 +34,14 @@ def take_over(services: Services, connection_id: str, accounts: Collection[str] 
 
     Raises:
         NotFound: there is no such connection, or no drift run has listed Keeper yet.
-        WrongState: the connection is neither on nor paused.
+        WrongState: the connection is neither on nor paused, or it is a pilot.
         BadInput: it names none, or one that the report does not offer.
     """
     connection = staying(services, connection_id)
     if connection.state not in SERVING or not connection.begun:
         raise WrongState("Autoprovisioning is not on, so nothing would be done with them. Turn it on first.")
+    if connection.pilot is not None:
+        raise WrongState("In a pilot nothing would be done with them. Turn autoprovisioning on for everybody first.")
     report = existing_report(services, connection_id)
     ignored = services.unprovisioned.ignored(connection_id)
     rows = [row for row in report.without(ignored) if row.offer is Offer.ALL]

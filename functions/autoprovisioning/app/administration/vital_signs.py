@@ -46,7 +46,7 @@ def _signs(connection: Connection, seen: Health) -> dict[str, object]:
     finished = seen.last_success.finished if seen.last_success is not None else None
     return {
         "vital_signs_of": connection.id,
-        "state": connection.state.value,
+        "state": connection.state_word,
         "since_success_seconds": _since(finished, seen.at),
         "oldest_pending_seconds": _since(seen.oldest_pending, seen.at) or 0,
         "waiting": seen.waiting.count,

@@ -66,7 +66,9 @@ def converge(services: Services, asked: Asked, deadline: datetime) -> None:
     sides: dict[str, _Convergence] = {}
     connections = served(services)
     for connection in connections:
-        if connection.begun:
+        if not connection.operates_on(asked.look.user_id):
+            asked.tell(f"{connection.settings.name}: on for chosen people only, and this user is not one of them.")
+        elif connection.begun:
             sides[connection.id] = _Convergence(services, connections, connection, asked, deadline)
         else:
             asked.tell(f"{connection.settings.name}: its first full run, which looks at everybody, is still to come.")

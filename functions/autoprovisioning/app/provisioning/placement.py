@@ -32,12 +32,12 @@ def place(
     entry_of: EntryOf,
     held: Mapping[str, Collection[str]] = NOBODY,
 ) -> ownership.Placement:
-    """Determine which of the connections that serve, in their order, a user belongs to.
+    """Determine which of the connections that serve a user, in their order, the user belongs to.
 
     `entry_of` is what the roster of each had before the directory was read. `held` are, by connection id, those whom a
     held plan keeps from being let in there.
     """
-    serving = [connection for connection in connections if connection.state in SERVING]
+    serving = [each for each in connections if each.state in SERVING and each.operates_on(user.id)]
     if len(serving) == 1:  # nearly everywhere: nobody else could have them
         (only,) = serving
         answer = in_scope(only, user)

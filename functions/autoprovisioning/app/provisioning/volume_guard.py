@@ -121,8 +121,12 @@ def fits(
 
 
 def remember_active(services: Services, connection: Connection, count: int, *, whole: bool = True) -> bool:
-    """Record how many are active, for the limits of the day to come; True until a first whole run has counted."""
+    """Record how many are active, for the limits of the day to come; True until a first whole run has counted.
+
+    No run of a pilot is the first: the first one looks at everybody.
+    """
     now, first = services.clock(), False
+    whole = whole and connection.pilot is None
 
     def edit(state: GuardState) -> GuardState | None:
         nonlocal first

@@ -115,7 +115,8 @@ def _differing(services: Services, side: Side, listing: Listing, notes: Notes) -
     doubtful: list[Entry] = []
     now = services.clock()
     for entry in side.roster.values():
-        if entry.status is Status.NONE or entry.mark is not None or made(entry):
+        served = side.connection.operates_on(entry.user_id)
+        if not served or entry.status is Status.NONE or entry.mark is not None or made(entry):
             continue
         gone = entry.scim_id not in listing and not entry.deleted
         if (gone and ACCOUNT not in entry.drift) or as_found(entry, listing, {}, now, entitled=False) != entry:

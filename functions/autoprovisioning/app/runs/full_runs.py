@@ -127,7 +127,7 @@ def _reasons(
     rules, now = rules_of(connection, {}), services.clock()
     for user_id, entry in roster.items():
         user = found.get(user_id)
-        if user is None and entry.quiet:
+        if (user is None and entry.quiet) or not connection.operates_on(user_id):
             continue
         reason = reason_to_look(entry, user, rules, book, now, listed_at=listed_at)
         if reason is not None:

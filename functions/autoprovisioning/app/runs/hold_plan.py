@@ -213,7 +213,16 @@ def settle_holds(
         known = entries if entries is not None else services.roster.entries(connection, approved) if approved else {}
 
         def strike(current: Hold, known: Mapping[str, Entry] = known, stands: bool = stands) -> Hold | None:
-            struck = settled(current, known, due, now, stands=stands, tells_of=tells_of, in_parts=in_parts)
+            struck = settled(
+                current,
+                known,
+                due,
+                now,
+                stands=stands,
+                tells_of=tells_of,
+                in_parts=in_parts,
+                operates_on=connection.operates_on,
+            )
             return struck if struck is not current else None
 
         struck = hold

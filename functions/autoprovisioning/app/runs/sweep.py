@@ -37,6 +37,8 @@ class _Side:
     A difference is published once: what a look cannot settle (a member outside the chosen organizational units, a
     leaver who is deleted or archived) is the full run's business, not every sweep's. Where full runs are rare (`again`)
     leavers are published by each sweep: if the look came to nothing, they would keep their access for a day.
+
+    `inside` are the members, in a pilot those of them who were chosen.
     """
 
     connection: Connection
@@ -63,7 +65,8 @@ class _Side:
         """Return who was in scope and is no longer a member, by complete listings."""
         if not self.complete:
             return set()
-        return {user_id for user_id, entry in self.roster.items() if entry.in_scope and user_id not in self.inside}
+        gone = {user_id for user_id, entry in self.roster.items() if entry.in_scope and user_id not in self.inside}
+        return set(filter(self.connection.operates_on, gone))
 
     def name(self, user_id: str) -> str:
         """Name a difference: if the user's entry changes, it becomes another one."""
@@ -202,7 +205,7 @@ def _side(services: Services, connection: Connection, roster: Mapping[str, Entry
     return _Side(
         connection=connection,
         roster=roster,
-        inside=inside,
+        inside=frozenset(filter(connection.operates_on, inside)),
         complete=None not in known,
         swept=services.sweeps.get(connection.id),
         again=services.through.full_runs_may_wait,
