@@ -113,6 +113,45 @@ def test_from_the_wizard_to_provisioned_users(system, page, open_page):
     assert len(system.active()) == 12
 
 
+def test_a_pilot_from_selected_people_to_everybody(system, page, open_page, presentable):
+    system.connect()
+    page.goto(f"{HOME}/turn-off")
+    press(page, "Turn off")
+    page.get_by_role("main").locator("summary").filter(has_text="More").click()
+    press(page, "Preview turning on")
+    expect(count(page, "Created")).to_have_text("12", timeout=PATIENCE)
+    for number in (3, 7):
+        page.get_by_label(f"Choose person{number}@example.com for the pilot").check()
+    presentable(page)
+    press(page, "Choose selected people for a pilot")
+    people = page.get_by_label("Chosen people", exact=True)
+    expect(people).to_have_value("person3@example.com\nperson7@example.com")
+    presentable(page)
+    press(page, "Turn on for chosen people only")
+    announced(page, "on for the chosen people only")
+    expect(page.get_by_text("Syncing active for 2 chosen people only.")).to_be_visible()
+    presentable(page)
+    wait_for(lambda: system.active() == {"u3", "u7"}, "their accounts", 40)
+    wait_for(lambda: not system.services().runs.open(CONNECTION), "the end of the run", 40)
+
+    follow(page, "Change who")
+    people.fill("person3@example.com\nnobody@example.com")
+    press(page, "Save")
+    expect(page.get_by_role("alert")).to_be_focused()
+    open_page.forgive("400")
+    presentable(page)
+    page.on("dialog", lambda dialog: dialog.accept())  # what was typed is not saved
+    page.goto(HOME)
+    follow(page, "Turn on for everybody")
+    press(page, "Preview turning on for everybody")
+    expect(count(page, "Created")).to_have_text("10", timeout=PATIENCE)
+    follow(page, "Turn on for everybody and create 10 accounts")
+    press(page, "Turn on for everybody and create 10 accounts")
+    announced(page, "on for everybody")
+    expect(page.get_by_role("heading", name="Pilot")).to_have_count(0)
+    wait_for(lambda: len(system.active()) == 12, "everybody", 40)
+
+
 def map_job_titles(page: Page) -> None:
     """Add a row to the mapping."""
     press(page, "Add a row")

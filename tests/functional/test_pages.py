@@ -74,7 +74,7 @@ def test_nobody_else_sees_anything(settled, path):
 FORMS = (
     ("/connections/new", {"token": "t", "endpoint": "https://keeper.example", "name": "x"}),
     *((f"{HOME}/{name}", {}) for name in "mapping scope deprovisioning authorization limits".split()),
-    *((f"{HOME}/{name}", {}) for name in "turn-on turn-off run previews finish".split()),
+    *((f"{HOME}/{name}", {}) for name in "turn-on turn-off pilot run previews finish".split()),
     (f"{HOME}/delete", {"confirmation": "Keeper"}),
     (f"{HOME}/holds/abc", {"do": "approve:1"}),
     (f"{HOME}/unprovisioned", {"do": "all"}),

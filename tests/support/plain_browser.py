@@ -47,6 +47,7 @@ class _Reader(HTMLParser):
         self._named: dict[str, Form] = {}  # by id, for controls outside of their forms
         self._select: tuple[str, Pairs] | None = None
         self._button: Button | None = None
+        self._text: tuple[Form, str, str] | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = {name: value or "" for name, value in attrs}
@@ -74,6 +75,8 @@ class _Reader(HTMLParser):
             self._select = (name, [])
         elif tag == "option" and self._select is not None:
             self._select[1].append((value, "selected" if "selected" in found else ""))
+        elif tag == "textarea":
+            self._text = (form, name, "")
         elif tag == "button":
             self._button = Button("", name, value)
             form.buttons.append(self._button)
@@ -81,12 +84,19 @@ class _Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._button is not None:
             self._button.text += data
+        if self._text is not None:
+            form, name, text = self._text
+            self._text = (form, name, text + data)
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":
             self._form = None
         elif tag == "button":
             self._button = None
+        elif tag == "textarea" and self._text is not None:
+            form, name, text = self._text
+            form.fields.append((name, text.removeprefix("\n")))  # HTML 13.1.2.5
+            self._text = None
         elif tag == "select" and self._select is not None and self._form is not None:
             name, options = self._select
             chosen = next((value for value, mark in options if mark), options[0][0] if options else "")

@@ -435,10 +435,11 @@ def state_in_full(connection: Connection, concerned: bool) -> str:
             return f"{BEING_DELETED} Keeper accounts stay as they are."
 
 
-def turning_on(forecast: Forecast | None) -> str:
+def turning_on(forecast: Forecast | None, connection: Connection) -> str:
     """Say on a button what turning on does first, by a preview: what else it says may be held for approval."""
     number = forecast.counts.get(Would.CREATE.value, 0) if forecast is not None else 0
-    return f"Turn on and create {counted(number, 'account')}" if number else "Turn on"
+    everybody = " for everybody" if connection.pilot is not None else ""
+    return f"Turn on{everybody} and create {counted(number, 'account')}" if number else f"Turn on{everybody}"
 
 
 def saving(forecast: Forecast, state: State) -> str:

@@ -53,7 +53,7 @@ def told(event: Event) -> tuple[Any, ...]:
 def outcome(place: Place) -> Any:
     """Return what is stored, logged and requested, without ids that differ each time."""
     store, queue = place.fakes.store, place.fakes.queue
-    connections = {key: (each.state, each.settings, each.clock) for key, each in store.connections.items()}
+    connections = {key: (each.state, each.pilot, each.settings, each.clock) for key, each in store.connections.items()}
     holds = {digest: hold.standings() for digest, hold in store.holds["c1"].items()}
     events = [told(event) for event in store.events["c1"].values()]
     looks = [(look.user_id, look.retry_failures) for look in queue.looks]
@@ -84,6 +84,12 @@ def nothing(_place: Place) -> None:
 
 def off(place: Place) -> None:
     place.fakes.services.connections.change("c1", lambda current: replace(current, state=State.OFF))
+
+
+def off_and_somebody(place: Place) -> None:
+    off(place)
+    user = DirectoryUser(id="u1", primary_email="ada@example.com", presence=Presence.ACTIVE)
+    place.fakes.directory.live[user.id] = user
 
 
 def failing(place: Place) -> None:
@@ -130,6 +136,11 @@ ACTIONS = {  # what was done before, and then the same on a page and through the
     ),
     "turn off": (nothing, on_a_page("/turn-off", "Turn off", "Turn off"), through_the_api("POST", "/turn-off", {})),
     "turn on": (off, on_a_page("/turn-on", "Turn on", "Turn on"), through_the_api("POST", "/turn-on", {})),
+    "turn on for chosen people": (
+        off_and_somebody,
+        on_a_page("/pilot", "Pilot", "save", people="u1"),
+        through_the_api("POST", "/pilot", {"people": ["u1"]}, if_match="*"),
+    ),
     "name and limits": (
         nothing,
         on_a_page("/limits", "Name and limits", "Save", name="Vault", minimum="7", percent="2.5"),

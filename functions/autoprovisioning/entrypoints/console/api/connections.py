@@ -6,17 +6,17 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from flask import Response
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from autoprovisioning.app.administration import configure
 from autoprovisioning.app.administration.preview import would_create
 from autoprovisioning.app.administration.tokens import try_out
 from autoprovisioning.domain import connections as domain
-from autoprovisioning.domain.connections import State
+from autoprovisioning.domain.connections import LARGEST_PILOT, State
 from autoprovisioning.domain.errors import Stale
 from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.settings import Settings
@@ -28,6 +28,9 @@ from autoprovisioning.entrypoints.console.api.operations import JSON, Answers, O
 from autoprovisioning.entrypoints.console.routing import ROOT, Call, existing
 
 KEEP_AND_ASK = {**PRIVATE, "Cache-Control": "private, no-cache"}
+
+
+Word = Literal["draft", "on", "pilot", "off", "paused", "deleting"]
 
 
 class ScopeGroup(Model):
@@ -46,11 +49,14 @@ class Scope(Model):
 
 
 class Summary(Model):
-    """A connection in a list. `shown_state` is the state in the console's words, a held plan included."""
+    """A connection in a list. `shown_state` is the state in the console's words, a held plan included.
+
+    "pilot" is on for chosen people only.
+    """
 
     id: str
     name: str
-    state: State
+    state: Word
     shown_state: str
     edition: int
     endpoint: str
@@ -59,9 +65,20 @@ class Summary(Model):
     changed_at: datetime | None
 
 
-class Connection(Summary):
-    """A connection with its settings. The access token is never shown, only whether there is one."""
+class Person(Model):
+    """Somebody chosen for a pilot, with the address of then."""
 
+    user_id: str
+    email: str
+
+
+class Connection(Summary):
+    """A connection with its settings. The access token is never shown, only whether there is one.
+
+    `pilot` are the people chosen for a pilot, be it paused; null where it is for everybody.
+    """
+
+    pilot: list[Person] | None
     mapping: list[settings.Row]
     scope: Scope
     deprovisioning: settings.Policy
@@ -75,6 +92,12 @@ class TurnOn(Model):
     """The preview that was seen before: a first run creates as many accounts as it says, and without one 50."""
 
     preview: str = ""
+
+
+class Pilot(Model):
+    """Whom a pilot is for: addresses or directory ids."""
+
+    people: Annotated[list[settings.Text], Meta(min_length=1, max_length=LARGEST_PILOT)]
 
 
 class Connections(Model):
@@ -140,7 +163,7 @@ def _summary(call: Call, connection: domain.Connection) -> dict[str, Any]:
     return {
         "id": connection.id,
         "name": connection.settings.name,
-        "state": connection.state,
+        "state": connection.state_word,
         "shown_state": shown_state(connection, held=held),
         "edition": connection.edition,
         "endpoint": connection.settings.endpoint,
@@ -157,6 +180,9 @@ def shown(call: Call, connection: domain.Connection, status: int = 200, **header
     content = msgspec.json.encode(
         Connection(
             **_summary(call, connection),
+            pilot=None
+            if connection.pilot is None
+            else [Person(user_id=k, email=v) for k, v in connection.pilot.items()],
             mapping=settings.shown_rows(chosen.mapping),
             scope=Scope(groups=groups, org_units=[unit.path for unit in chosen.scope.org_units]),
             deprovisioning=settings.shown_policy(chosen.deprovisioning),
@@ -228,6 +254,13 @@ def turn_on(call: Call, body: TurnOn, connection_id: str) -> Response:
     """Turn it on."""
     creates = would_create(call.parts.services, existing(call, connection_id), body.preview)
     return shown(call, configure.turn_on(call.parts.services, connection_id, call.actor, creates=creates))
+
+
+def turn_on_for(call: Call, body: Pilot, connection_id: str) -> Response:
+    """Turn it on for chosen people only, or change who they are."""
+    edition = edition_meant(call, existing(call, connection_id))
+    services = call.parts.services
+    return shown(call, configure.turn_on_for(services, connection_id, body.people, call.actor, edition=edition))
 
 
 def turn_off(call: Call, body: Nothing, connection_id: str) -> Response:  # noqa: ARG001 - an empty object
@@ -317,10 +350,21 @@ OPERATIONS = (
         name="turnOn",
         method="POST",
         path=f"{_ONE}/turn-on",
-        what="Turn autoprovisioning on, once the set-up is finished",
+        what="Turn autoprovisioning on for everybody, once the set-up is finished; that ends a pilot",
         act=turn_on,
         answers={200: _SHOWN},
         body=TurnOn,
+        refusals=(409,),
+    ),
+    Operation(
+        name="turnOnForChosen",
+        method="POST",
+        path=f"{_ONE}/pilot",
+        what="Turn autoprovisioning on for chosen people only, or change whom a pilot is for",
+        act=turn_on_for,
+        answers={200: _SHOWN},
+        body=Pilot,
+        if_match=True,
         refusals=(409,),
     ),
     _step("turnOff", "turn-off", "Turn autoprovisioning off: the configuration stays, every change stops", turn_off),

@@ -28,12 +28,13 @@ from autoprovisioning.entrypoints.console.routing import Call, existing
 class Preview(Model):
     """What a connection would do: `counts` by `would`, and unchanged; `held` says that a guard would hold it.
 
-    `problem` says why it failed. It expires automatically.
+    `everybody` says that a pilot would be over. `problem` says why it failed. It expires automatically.
     """
 
     id: str
     state: RequestState
     edition: int
+    everybody: bool
     asked_by: str
     asked_at: datetime
     expires: datetime
@@ -42,6 +43,12 @@ class Preview(Model):
     held: bool
     notes: list[str]
     problem: str
+
+
+class Wanted(settings.Adjustment):
+    """Settings to preview. That of a pilot is of the people chosen, or of what turning on for everybody would do."""
+
+    everybody: bool = False
 
 
 class WantsLines(Model):
@@ -87,12 +94,12 @@ class Lines(Model):
     cursor: str
 
 
-def ask(call: Call, body: settings.Adjustment, key: str, connection_id: str) -> Response:
+def ask(call: Call, body: Wanted, key: str, connection_id: str) -> Response:
     """Ask for a preview of these settings."""
     connection = existing(call, connection_id)
     edition = edition_meant(call, connection)
     wanted, parts = settings.merged(connection.settings, body), call.parts
-    preview = ask_preview(parts.services, connection.id, edition, wanted, call.actor, key=key)
+    preview = ask_preview(parts.services, connection.id, edition, wanted, call.actor, key=key, everybody=body.everybody)
     return accepted(_told(preview), preview, "previews")
 
 
@@ -154,6 +161,7 @@ def _told(preview: domain.Preview) -> Preview:
         Preview,
         preview,
         edition=preview.subject.edition,
+        everybody=preview.subject.everybody,
         counts=dict(told.counts),
         held=told.held,
         notes=list(told.notes),
@@ -176,7 +184,7 @@ OPERATIONS = (
         act=ask,
         keyed=True,
         answers={202: Answers(what="It is being computed", model=Preview, headers=("Location",))},
-        body=settings.Adjustment,
+        body=Wanted,
         if_match=True,
     ),
     Operation(

@@ -10,7 +10,7 @@ from flask import Response
 from autoprovisioning.app.administration.ask_for_run import ask_for_run
 from autoprovisioning.app.administration.configure import turn_off, turn_on
 from autoprovisioning.app.administration.preview import forecast_of, would_create
-from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.words import shown_state
 from autoprovisioning.entrypoints.console.pages.frame import (
@@ -50,11 +50,12 @@ def reauthorize_address(call: Call, connection: Connection) -> str:
 
 
 def confirm_on(call: Call, connection_id: str) -> Response:
-    """Ask before turning on; `preview` names the one whose numbers were seen."""
-    preview = call.request.args.get("preview", "")
-    forecast = forecast_of(call.parts.services, existing(call, connection_id), preview)
+    """Ask before turning on, or on for everybody; `preview` names the one whose numbers were seen."""
+    preview, connection = call.request.args.get("preview", ""), existing(call, connection_id)
+    forecast = forecast_of(call.parts.services, connection, preview)
     about = {"preview": preview if forecast is not None else "", "forecast": forecast}
-    return _confirm(call, connection_id, "turn_on.html", "Turn on", (State.OFF,), **about)
+    states = (State.OFF,) if connection.pilot is None else SERVING
+    return _confirm(call, connection_id, "turn_on.html", "Turn on", states, **about)
 
 
 def confirm_off(call: Call, connection_id: str) -> Response:
@@ -72,13 +73,15 @@ def _confirm(
 
 
 def switch_on(call: Call, connection_id: str) -> Response:
-    """Turn on; a draft is finished first."""
+    """Turn on; a draft is finished first, and a pilot ends with the number of accounts seen."""
     connection = existing(call, connection_id)
     if connection.state is State.DRAFT:
         return go(f"/connections/{connection_id}/finish")
     creates = would_create(call.parts.services, connection, form(call).get("preview", ""))
+    if connection.pilot is not None and creates is None:
+        return go(f"/connections/{connection_id}/turn-on")
     turn_on(call.parts.services, connection_id, call.actor, creates=creates)
-    return go(f"/connections/{connection_id}", "on")
+    return go(f"/connections/{connection_id}", "everybody" if connection.pilot is not None else "on")
 
 
 def switch_off(call: Call, connection_id: str) -> Response:

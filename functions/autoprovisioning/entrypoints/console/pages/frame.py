@@ -43,6 +43,8 @@ NOTICES: Mapping[str, str] = {
     "saved": "Saved.",
     "saved-run": "Saved. A reconciliation has been requested and will carry it out.",
     "on": "Autoprovisioning is on. A reconciliation has been requested.",
+    "pilot": "Autoprovisioning is on for the chosen people only. A reconciliation has been requested.",
+    "everybody": "Autoprovisioning is on for everybody. A reconciliation has been requested.",
     "off": "Autoprovisioning is off. The configuration stays; no changes are made.",
     "run": "A reconciliation has been requested. Health shows its progress.",
     "connected": "Keeper accepts the access token and the endpoint URL. They are saved as a draft.",

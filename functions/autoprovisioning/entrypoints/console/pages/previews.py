@@ -26,10 +26,11 @@ ONE = "/connections/<id:connection_id>/previews/<id:preview_id>"
 
 
 def ask(call: Call, connection_id: str) -> Response:
-    """Ask what the current settings would do."""
+    """Ask what the current settings would do, in a pilot for everybody if that is asked."""
     connection = existing(call, connection_id)
     parts, wanted = call.parts, connection.settings
-    preview = ask_preview(parts.services, connection_id, connection.edition, wanted, call.actor)
+    everybody = form(call).get("everybody") == "yes"
+    preview = ask_preview(parts.services, connection_id, connection.edition, wanted, call.actor, everybody=everybody)
     return go(f"/connections/{connection_id}/previews/{preview.id}")
 
 
@@ -68,7 +69,7 @@ def _shown(call: Call, connection_id: str, preview_id: str, error: BadInput | St
         changes=changes,
         changed=settings != connection.settings,
         differences=differences(services, connection, settings) if done else [],
-        can_turn_on=connection.state is State.OFF,
+        can_turn_on=connection.state is State.OFF or (connection.pilot is not None and preview.subject.everybody),
     )
 
 
