@@ -378,7 +378,7 @@ def _channel(patient: Patient) -> Iterator[Finding]:
     if not publishing.learn(as_it_is(patient.target, patient.cloud), patient.cloud, certain=True).webhook:
         yield Finding(title="No notification channel is needed: PUBLIC_WEBHOOK=off")
         return
-    serving = [item for item in patient.web.documents("connections") if item.get("state") in ("on", "paused")]
+    serving = [item for item in patient.web.documents("connections") if _state(item) in ("on", "paused")]
     if not serving:
         yield Finding(title="No connection is on, so no notification channel is needed")
         return
@@ -394,7 +394,10 @@ def _keeper(patient: Patient) -> Iterator[Finding]:
     if not connections:
         yield Finding(title="No connection yet", mend=f"Set one up in the console: {patient.target.url('console')}")
     for item in connections:
-        name, state = item["name"], item["state"]
+        name, state = item["name"], _state(item)
+        if item.get("pilot") is not None:
+            note = "Nobody else is created, changed or suspended. In the console, Turn on for everybody ends that."
+            yield Finding(title=f"{name}: a pilot, on for {len(item['pilot']['fields'])} chosen people only", note=note)
         status = patient.web.keeper(item["endpoint"])
         away = f"HTTP {status} from {item['endpoint']}: check the endpoint URL, and Keeper's status page."
         yield Finding(title=f"{name}: Keeper answers", mend="" if status in THERE else away)
@@ -405,6 +408,11 @@ def _keeper(patient: Patient) -> Iterator[Finding]:
             runs = patient.web.documents(f"connections/{item['id']}/runs", orderBy="started desc", pageSize="8")
             yield _authorized(patient, name, runs)
             yield _last_run(patient, name, runs)
+
+
+def _state(item: dict[str, Any]) -> str:
+    """Return the state of a connection, which is stored after "pilot: " if it is for chosen people only."""
+    return str(item.get("state", "")).removeprefix("pilot: ")
 
 
 def _authorized(patient: Patient, name: str, runs: Sequence[dict[str, Any]]) -> Finding:

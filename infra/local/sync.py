@@ -74,8 +74,11 @@ def synchronize(reconcile_url: str, kind: str, tell: Callable[[str], None] = on_
         for note in run.notes:
             tell(note)
     connections = services.connections.all()
+    for connection in connections:
+        if connection.pilot is not None:
+            tell(f"{connection.id} is a pilot: it is on for {len(connection.pilot)} chosen people only.")
     if not runs:
-        states = ", ".join(f"{connection.id} is {connection.state.value}" for connection in connections)
+        states = ", ".join(f"{connection.id} is {connection.state_word}" for connection in connections)
         tell(f"No connection is on ({states or 'there is none'}): use `make connect`.")
     summary = summarize([run.counts for run in runs], seconds)
     failing = [failure for run in runs for failure in reports().every_failure(run.connection_id)]
@@ -87,6 +90,9 @@ def synchronize(reconcile_url: str, kind: str, tell: Callable[[str], None] = on_
         tell(f"The run of {run.connection_id} {what}, so not everything is in step.")
     summary["failed"] = max(summary["failed"], len(failing))  # those whose attempt is not due are no less failing
     gone = any(not unit.listed for connection in connections for unit in connection.settings.scope.org_units)
+    pilots = [len(connection.pilot) for connection in connections if connection.pilot is not None]
+    if pilots:
+        summary["pilot"] = sum(pilots)  # of whom alone the rest tells
     summary["_undone"] = bool(undone or failing or gone)
     summary["_paused"] = any(connection.state.value == "paused" for connection in connections)
     return summary
@@ -189,7 +195,9 @@ def together(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     for method, count in first["scim_requests"].items():
         requests[method] = requests.get(method, 0) + count
     flags = {name: first[name] or second[name] for name in ("_undone", "_paused")}
-    standing = {name: max(first[name], second[name]) for name in ("failed", "held")}
+    standing: dict[str, int] = {
+        name: max(first[name], second[name]) for name in ("failed", "held", "pilot") if name in first
+    }
     kept = {"scim_requests": requests, "unchanged": first["unchanged"], **standing, **flags}
     return {name: kept[name] if name in kept else first[name] + second[name] for name in first}
 

@@ -48,6 +48,7 @@ class World:
         self.channels = [{"proven": {"booleanValue": True}, "expires": {"timestampValue": stamp(-timedelta(hours=1))}}]
         self.sources: dict[str, timedelta] = {}  # for how long each was not heard
         self.state = "on"
+        self.chosen: tuple[str, ...] = ()  # for a pilot
         self.runs = [{"state": {"stringValue": "done"}, "started": {"timestampValue": stamp(timedelta(minutes=20))}}]
         self.dead_letters: int | None = 0
         self.asked: list[str] = []
@@ -86,10 +87,12 @@ class World:
         if collection == "sources":
             noted = {name: {"latest": {"timestampValue": stamp(ago)}} for name, ago in self.sources.items()}
             return [{"name": f"projects/p/x/sources/{name}", "fields": fields} for name, fields in noted.items()]
+        people = {name: {"stringValue": f"{name}@example.com"} for name in self.chosen}
         connection = {
             "name": {"stringValue": "Keeper"},
             "state": {"stringValue": self.state},
             "endpoint": {"stringValue": f"{self.address}/scim"},
+            "pilot": {"mapValue": {"fields": people}} if people else {"nullValue": None},
         }
         found = {"connections": [connection], "channels": self.channels, "connections/1/runs": self.runs}[collection]
         return [{"name": f"projects/p/x/{number}", "fields": fields} for number, fields in enumerate(found, 1)]
@@ -273,6 +276,18 @@ def test_whether_keeper_takes_the_token_is_told_by_the_runs_that_tried_it(cloud,
         said = found.pop(f"Keeper: Keeper {title}" if "token" in title else f"Keeper: {title}", "")
         assert mend in said if mend else said == ""
     assert found == {}
+
+
+@pytest.mark.parametrize("state", ["on", "paused"])
+def test_a_pilot_is_told_and_is_examined_as_any_connection(cloud, world, state):
+    said: dict[str, list[str]] = {state: [], f"pilot: {state}": []}
+    for world.state, lines in said.items():
+        world.chosen = ("u1", "u2") if world.state.startswith("pilot") else ()
+        to_mend(cloud, world, said=lines)
+    before, pilot = said.values()
+    told = next(place for place, line in enumerate(pilot) if "a pilot, on for 2 chosen people only" in line)
+    assert "FIX" not in pilot[told]
+    assert pilot[:told] + pilot[told + 2 :] == before
 
 
 def test_functions_that_are_still_managed_by_cloud_functions_are_noted_until_they_are_detached(cloud, world):
