@@ -196,9 +196,21 @@ class Administrators:
         configure.turn_off(self._services, self._connection(step), ADMIN)
 
     def on(self, step: Step) -> None:
+        """Turn a connection on for everybody; that ends a pilot."""
         connection = self._known(step)
-        if connection is not None and connection.state is State.OFF:
+        if connection is not None and (connection.state is State.OFF or connection.pilot is not None):
             configure.turn_on(self._services, connection.id, ADMIN)
+
+    def pilot(self, step: Step) -> None:
+        """Turn a connection on for some people only, from on for everybody by way of off; or choose others."""
+        connection = self._known(step)
+        living = sorted(self._world.customer.live)
+        chosen = [user_id for number, user_id in enumerate(living) if step.other >> number % 8 & 1] or [step.whom]
+        if connection is None or not set(chosen) <= set(living):
+            return
+        if connection.pilot is None:
+            configure.turn_off(self._services, connection.id, ADMIN)
+        configure.turn_on_for(self._services, connection.id, chosen, ADMIN)
 
     def kill_token(self, step: Step) -> None:
         self._world.node(step.other).accepts.clear()

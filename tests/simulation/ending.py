@@ -94,7 +94,7 @@ def _mend(world: World) -> None:
         process = world.scheduler.process(f"mend-{connection.id}", timedelta(days=1), quiet=True)
 
         def mend(connection: Connection = connection) -> None:
-            if connection.state is State.OFF:
+            if connection.state is State.OFF or connection.pilot is not None:
                 configure.turn_on(world.services, connection.id, ADMIN)
             token = world.new_token(connection.id)
             with contextlib.suppress(BadInput):

@@ -47,7 +47,9 @@ SCOPES = ("groups", "groups", "groups", "units", "both")
 LEFT_OUT: Mapping[str, str] = {}
 
 # In long histories these weigh more: what timers run by.
-OF_TIMERS = frozenset("suspend restore archive leave join off on edit_archived edit_policy delete undelete".split())
+OF_TIMERS = frozenset(
+    "suspend restore archive leave join off on pilot edit_archived edit_policy delete undelete".split()
+)
 
 # What administrators often do about what has happened, on the same connection, within the hour.
 SEQUELS: Mapping[str, tuple[str, ...]] = {
@@ -108,6 +110,7 @@ VERBS: Mapping[str, tuple[int, str]] = {
     "lose_roster": (1, ""),
     "off": (2, ""),
     "on": (4, ""),
+    "pilot": (2, ""),
     "kill_token": (2, ""),
     "reauthorize": (4, ""),
     "provision": (4, ""),

@@ -91,6 +91,10 @@ MIXED_UP = Leaning(
     verbs=("mix_up", "mix_up"), kinds=("message twice", "notification late"), rate=0.02, people=2, policy=0, steps=6,
     minutes=40, connections=1, skewed=False, firestore=False,
 )  # fmt: skip
+PILOT = Leaning(
+    verbs=("pilot", "hire", "rename", "suspend", "run", "provision"), rate=0.01, policy=0, steps=24, people=4,
+    limit=1000, connections=1,
+)  # fmt: skip
 DELAYED = Leaning(verbs=("suspend", "leave", "off", "on"), rate=0.004, policy=3, steps=18, connections=1)
 
 REPORTED = Leaning(
@@ -128,6 +132,27 @@ def _lies(*kinds: str, verbs: Sequence[str] = (), rate: float = 0.08) -> Leaning
 
 
 MUTANTS = (
+    Mutant(
+        "a pilot is for everybody",
+        "domain/connections.py",
+        "return self.pilot is None or user_id in self.pilot",
+        "return self.pilot is None or bool(user_id)",
+        PILOT,
+    ),
+    Mutant(
+        "timers run outside a pilot",
+        "domain/decision.py",
+        "= tuple(Trigger) if idles(seen, rules) else ()",
+        "= tuple(Trigger) if idles(seen, replace(rules, operates_on=bool)) else ()",
+        replace(FOR_DAYS, verbs=("suspend", "pilot", "on", "leave")),
+    ),
+    Mutant(
+        "what was planned goes on when others are chosen for a pilot",
+        "app/administration/configure.py",
+        "return replace(turned, pilot=chosen, edition=current.edition + 1, confirmed=None)",
+        "return replace(turned, pilot=chosen, confirmed=None)",
+        replace(PILOT, kinds=("message late", "message twice"), rate=0.2, together=True, minutes=60),
+    ),
     Mutant(
         "batches do not compare the version",
         "domain/changes.py",

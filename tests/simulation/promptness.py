@@ -75,7 +75,13 @@ class Promptness:
         """Say whether somebody is to lose their access here now, and is nobody else's."""
         truth, archive = self._world.truth, self._world.ports.archive
         past = truth.standings.get((connection.id, user_id))
-        if connection.state is not State.ON or not connection.begun or not past or past[-1].archived:
+        if (
+            connection.state is not State.ON
+            or not connection.begun
+            or not past
+            or past[-1].archived
+            or past[-1].outside
+        ):
             return False
         others = [each for each in archive.connections() if each.id != connection.id]
         if any(archive.entry(each, user_id) or not truth.standings[each.id, user_id][-1].triggers for each in others):

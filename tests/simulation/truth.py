@@ -12,7 +12,7 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Deprovisioning
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Trigger
-from autoprovisioning.domain.events import EventName
+from autoprovisioning.domain.events import CHOSE_OTHERS, ENDED_PILOT, TURNED_ON_FOR_CHOSEN, EventName
 from autoprovisioning.domain.scope import OrgUnit
 from tests.simulation.scheduler import Scheduler
 from tests.support.in_memory import FakeDirectory
@@ -49,15 +49,17 @@ FAIR = Patience(20 * MINUTE, 2 * MINUTE, 1 * MINUTE, 20 * MINUTE)
 class Standing:
     """How one user stands with one connection: no trigger means that access is due.
 
-    `stood` is how long the timer of each trigger has stood still when this began: archived, or the connection off.
+    `stood` is how long the timer of each trigger has stood still when this began: archived, outside a pilot, or the
+    connection off.
     """
 
     at: datetime
     triggers: Mapping[Trigger, datetime]
-    still: bool  # timers stand still from now on: archived, or the connection off
+    still: bool  # timers stand still from now on: archived, outside a pilot, or the connection off
     archived: bool
     stood: Mapping[Trigger, timedelta] = field(default_factory=dict)
     ended: Mapping[Trigger, datetime] = field(default_factory=dict)  # a while ago: nobody may have seen that end
+    outside: bool = False  # of a pilot
 
 
 class Truth:
@@ -96,11 +98,7 @@ class Truth:
         limits = self.limits.setdefault(connection.id, [])
         if not limits or limits[-1][1] != connection.settings.limit.minimum:
             limits.append((now, connection.settings.limit.minimum))
-        if known is None or (known.state, known.settings.scope, known.settings.archived_as_suspended) != (
-            connection.state,
-            connection.settings.scope,
-            connection.settings.archived_as_suspended,
-        ):
+        if known is None or _placing(known) != _placing(connection):
             for user_id in self.people:
                 self._stands(connection, user_id)
         if known is not None and known.settings.mapping != connection.settings.mapping:
@@ -132,7 +130,8 @@ class Truth:
         triggers = {trigger: since or _since(last, trigger, now) for trigger, since in found.items()}
         if archived and last is not None:
             triggers = {**last.triggers, **triggers}
-        still = archived or connection.state not in SERVING
+        outside = connection.pilot is not None and user_id not in connection.pilot
+        still = archived or outside or connection.state not in SERVING
         stood: dict[Trigger, timedelta] = {}
         for trigger, since in triggers.items():
             before = last is not None and last.triggers.get(trigger) == since
@@ -142,7 +141,7 @@ class Truth:
         ended = self._ended(connection, user_id)
         if user is not None:  # who was back for a moment only need not have been seen
             ended = {trigger: since for trigger, since in ended.items() if triggers.get(trigger, since) != since}
-        standing = Standing(now, triggers, still, archived, stood, ended)
+        standing = Standing(now, triggers, still, archived, stood, ended, outside)
         if last is None or replace(standing, at=last.at) != last:
             past.append(standing)
 
@@ -200,6 +199,15 @@ class Truth:
             else:
                 ended = None
         return True in began
+
+    def outside_since(self, connection_id: str, user_id: str) -> datetime | None:
+        """Return since when somebody is outside a pilot, None who is not."""
+        since: datetime | None = None
+        for standing in reversed(self.standings.get((connection_id, user_id), [])):
+            if not standing.outside:
+                break
+            since = standing.at
+        return since
 
     def ran(self, connection_id: str, user_id: str, start: datetime, end: datetime) -> timedelta:
         """Return for how long timers ran between two moments."""
@@ -265,7 +273,7 @@ class Truth:
 
         That somebody is archived is noticed by a run: their timer may have run on until then.
         """
-        if standing.archived:
+        if standing.archived or standing.outside:
             return
         horizon = self._scheduler.now - timedelta(hours=1)
         policies = self.policies[connection_id]
@@ -300,14 +308,22 @@ class Truth:
         return found
 
 
+def _placing(connection: Connection) -> tuple[object, ...]:
+    """Return what of a connection says who is entitled, and to what is done about them."""
+    settings = connection.settings
+    return connection.state, connection.pilot, settings.scope, settings.archived_as_suspended
+
+
 def _told(was: Connection, becomes: Connection) -> Iterator[str]:
     """Yield what a change of a connection makes the audit tell: the reason, or the name where it has one of its own."""
-    if becomes.edition != was.edition:
+    if becomes.pilot != was.pilot and becomes.state in SERVING:
+        yield CHOSE_OTHERS if was.pilot and becomes.pilot else TURNED_ON_FOR_CHOSEN if becomes.pilot else ENDED_PILOT
+    elif becomes.edition != was.edition:
         yield "Edited"  # with a new token, too, where it was given with the edit
     elif becomes.token_version != was.token_version:
         yield EventName.REAUTHORIZED.value
     match was.state, becomes.state:
-        case State.OFF, State.ON:
+        case State.OFF, State.ON if becomes.pilot is None:
             yield "Turned on"
         case State.ON | State.PAUSED, State.OFF:
             yield "Turned off"

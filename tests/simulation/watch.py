@@ -162,7 +162,7 @@ class Watch:
         glanced, published = process.memory.get("glanced", {}), process.memory.get("published", {})
         for (connection_id, user_id), since in process.memory.get("again", {}).items():
             connection = self._truth.connections.get(connection_id)
-            if connection is None or connection.state is not State.ON:
+            if connection is None or connection.state is not State.ON or not connection.operates_on(user_id):
                 continue  # everybody is looked at once it goes on
             looked = max((at for at in (glanced.get(user_id), published.get(user_id)) if at is not None), default=None)
             if looked is None or looked < since:
@@ -181,9 +181,7 @@ class Watch:
         connection = self._truth.connections.get(connection_id)
         if connection is None:
             return  # deleted while the write was under way
-        off = self._truth.off_since.get(connection_id)
-        if off is not None and off < self._marked_at[write.key]:
-            self.broken("nothing is begun on a connection that is off", f"{connection_id} is off since {off}: {write}")
+        self._switched_on(connection_id, user_id, write)
         self._marked(connection, user_id, write)
         self._of_an_open_run(process, write)
         before = node.accounts.get(write.scim_id)
@@ -209,6 +207,16 @@ class Watch:
             self._said_lately(connection_id, user_id, write)
         if not node.refuses(write):
             self.brakes.write(process, connection, user_id, self._actions[write.key], write, before)
+
+    def _switched_on(self, connection_id: str, user_id: str, write: Write) -> None:
+        marked_at = self._marked_at[write.key]
+        off = self._truth.off_since.get(connection_id)
+        if off is not None and off < marked_at:
+            self.broken("nothing is begun on a connection that is off", f"{connection_id} is off since {off}: {write}")
+        outside = self._truth.outside_since(connection_id, user_id)
+        if outside is not None and outside < marked_at:
+            told = f"{connection_id}/{user_id}, outside since {outside}: {write}"
+            self.broken("nobody outside a pilot is operated on", told)
 
     def _marked(self, connection: Connection, user_id: str, write: Write) -> None:
         entry = self._archive.entry(connection, user_id)
@@ -238,7 +246,7 @@ class Watch:
 
     def _entitled(self, connection_id: str, user_id: str, within: timedelta) -> None:
         lately = list(self._truth.lately(connection_id, user_id, within))
-        if all(standing.triggers or standing.archived for standing in lately):
+        if all(standing.triggers or standing.archived or standing.outside for standing in lately):
             self.broken("access is given to the entitled", f"{connection_id}/{user_id}: {lately[:2]}")
 
     def _due(self, connection_id: str, user_id: str, *, delete: bool) -> None:
