@@ -272,6 +272,7 @@ def process_services() -> Services:
         FirestoreSetUps,
         FirestoreSources,
         FirestoreSweeps,
+        FirestoreTeams,
         FirestoreUnprovisioned,
     )
     from autoprovisioning.adapters.secrets import SecretManagerTokens, build_client
@@ -304,6 +305,7 @@ def process_services() -> Services:
         adoptions=FirestoreAdoptions(database),
         unprovisioned=FirestoreUnprovisioned(database),
         keeper_changes=FirestoreKeeperChanges(database),
+        teams=FirestoreTeams(database),
         people=FirestorePeople(database),
         tokens=SecretManagerTokens(secrets, chosen.project, chosen.outside_timeout),
         queue=_queue(),

@@ -40,6 +40,7 @@ KINDS = (
     document_kinds.LISTINGS,
     document_kinds.SOURCE,
     document_kinds.KEEPER_CHANGES,
+    document_kinds.TEAMS,
 )
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 NONE = "none"  # no release was there before

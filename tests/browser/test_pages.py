@@ -18,7 +18,7 @@ PAGES = (
     "/find?q=person",
     "/connections/new",
     HOME,
-    *(f"{HOME}/{name}" for name in "authorization mapping scope deprovisioning limits turn-off delete".split()),
+    *(f"{HOME}/{name}" for name in "authorization mapping scope deprovisioning limits teams turn-off delete".split()),
     *(
         f"{HOME}/{name}"
         for name in "usage failures users?q=person users?q=zzz holds audit health unprovisioned".split()

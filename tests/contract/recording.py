@@ -39,6 +39,7 @@ from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.runs import Batch, Evidence, Look, Run, RunKind, RunState
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
+from autoprovisioning.domain.teams import GroupTeam, TeamChoice, TeamState
 from autoprovisioning.domain.unprovisioned import By, Ignored, Offer, Report, Unprovisioned
 from tests.contract.state_stores import InMemory
 from tests.contract.state_stores import State as Stores
@@ -68,6 +69,14 @@ CONNECTION = Connection(
         archived_as_suspended=True,
         patch_dialect=PatchDialect.KEEPER,
         repair_drift=False,
+        teams=TeamChoice(
+            groups=(Group(id="g2", email="engineers@example.com", name="Engineers"),),
+            patterns=("keeper-*",),
+            exclusions=("*-old",),
+            role_prefix="role-",
+            roles=True,
+            most=20,
+        ),
     ),
     edition=6,
     state=State.PAUSED,
@@ -254,7 +263,17 @@ KEEPER_CHANGE = KeeperChange(
 )
 RUN_REQUEST = messages.RunRequest(kind=RunKind.DRIFT, retry_failures=True, request="a1")
 
-
+TEAM = GroupTeam(
+    group_id="g2",
+    name="Engineers",
+    email="engineers@example.com",
+    state=TeamState.REFUSED,
+    since=NOW,
+    team_id="t1",
+    team_name="Builders",
+    reason="refused",
+    created=NOW - DAY,
+)
 LISTED = {
     "u1": Listed("ada@example.com", "Ada Lovelace", Presence.ARCHIVED),
     "u2": Listed("alan@example.com", "", Presence.UNKNOWN),
@@ -277,6 +296,7 @@ def populate(stores: Stores) -> None:
     stores.unprovisioned.ignore("c1", lambda _known: {IGNORED.scim_id: IGNORED}, DECIDED)
     stores.unprovisioned.put("c1", REPORT)
     stores.keeper_changes.add("c1", [KEEPER_CHANGE], NOW)
+    stores.teams.put("c1", {"g2": TEAM}, [])
     stores.people.put(CONNECTION, NOW, LISTED, {"u1": FULL, "u2": PLAIN})
     stores.sweeps.put("c1", SWEPT)
     stores.leases.take("reconcile", "me", NOW, HOUR)

@@ -39,6 +39,7 @@ from autoprovisioning.app.ports.runs import Runs
 from autoprovisioning.app.ports.set_ups import SetUps
 from autoprovisioning.app.ports.sources import Sources
 from autoprovisioning.app.ports.sweeps import Sweeps
+from autoprovisioning.app.ports.teams import Teams
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Event, EventName
@@ -86,6 +87,7 @@ class State:
     adoptions: Adoptions
     channels: Channels
     unprovisioned: UnprovisionedAccounts
+    teams: Teams
     keeper_changes: KeeperChanges
     people: People
 

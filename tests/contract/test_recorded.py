@@ -23,6 +23,7 @@ from autoprovisioning.domain.errors import ConfigurationRefused
 from autoprovisioning.domain.event_search import Filters
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.runs import Batch, Look
+from autoprovisioning.domain.teams import TeamChoice
 from autoprovisioning.schemas import Schema
 from tests.contract import recording
 from tests.contract.recording import CLAIM, CONNECTION, FOLDER, FULL, HOUR, PLAIN, load
@@ -51,7 +52,7 @@ def stored(firestore: Firestore, documents: Mapping[str, Any]) -> dict[str, dict
 
 
 FIRST_WITH_PEOPLE = 4  # recording
-FIRST_WITH_IGNORED = 4  # and with what is done about changes in Keeper, and a pilot
+FIRST_WITH_IGNORED = 4  # and with what is done about changes in Keeper, a pilot, and teams
 PEOPLE = {user_id: listed.name for user_id, listed in recording.LISTED.items()}
 
 
@@ -74,6 +75,7 @@ def read_all(firestore: Firestore) -> dict[str, object]:
         "report of unprovisioned accounts": firestore.unprovisioned.get("c1"),
         "accounts that are ignored": firestore.unprovisioned.ignored("c1"),
         "list of changes in Keeper": list(firestore.keeper_changes.get("c1")),
+        "list of teams": dict(firestore.teams.get("c1")),
         "record of a sweep": firestore.sweeps.get("c1"),
         "lease": firestore.leases.take("reconcile", "another", NOW, HOUR),
         "notification channel": list(firestore.channels.all()),
@@ -114,7 +116,9 @@ class TestEarlierVersions:
         store(firestore, load(path)["documents"])
         later = int(path.stem) >= FIRST_WITH_IGNORED
         assert read_all(firestore) == {
-            "connection": CONNECTION if later else replace(with_settings(CONNECTION, repair_drift=True), pilot=None),
+            "connection": CONNECTION
+            if later
+            else replace(with_settings(CONNECTION, repair_drift=True, teams=TeamChoice()), pilot=None),
             "begun set-up": {"c9": NOW},
             "roster shard": {"u1": FULL, "u2": PLAIN},
             "run": recording.RUN,
@@ -125,6 +129,7 @@ class TestEarlierVersions:
             "report of unprovisioned accounts": recording.REPORT,
             "accounts that are ignored": {"k8": recording.IGNORED} if later else {},
             "list of changes in Keeper": [recording.KEEPER_CHANGE] if later else [],
+            "list of teams": {"g2": recording.TEAM} if later else {},
             "record of a sweep": recording.SWEPT,
             "lease": None,
             "notification channel": [recording.CHANNEL],
@@ -276,6 +281,7 @@ def refused_reads(firestore: Firestore) -> dict[str, tuple[str, Callable[[], obj
         "list of confirmed adoptions": ("adoptions", lambda: firestore.adoptions.confirmed("c1")),
         "report of unprovisioned accounts": ("unprovisioned", lambda: firestore.unprovisioned.get("c1")),
         "list of changes in Keeper": ("keeper_changes", lambda: firestore.keeper_changes.get("c1")),
+        "list of teams": ("teams", lambda: firestore.teams.get("c1")),
         "list of people": ("people", lambda: firestore.people.read(CONNECTION, NOW)),
         "record of a sweep": ("sweep", lambda: firestore.sweeps.get("c1")),
         "lease": ("leases", lambda: firestore.leases.take("reconcile", "me", NOW, HOUR)),

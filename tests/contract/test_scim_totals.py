@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from autoprovisioning.adapters.scim import lookup
+from autoprovisioning.adapters.scim import paging
 from autoprovisioning.domain.accounts import Lookup
 from autoprovisioning.domain.errors import Incomplete, KeeperFailed
 from tests.contract.listener import Response
@@ -97,7 +97,7 @@ def endless(request):
 
 
 def test_a_listing_without_end_ends_at_a_number_of_accounts(listener, monkeypatch):
-    monkeypatch.setattr(lookup, "MOST_ACCOUNTS", 3000)
+    monkeypatch.setattr(paging, "MOST_RESOURCES", 3000)
     listener.answer = endless
     accounts = client(listener.url, "a-token-of-the-test")
     with pytest.raises(Incomplete, match="no end: 3500 accounts"):
@@ -106,7 +106,7 @@ def test_a_listing_without_end_ends_at_a_number_of_accounts(listener, monkeypatc
 
 
 def test_a_listing_without_end_ends_at_a_number_of_bytes(listener, monkeypatch):
-    monkeypatch.setattr(lookup, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(paging, "MOST_BYTES", 100_000)
     listener.answer = endless
     with pytest.raises(Incomplete, match="no end"):
         list(client(listener.url, "a-token-of-the-test").list())
@@ -114,7 +114,7 @@ def test_a_listing_without_end_ends_at_a_number_of_bytes(listener, monkeypatch):
 
 
 def test_a_listing_without_end_ends_in_time(listener, monkeypatch):
-    monkeypatch.setattr(lookup, "LISTING_TIME", lookup.LISTING_TIME * 0.001)
+    monkeypatch.setattr(paging, "LISTING_TIME", paging.LISTING_TIME * 0.001)
     listener.answer = endless
     with pytest.raises(Incomplete, match="in time"):
         list(client(listener.url, "a-token-of-the-test").list())

@@ -28,6 +28,7 @@ from autoprovisioning.app.ports.runs import Runs
 from autoprovisioning.app.ports.set_ups import SetUps
 from autoprovisioning.app.ports.sources import Sources
 from autoprovisioning.app.ports.sweeps import Sweeps
+from autoprovisioning.app.ports.teams import Teams
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Event
@@ -64,6 +65,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "adoptions": ("confirm", "confirmed"),
     "unprovisioned": ("put", "get", "ignored", "ignore"),
     "keeper_changes": ("add", "get"),
+    "teams": ("get", "put"),
     "people": ("put", "read"),
     "channels": ("all", "put", "prove", "remove"),
     "tokens": ("read", "add", "disable", "destroy", "stored"),
@@ -93,6 +95,7 @@ class StatePorts:
     adoptions: Adoptions
     unprovisioned: UnprovisionedAccounts
     keeper_changes: KeeperChanges
+    teams: Teams
     people: People
     channels: Channels
     archive: Archive

@@ -28,5 +28,6 @@ def state_ports(database: firestore.Database) -> dict[str, Any]:
         "adoptions": firestore.FirestoreAdoptions(database),
         "unprovisioned": firestore.FirestoreUnprovisioned(database),
         "keeper_changes": firestore.FirestoreKeeperChanges(database),
+        "teams": firestore.FirestoreTeams(database),
         "people": firestore.FirestorePeople(database),
     }

@@ -31,6 +31,7 @@ from autoprovisioning.domain.errors import (
 from autoprovisioning.domain.requests import RUN, AnyRequest
 from autoprovisioning.domain.runs import Batch, Look, RunKind
 from autoprovisioning.domain.scope import Group, OrgUnit
+from autoprovisioning.domain.teams import Team
 from tests.support.in_memory_state import (
     Store,
     state_ports,
@@ -76,9 +77,9 @@ class FakeDirectory:
     """A Workspace customer.
 
     After `broken_after` pages its listing of users breaks off, and so do the parts of `failing` beginnings at once;
-    those of `unreadable` groups lack their last page; `hidden` users are answered with a 404. Organizational units are
-    those of `units` (paths by id), and those that users are in, with the ones above them; `units_fail` is what listing
-    them raises.
+    those of `unreadable` groups lack their last page, and all groups cannot be listed if "groups" is among them;
+    `hidden` users are answered with a 404. Organizational units are those of `units` (paths by id), and those that
+    users are in, with the ones above them; `units_fail` is what listing them raises.
     """
 
     def __init__(self, page: int = 2) -> None:
@@ -137,6 +138,11 @@ class FakeDirectory:
 
     def group(self, key: str) -> Group | None:
         return next((group for group in self.groups.values() if key in (group.id, group.email)), None)
+
+    def all_groups(self) -> Sequence[Group]:
+        if "groups" in self.unreadable:
+            raise Incomplete("groups.list broke off")
+        return list(self.groups.values())
 
     def groups_of(self, address: str) -> Sequence[Group]:
         named = {group.id for group in self.groups.values() if group.email == address}
@@ -210,6 +216,9 @@ class FakeKeeper:
         locks: bool = True,
         beside: FakeKeeper | None = None,
     ) -> None:
+        self.teams: dict[str, Team] = {}
+        self.team_numbers = itertools.count(1)
+        self.unlisted: set[str] = set()  # teams that listings do not show
         self.accounts: dict[str, Account] = {}
         self.accepts = set(accepts)
         self.clock = clock
@@ -346,6 +355,28 @@ class FakeAccounts:
                 if flaws
                 else Found(key=lookup.key, accounts=ours or tuple(found))
             )
+
+    def teams(self) -> Sequence[Team]:
+        self.probe()
+        return [team for team in self._node.teams.values() if team.id not in self._node.unlisted]
+
+    def create_team(self, external_id: str, name: str, deadline: datetime) -> Team:
+        self.probe()
+        team_id = f"t{next(self._node.team_numbers)}"
+        return self._team_written(Team(id=team_id, name=name, external_id=external_id))
+
+    def rename_team(self, team: Team, name: str, deadline: datetime) -> Team:
+        self.probe()
+        return self._team_written(replace(self._node.teams[team.id], name=name))
+
+    def _team_written(self, team: Team) -> Team:
+        fault = self._node.next_fault()
+        if isinstance(fault, Exception):
+            raise fault
+        self._node.teams[team.id] = team
+        if fault == "lost":
+            raise Unresolved("the answer was lost")
+        return team
 
     def list(self) -> Iterator[Sequence[Account]]:
         self.probe()

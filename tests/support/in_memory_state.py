@@ -32,6 +32,7 @@ from autoprovisioning.domain.listing_parts import Listings
 from autoprovisioning.domain.people import Lines, Listed, Roll, entitled, line_of, person_of
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.sources import NOTHING, AllHeard, Feed, Heard, heard
+from autoprovisioning.domain.teams import GroupTeam
 from autoprovisioning.domain.unprovisioned import Ignored, Report
 from tests.support.in_memory_requests import FakePreviewLines, FakeRequests, StoredRequests
 
@@ -73,6 +74,7 @@ class Store:
     unprovisioned: dict[str, Report] = field(default_factory=dict)
     ignored: dict[str, dict[str, Ignored]] = field(default_factory=dict)
     keeper_changes: dict[str, tuple[KeeperChange, ...]] = field(default_factory=dict)
+    teams: dict[str, dict[str, GroupTeam]] = field(default_factory=dict)
     people: dict[str, tuple[datetime, dict[str, Listed], set[str]]] = field(default_factory=dict)
     leases: dict[str, tuple[str, datetime, int]] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
@@ -282,6 +284,7 @@ class FakeConnections:
                 store.unprovisioned,
                 store.ignored,
                 store.keeper_changes,
+                store.teams,
                 store.people,
             ):
                 kept.pop(connection_id, None)
@@ -576,6 +579,21 @@ class FakeKeeperChanges:
         return self._store.keeper_changes.get(connection_id, ())
 
 
+class FakeTeams:
+    """The Teams port."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, connection_id: str) -> Mapping[str, GroupTeam]:
+        return self._store.teams.get(connection_id, {})
+
+    def put(self, connection_id: str, teams: Mapping[str, GroupTeam], events: Sequence[Event]) -> None:
+        with self._store.lock:
+            self._store.teams[connection_id] = dict(teams)
+            self._store.append(connection_id, events)
+
+
 class FakePeople:
     """The People port: always as of now."""
 
@@ -640,5 +658,6 @@ def state_ports(store: Store) -> dict[str, Any]:
         "adoptions": FakeAdoptions(store),
         "unprovisioned": FakeUnprovisioned(store),
         "keeper_changes": FakeKeeperChanges(store),
+        "teams": FakeTeams(store),
         "people": FakePeople(store),
     }

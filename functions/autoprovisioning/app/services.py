@@ -26,6 +26,7 @@ from autoprovisioning.app.ports.runs import Runs
 from autoprovisioning.app.ports.set_ups import SetUps
 from autoprovisioning.app.ports.sources import Sources
 from autoprovisioning.app.ports.sweeps import Sweeps
+from autoprovisioning.app.ports.teams import Teams
 from autoprovisioning.app.ports.tokens import Tokens
 from autoprovisioning.domain.causes import Origin
 from autoprovisioning.domain.events import Actor, Stamp
@@ -86,6 +87,7 @@ class Services:
     adoptions: Adoptions
     unprovisioned: UnprovisionedAccounts
     keeper_changes: KeeperChanges
+    teams: Teams
     people: People
     tokens: Tokens
     queue: Queue

@@ -10,6 +10,7 @@ from .errors import BadInput
 from .keeper import PatchDialect
 from .mapping import AttributeMapping
 from .scope import Scope
+from .teams import TeamChoice
 
 LARGEST_MINIMUM = 1_000_000  # users: the guard has room for no more
 
@@ -63,6 +64,7 @@ class Settings:
     archived_as_suspended: bool = False
     patch_dialect: PatchDialect = PatchDialect.STANDARD
     repair_drift: bool = True  # False: what somebody else changed in Keeper is only reported, unless it gives access
+    teams: TeamChoice = field(default_factory=TeamChoice)  # which groups become teams in Keeper; none at first
 
     def provisions_like(self, other: Settings) -> bool:
         """Say whether a full run would do nothing else: names, how a PATCH is spelled, and drift concern none."""

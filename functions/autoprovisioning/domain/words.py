@@ -25,6 +25,7 @@ from .requests import Became, Forecast, RequestState, Would
 from .runs import Run, RunKind, RunState
 from .scope import OrgUnit
 from .settings import VolumeLimit
+from .teams import TeamChoice, TeamState
 from .unprovisioned import By, Suggestion
 
 # ---- connections
@@ -226,6 +227,32 @@ DRIFTED: Mapping[str, str] = {  # by the names of an entry's `drift`; anything e
 DRIFT_POLICY: Mapping[bool, str] = {  # by whether what somebody else changed in Keeper is repaired
     True: "reported and repaired",
     False: "only reported, unless they give access to somebody who is to have none",
+}
+TEAMS: Mapping[TeamState, tuple[str, str]] = {  # what became of a group that is to be a team, and what to do
+    TeamState.THERE: (
+        "In Keeper",
+        "A new team is pending there until somebody approves it: an administrator, or the Automator.",
+    ),
+    TeamState.WAITING: ("Waits for the next run", "Nothing is to be done."),
+    TeamState.REFUSED: ("Refused by Keeper", "It is tried again every hour. Correct what Keeper says first."),
+    TeamState.NAME_TAKEN: (
+        "The name is taken",
+        "Another team has this name. Rename the group, or that team in Keeper's Admin Console.",
+    ),
+    TeamState.DOUBLE: (
+        "Two teams carry this group's id",
+        "Which one is meant cannot be told. Delete the wrong one in Keeper's Admin Console.",
+    ),
+    TeamState.DELETED: (
+        "Deleted in Keeper",
+        "It is not made again. To have it made, take the group out of the choice for one run.",
+    ),
+    TeamState.ROLE: ("Would be a role", "Its name begins with the role prefix, and roles carry rights."),
+    TeamState.TOO_MANY: ("Beyond the limit", "Raise the number of teams, or choose fewer groups."),
+    TeamState.LEFT: (
+        "Not chosen any more",
+        "The team stays as it is, or the group was deleted. Delete it in Keeper's Admin Console if nobody needs it.",
+    ),
 }
 REPAIRS: Mapping[Action | None, str] = {  # what is done about what somebody else changed in Keeper
     Action.UPDATE: "Written again",
@@ -539,7 +566,19 @@ def described(connection: Connection) -> dict[str, Value]:
         "archived users are treated as suspended": connection.settings.archived_as_suspended,
         "changes in Keeper are repaired": connection.settings.repair_drift,
         "PATCH dialect": connection.settings.patch_dialect.value,
+        "teams": teams_chosen(connection.settings.teams),
     }
+
+
+def teams_chosen(choice: TeamChoice) -> str:
+    """Say which groups become teams, and under which limits."""
+    if not choice.on:
+        return "none"
+    chosen = sorted(group.email or group.id for group in choice.groups)
+    which = ", ".join([*chosen, *choice.patterns])
+    but = f", but {', '.join(choice.exclusions)}" if choice.exclusions else ""
+    prefix = f"; roles, which begin with {choice.role_prefix}, are {'made' if choice.roles else 'not made'}"
+    return f"{which}{but}; at most {choice.most}{prefix if choice.role_prefix else ''}"
 
 
 def _row(row: Row) -> str:

@@ -146,6 +146,16 @@ ACTIONS = {  # what was done before, and then the same on a page and through the
         on_a_page("/limits", "Name and limits", "Save", name="Vault", minimum="7", percent="2.5"),
         through_the_api("PATCH", "", {"name": "Vault", "limit": {"minimum": 7, "percent": 2.5}}, if_match='"4"'),
     ),
+    "teams": (
+        lambda place: place.fakes.directory.groups.update(g9=Group(id="g9", email="keeper@example.com")),
+        on_a_page("/teams", "Teams", "save", groups="keeper@example.com", patterns="keeper-*", most="9"),
+        through_the_api(
+            "PATCH",
+            "",
+            {"teams": {"groups": ["keeper@example.com"], "patterns": ["keeper-*"], "most": 9}},
+            if_match='"4"',
+        ),
+    ),
     "ignore an account": (
         stranger,
         on_a_page("/unprovisioned", "Take over", "ignore", account=["k1"], note="Payroll's export"),

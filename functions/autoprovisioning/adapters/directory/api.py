@@ -33,6 +33,7 @@ PAGES_AT_MOST = 20_000  # of a listing: ten million users, four million members
 LONGEST_TOKEN = 4096  # of a page; Google's have some hundred characters
 # Seconds. A reconciliation waits for users and members; a worker, whose time is a minute, for the other two.
 LISTING_USERS, LISTING_MEMBERS, LISTING_DELETED, LOOKING_FOR_ONE = 25 * 60, 25 * 60, 40, 30
+LISTING_GROUPS = 60
 BASE = "/admin/directory/v1"
 STOP = "/admin/directory_v1/channels/stop"
 KNOWN_FIELDS = (
@@ -193,6 +194,18 @@ class GoogleDirectory:
             return None
         found = (group_of(item) for item in _dicts(listed.get("groups")) if has_address(item, key))
         return next(found, None)
+
+    def all_groups(self) -> Sequence[Group]:
+        """List all groups of the customer (groups.list); one without a usable id proves the listing incomplete."""
+        params = {"customer": self._customer, "fields": "kind,nextPageToken,groups(id,email,name)"}
+        pages = self._pages(
+            "groups.list", f"{BASE}/groups", "groups", params=params, size=GROUPS_A_PAGE, seconds=LISTING_GROUPS
+        )
+        listed = [group_of(item) for page in pages for item in page]
+        groups = {group.id: group for group in listed if group is not None}
+        if None in listed:
+            raise Incomplete("groups.list returned a group without a usable id")
+        return list(groups.values())
 
     def groups_of(self, address: str) -> Sequence[Group]:
         """List the groups that have a member (groups.list with a userKey: of a group only an address, not its id).

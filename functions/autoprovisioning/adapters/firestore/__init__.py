@@ -21,6 +21,7 @@ from autoprovisioning.adapters.firestore.runs import FirestoreRuns
 from autoprovisioning.adapters.firestore.set_ups import FirestoreSetUps
 from autoprovisioning.adapters.firestore.sources import FirestoreSources
 from autoprovisioning.adapters.firestore.sweeps import FirestoreSweeps
+from autoprovisioning.adapters.firestore.teams import FirestoreTeams
 from autoprovisioning.adapters.firestore.unprovisioned import FirestoreUnprovisioned
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "FirestoreSetUps",
     "FirestoreSources",
     "FirestoreSweeps",
+    "FirestoreTeams",
     "FirestoreUnprovisioned",
     "build_client",
 ]

@@ -34,6 +34,7 @@ FORGOTTEN = (
     "adoptions",
     "unprovisioned",
     "keeper_changes",
+    "teams",
     "people",
     "runs",
     "sweep",

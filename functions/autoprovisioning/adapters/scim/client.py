@@ -23,6 +23,7 @@ from autoprovisioning.adapters.scim.resources import read_account
 from autoprovisioning.adapters.scim.sending import FIRST_PAUSE, LONGEST_WAIT, ONE_USER, UNFORESEEN, Sender
 from autoprovisioning.adapters.scim.streak import STOP_FOR
 from autoprovisioning.adapters.scim.streaming import Stream, fan_out
+from autoprovisioning.adapters.scim.teams import ScimTeams
 from autoprovisioning.adapters.scim.transport import LOOP, Count, ScimTransport
 from autoprovisioning.adapters.scim.writing import Call, Writing
 from autoprovisioning.domain.accounts import Account, Capabilities, Found, Lookup, Write, Written
@@ -35,6 +36,7 @@ from autoprovisioning.domain.errors import (
     Unresolved,
 )
 from autoprovisioning.domain.keeper import PatchDialect
+from autoprovisioning.domain.teams import Team
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,7 @@ class ScimAccounts:
         self._clock = clock
         self._capabilities: Capabilities | None = None
         self._writing = Writing(self._sender, self._search, dialect)
+        self._teams = ScimTeams(self._sender, page_size)
 
     def probe(self) -> None:
         """Ask for one user; raises AuthorizationRefused, Transient or Permanent errors."""
@@ -179,6 +182,18 @@ class ScimAccounts:
         for write in writes:
             if write.key not in told:
                 yield Written(key=write.key, error=error)
+
+    def teams(self) -> Sequence[Team]:
+        """List every team and role."""
+        return LOOP.run(self._teams.list()).result()
+
+    def create_team(self, external_id: str, name: str, deadline: datetime) -> Team:
+        """Create a team."""
+        return LOOP.run(self._teams.create(external_id, name, deadline)).result()
+
+    def rename_team(self, team: Team, name: str, deadline: datetime) -> Team:
+        """Rename a team."""
+        return LOOP.run(self._teams.rename(team, name, deadline)).result()
 
 
 def _capabilities(answer: Answer) -> Capabilities:

@@ -7,9 +7,9 @@ import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
+from autoprovisioning.adapters.scim.paging import Kind, listed
 from autoprovisioning.adapters.scim.protocol import (
     USERS,
     Answer,
@@ -23,7 +23,7 @@ from autoprovisioning.adapters.scim.protocol import (
 from autoprovisioning.adapters.scim.resources import read_listed
 from autoprovisioning.adapters.scim.sending import Sender
 from autoprovisioning.domain.accounts import Account, Lookup
-from autoprovisioning.domain.errors import Incomplete, NotSent, Permanent, ProvisioningError, Throttled, Transient
+from autoprovisioning.domain.errors import NotSent, Permanent, ProvisioningError, Throttled, Transient
 
 LISTING_KEPT = 10.0  # seconds after its last use before a listing is freed
 REFUSED_FOR = 3600.0  # seconds without filters, once the server refused or ignored one
@@ -31,9 +31,6 @@ FAILED_FOR = 300.0  # seconds without filters, once one failed
 UNPROVEN_FOR = 60.0  # seconds
 WITNESSES = 10  # accounts from which one is chosen that a filter must find
 REFUSALS = 3  # in a row, of filters that worked before: fewer may be about the values asked for
-LISTING_TIME = timedelta(minutes=10)  # of one listing: 100,000 accounts take less than two
-MOST_ACCOUNTS = 500_000  # five times the largest node that this was measured with
-MOST_BYTES = 512 * 1024 * 1024  # of one listing: a thousand for each of so many accounts
 
 ByKey = dict[tuple[str, str], list[Account]]
 
@@ -195,72 +192,14 @@ class Search:
             return _Listing(began=began, accounts={}, error=error)
         return _Listing(began=began, accounts=by_key)
 
-    async def pages(
-        self, deadline: datetime | None = None, *, for_one: bool = False
-    ) -> AsyncIterator[Sequence[Account]]:
-        """List the node: advance by items received, tolerate short pages and caps, drop duplicates.
-
-        A server that announces more than it shows has shown all there is to find, if it says so twice (`for_one`): who
-        is looked for must not wait for ever, and Keeper refuses a second account under an address. It proves nothing
-        about what is missing.
-
-        Raises:
-            Incomplete: a page could not be read, the server repeats a page, or there is no end to it.
-        """
-        ends = self._sender.clock() + LISTING_TIME
-        ends = ends if deadline is None else min(ends, deadline)
-        seen: set[str] = set()
-        start, size, count, said_so = 1, 0, self._page_size, False
-        while True:
-            answer = await self._page(start, count, ends)
-            if answer.too_long and count > 1:
-                count //= 2
-                continue
-            items = resources(_listing(answer))
-            listed = [read_listed(item) for item in items if isinstance(item, dict)]
-            read = {account.scim_id or _unnamed(account): account for account in listed}
-            accounts = [account for identity, account in read.items() if identity not in seen]
-            seen |= read.keys()
-            if accounts:
-                yield accounts
-            start += len(items)
-            size += answer.size
-            announced = total(answer.body or {})
-            if announced == len(seen):
-                return
-            if not items:
-                if announced is None or announced < len(seen):
-                    return  # the only end that a server without a total can show
-                if not for_one:
-                    raise Incomplete(f"Keeper's listing ended after {len(seen)} of {announced} accounts")
-                if said_so:
-                    return
-                said_so = True
-                continue
-            if not accounts:
-                raise Incomplete("Keeper's listing broke off: the server repeats a page")
-            if len(seen) > MOST_ACCOUNTS or size > MOST_BYTES:
-                raise Incomplete(f"Keeper's listing has no end: {len(seen)} accounts in {size} bytes were read")
-
-    async def _page(self, start: int, count: int, ends: datetime) -> Answer:
-        if self._sender.left(ends) <= 0:
-            raise Incomplete("Keeper's listing broke off: it did not end in time")
-        params = {"startIndex": str(start), "count": str(count)}
-        try:
-            answer = await self._sender.ask("GET", USERS, params=params, deadline=ends)
-        except Transient as error:
-            if start == 1:
-                raise
-            raise Incomplete(f"Keeper's listing broke off: {error}", retry_after=error.retry_after) from error
-        if not answer.ok:
-            raise error_of(answer, self._sender.clock(), known_account=False)
-        return answer
+    def pages(self, deadline: datetime | None = None, *, for_one: bool = False) -> AsyncIterator[Sequence[Account]]:
+        """List the node's accounts, as `listed` does, also those that cannot be addressed."""
+        return listed(self._sender, _ACCOUNTS, self._page_size, ends=deadline, for_one=for_one)
 
 
-def _listing(answer: Answer) -> dict[str, Any]:
-    if answer.body is None or not is_listing(answer.body):
-        raise Incomplete("Keeper's listing broke off: the answer is not a listing")
-    return answer.body
+_ACCOUNTS = Kind(
+    path=USERS, name="accounts", read=read_listed, identity=lambda account: account.scim_id or _unnamed(account)
+)
 
 
 def _unnamed(account: Account) -> str:

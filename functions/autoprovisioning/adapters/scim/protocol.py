@@ -27,6 +27,7 @@ from autoprovisioning.domain.errors import (
 MEDIA_TYPE = "application/scim+json"  # RFC 7644 3.1
 ACCEPT = "application/scim+json, application/json"
 USERS = "/Users"
+GROUPS = "/Groups"
 BULK = "/Bulk"
 PROVIDER_CONFIG = "/ServiceProviderConfig"
 BULK_REQUEST = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"

@@ -26,6 +26,7 @@ from autoprovisioning.domain.events import (
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import ROOT, Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings
+from autoprovisioning.domain.teams import TeamChoice, team_name
 from autoprovisioning.domain.texts import has_controls
 from autoprovisioning.domain.words import counted, described, shown_state
 
@@ -40,9 +41,9 @@ def set_up(services: Services, settings: Settings, token: str, actor: Actor, con
         BadInput: naming the field; nothing was stored.
         Stale: the id was used before.
     """
-    scope = check(services, settings, connection_id)
+    wanted = check(services, settings, connection_id)
     order = 1 + max((connection.order for connection in services.connections.all()), default=0)
-    draft = _edited(Connection(id=connection_id or services.new_id()[:12], order=order), settings, scope)
+    draft = _edited(Connection(id=connection_id or services.new_id()[:12], order=order), wanted)
     token = verify(services, draft, token)
     now = services.clock()
     services.set_ups.begin(draft.id, now)  # what is cut short from here on is cleaned up
@@ -111,7 +112,7 @@ def edit(
     def change(current: Connection) -> Connection:
         check_edition(current, edition)
         check_staying(current)
-        return _edited(current, settings, wanted.settings.scope)
+        return _edited(current, wanted.settings)
 
     def change_if_other(current: Connection) -> Connection | None:
         becomes = change(current)
@@ -146,7 +147,7 @@ def as_edited(services: Services, connection_id: str, settings: Settings, editio
 
 def _wanted(services: Services, connection: Connection, settings: Settings) -> Connection:
     check_staying(connection)
-    return _edited(connection, settings, check(services, settings, connection.id, connection.settings.scope.org_units))
+    return _edited(connection, check(services, settings, connection.id, connection.settings.scope.org_units))
 
 
 def _keeps_token(connection: Connection, wanted: Connection) -> None:
@@ -155,15 +156,17 @@ def _keeps_token(connection: Connection, wanted: Connection) -> None:
         raise BadInput("token", "a new endpoint needs its own", mend)
 
 
-def check(services: Services, settings: Settings, connection_id: str = "", chosen: Sequence[OrgUnit] = ()) -> Scope:
-    """Check the settings of a connection and resolve its scope to ids (BadInput names the field).
+def check(services: Services, settings: Settings, connection_id: str = "", chosen: Sequence[OrgUnit] = ()) -> Settings:
+    """Check the settings of a connection, and return them with groups and units resolved (BadInput names the field).
 
     An organizational unit that is `chosen` already may stay though the directory lists it no more.
     """
     settings.limit.check()
     settings.mapping.check()
     settings.deprovisioning.check()
+    settings.teams.check()
     groups = tuple(dict.fromkeys(group.id for group in settings.scope.groups))
+    teams = tuple(dict.fromkeys(group.id for group in settings.teams.groups))
     units = tuple(unit.key for unit in settings.scope.org_units)
     if not 0 < len(settings.name.strip()) <= LONGEST_NAME:
         raise BadInput("name", "it is empty or too long", f"Use 1 to {LONGEST_NAME} characters, for instance Keeper.")
@@ -171,21 +174,41 @@ def check(services: Services, settings: Settings, connection_id: str = "", chose
         ("name", (settings.name.strip(),)),
         ("scope.groups", groups),
         ("scope.org_units", units),
+        ("teams.groups", teams),
     ):
         if any(map(has_controls, texts)):
             raise BadInput(where, "it holds line breaks or control characters", "Type it again, without them.")
     if not settings.endpoint.strip():
         raise BadInput("endpoint", "it is empty", "Paste the endpoint URL from Keeper's Admin Console.")
     _check_node(services, settings.endpoint, connection_id)
-    return Scope(org_units=_units(services, units, chosen), groups=tuple(_group(services, key) for key in groups))
+    return replace(
+        settings,
+        name=settings.name.strip(),
+        endpoint=settings.endpoint.strip(),
+        scope=Scope(org_units=_units(services, units, chosen), groups=_groups(services, "scope.groups", groups)),
+        teams=replace(settings.teams, groups=_groups(services, "teams.groups", teams)),
+    )
 
 
-def _group(services: Services, key: str) -> Group:
-    group = services.directory.group(key)
-    if group is None:
-        mend = "Check its address in the Admin console, or remove it."
-        raise BadInput("scope.groups", f"the directory has no group {key!r}", mend)
-    return group
+def _groups(services: Services, where: str, keys: Sequence[str]) -> tuple[Group, ...]:
+    """Resolve groups by id or address."""
+    found = []
+    for key in keys:
+        group = services.directory.group(key)
+        if group is None:
+            mend = "Check its address in the Admin console, or remove it."
+            raise BadInput(where, f"the directory has no group {key!r}", mend)
+        found.append(group)
+    return tuple(found)
+
+
+def chosen_groups(services: Services, choice: TeamChoice) -> Sequence[Group]:
+    """Return the groups that a choice of teams has in the directory now, by name (BadInput names the field)."""
+    choice.check()
+    named = tuple(dict.fromkeys(group.id for group in choice.groups))
+    resolved = replace(choice, groups=_groups(services, "teams.groups", named))
+    listed = services.directory.all_groups() if choice.on else ()
+    return sorted(filter(resolved.chooses, listed), key=lambda group: (team_name(group).casefold(), group.id))
 
 
 def _units(services: Services, keys: Sequence[str], chosen: Sequence[OrgUnit]) -> tuple[OrgUnit, ...]:
@@ -385,12 +408,8 @@ def delete(services: Services, connection_id: str, actor: Actor, typed: str) -> 
     services.queue.request_run(RunKind.FULL)  # which may destroy tokens; and another connection may take users over
 
 
-def _edited(connection: Connection, settings: Settings, scope: Scope) -> Connection:
-    return replace(
-        connection,
-        edition=connection.edition + 1,
-        settings=replace(settings, name=settings.name.strip(), endpoint=settings.endpoint.strip(), scope=scope),
-    )
+def _edited(connection: Connection, settings: Settings) -> Connection:
+    return replace(connection, edition=connection.edition + 1, settings=settings)
 
 
 def _states(services: Services, actor: Actor, what: str) -> Telling[Connection]:

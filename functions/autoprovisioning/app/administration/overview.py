@@ -30,6 +30,7 @@ PARTS: Mapping[str, str] = {  # by how the audit's name of a setting begins: the
     "volume limit": "limits",
     "changes in Keeper": "limits",
     "PATCH": "limits",
+    "teams": "teams",
 }
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from autoprovisioning.domain.accounts import Account, Capabilities, Found, Lookup, Write, Written
 from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.teams import Team
 
 
 class Endpoint(Protocol):
@@ -23,7 +24,20 @@ class Endpoint(Protocol):
         """Return what this server has refused so far, and what is done instead; one sentence each."""
 
 
-class Accounts(Endpoint, Protocol):
+class TeamEndpoint(Protocol):
+    """The teams of the node, without their members."""
+
+    def teams(self) -> Sequence[Team]:
+        """List every team and role; raises Incomplete."""
+
+    def create_team(self, external_id: str, name: str, deadline: datetime) -> Team:
+        """Create one, once; raises Unresolved if it may be there now, NotSent, and Permanent if it is refused."""
+
+    def rename_team(self, team: Team, name: str, deadline: datetime) -> Team:
+        """Give a team another name, once; returns it as it is then, and raises as `create_team` does."""
+
+
+class Accounts(Endpoint, TeamEndpoint, Protocol):
     """The accounts of one Keeper node, over SCIM 2.0, with one access token.
 
     Single calls raise AuthorizationRefused, Throttled, Transient or Permanent errors; the many-at-once calls put the

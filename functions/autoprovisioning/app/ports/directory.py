@@ -50,6 +50,9 @@ class DirectoryScopes(Protocol):
     def group(self, key: str) -> Group | None:
         """Find a group by id or e-mail address; None is a 404."""
 
+    def all_groups(self) -> Sequence[Group]:
+        """List all groups of the customer; raises Incomplete."""
+
     def groups_of(self, address: str) -> Sequence[Group]:
         """List the groups, other organizations' too, that have a group as a direct member.
 

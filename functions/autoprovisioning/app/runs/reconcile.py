@@ -20,6 +20,7 @@ from autoprovisioning.app.runs import dispatch
 from autoprovisioning.app.runs.brake_plan import brake
 from autoprovisioning.app.runs.close_run import EDITED, NOTE_LIMIT, close_unfinished, tell
 from autoprovisioning.app.runs.drift import judge_differing, report_changes, report_unprovisioned, tell_drift
+from autoprovisioning.app.runs.follow_teams import AllGroups, follow_teams
 from autoprovisioning.app.runs.follow_units import follow_units
 from autoprovisioning.app.runs.lease import leased
 from autoprovisioning.app.runs.open_run import UNLISTED, Side, earlier_run, open_side, refuse
@@ -133,11 +134,12 @@ def _reconcile(services: Services, asked: _Asked, deadline: datetime, fence: int
 def _send_out(services: Services, sides: Sequence[Side], survey: Survey, deadline: datetime) -> list[Run]:
     """Plan and dispatch each connection's run; one that fails does not hold up the others."""
     rosters = {side.connection.id: side.roster for side in sides}
+    groups = AllGroups(services.directory)
     runs: list[Run] = []
     failed: ProvisioningError | None = None
     for side in sides:
         try:
-            runs.append(_plan_and_dispatch(services, side, survey, rosters, deadline))
+            runs.append(_plan_and_dispatch(services, side, survey, rosters, groups, deadline))
         except ProvisioningError as error:
             close_unfinished(services, side.run, str(error))
             failed = failed or error
@@ -182,7 +184,12 @@ def _observe(
 
 
 def _plan_and_dispatch(
-    services: Services, side: Side, survey: Survey, rosters: Mapping[str, Mapping[str, Entry]], deadline: datetime
+    services: Services,
+    side: Side,
+    survey: Survey,
+    rosters: Mapping[str, Mapping[str, Entry]],
+    groups: AllGroups,
+    deadline: datetime,
 ) -> Run:
     assert side.planner is not None  # noqa: S101 - _observe made it
     plan, read = side.planner.plan, side.connection
@@ -192,6 +199,7 @@ def _plan_and_dispatch(
     expected = [change.user_id for change in plan.writes] + list(plan.notes)
     side.connection = services.roster.begin(side.connection, expected)
     follow_units(services, read, survey.units)
+    follow_teams(services, side, groups, deadline)
     grounds = AdoptionGrounds(services, side.connection, lambda: survey.deleted_addresses, rosters)
     _look_up_creations(services, side, plan, grounds, deadline)
     report_changes(services, side)

@@ -86,6 +86,7 @@ class Connection(Summary):
     archived_as_suspended: bool
     patch_dialect: PatchDialect
     repair_drift: bool
+    teams: settings.Teams
 
 
 class TurnOn(Model):
@@ -190,6 +191,7 @@ def shown(call: Call, connection: domain.Connection, status: int = 200, **header
             archived_as_suspended=chosen.archived_as_suspended,
             patch_dialect=chosen.patch_dialect,
             repair_drift=chosen.repair_drift,
+            teams=settings.shown_teams(chosen.teams),
         )
     )
     tag = f"{connection.edition}.{hashlib.sha256(content).hexdigest()[:12]}"

@@ -17,6 +17,7 @@ from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
 from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.scope import Scope
 from autoprovisioning.domain.settings import LARGEST_MINIMUM, Settings, VolumeLimit
+from autoprovisioning.domain.teams import MOST_PATTERNS, MOST_TEAMS, TeamChoice
 from autoprovisioning.entrypoints.console.api.models import Model
 
 T = TypeVar("T")
@@ -27,6 +28,8 @@ Token = Annotated[str, Meta(min_length=1, max_length=LONGEST_TOKEN, pattern=r"^\
 Days = Annotated[int, Meta(ge=0, le=LONGEST_DAYS)]
 # Described here and refused by the domain, in the same words as on a page.
 Minimum = Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": LARGEST_MINIMUM})]
+Patterns = Annotated[list[Text], Meta(extra_json_schema={"maxItems": MOST_PATTERNS})]
+Most = Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": MOST_TEAMS})]
 Percent = Annotated[float, Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": 100})]
 
 
@@ -89,6 +92,40 @@ class NewScope(Model):
     org_units: Annotated[list[Text], Meta(max_length=100)] | UnsetType = UNSET
 
 
+class TeamGroup(Model):
+    """A group chosen by itself."""
+
+    id: str
+    email: str
+    name: str
+
+
+class Teams(Model):
+    """Which groups become teams: those named, and those of which a pattern fits name or address, but no exclusion.
+
+    In patterns `*` stands for any text, `?` for one character. Keeper makes roles of names that begin with
+    `role_prefix`: that is done only if `roles` is true. No more than `most` teams are made.
+    """
+
+    groups: list[TeamGroup]
+    patterns: list[str]
+    exclusions: list[str]
+    role_prefix: str
+    roles: bool
+    most: int
+
+
+class NewTeams(Model):
+    """Which groups become teams; groups by e-mail address or id. What is left out stays as it is."""
+
+    groups: Annotated[list[Text], Meta(max_length=100)] | UnsetType = UNSET
+    patterns: Patterns | UnsetType = UNSET
+    exclusions: Patterns | UnsetType = UNSET
+    role_prefix: Text | UnsetType = UNSET
+    roles: bool | UnsetType = UNSET
+    most: Most | UnsetType = UNSET
+
+
 class Adjustment(Model):
     """Settings that can be tried in a preview; what is left out stays as it is."""
 
@@ -100,6 +137,7 @@ class Adjustment(Model):
     archived_as_suspended: bool | UnsetType = UNSET
     patch_dialect: PatchDialect | UnsetType = UNSET
     repair_drift: bool | UnsetType = UNSET
+    teams: NewTeams | UnsetType = UNSET
 
 
 class Change(Adjustment):
@@ -141,6 +179,19 @@ def merged(settings: Settings, change: Adjustment) -> Settings:
         archived_as_suspended=_or(change.archived_as_suspended, settings.archived_as_suspended),
         patch_dialect=_or(change.patch_dialect, settings.patch_dialect),
         repair_drift=_or(change.repair_drift, settings.repair_drift),
+        teams=settings.teams if isinstance(change.teams, UnsetType) else _teams(settings.teams, change.teams),
+    )
+
+
+def _teams(current: TeamChoice, change: NewTeams) -> TeamChoice:
+    groups = change.groups
+    return TeamChoice(
+        groups=current.groups if isinstance(groups, UnsetType) else Scope.named(groups=groups).groups,
+        patterns=tuple(_or(change.patterns, [*current.patterns])),
+        exclusions=tuple(_or(change.exclusions, [*current.exclusions])),
+        role_prefix=_or(change.role_prefix, current.role_prefix),
+        roles=_or(change.roles, current.roles),
+        most=_or(change.most, current.most),
     )
 
 
@@ -183,6 +234,11 @@ def shown_rows(shown: mapping.AttributeMapping) -> list[Row]:
 def shown_policy(shown: policy.Deprovisioning) -> Policy:
     """Return the deprovisioning."""
     return msgspec.convert(shown, built(Policy), from_attributes=True)
+
+
+def shown_teams(shown: TeamChoice) -> Teams:
+    """Return which groups become teams."""
+    return msgspec.convert(shown, built(Teams), from_attributes=True)
 
 
 def shown_limit(shown: VolumeLimit) -> Limit:

@@ -13,7 +13,9 @@ from autoprovisioning.domain.entry import Trigger
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.keeper import MANDATORY, PatchDialect
 from autoprovisioning.domain.mapping import AttributeMapping, Row
+from autoprovisioning.domain.scope import Scope
 from autoprovisioning.domain.settings import VolumeLimit
+from autoprovisioning.domain.teams import TeamChoice
 from autoprovisioning.domain.words import after
 
 T = TypeVar("T")
@@ -96,18 +98,37 @@ def read_limit(form: MultiDict[str, str]) -> VolumeLimit:
     """Return the volume limit; raises BadInput for what is not a number."""
     minimum, percent = form.get("minimum", "").strip(), form.get("percent", "").strip().replace(",", ".")
     return VolumeLimit(
-        minimum=_number("minimum", minimum, int, "Enter a number of users, for instance 10."),
-        percent=_number("percent", percent, float, "Enter a percentage, for instance 5."),
+        minimum=_number("limit.minimum", minimum, int, "Enter a number of users, for instance 10."),
+        percent=_number("limit.percent", percent, float, "Enter a percentage, for instance 5."),
     )
 
 
-def _number(part: str, text: str, read: Callable[[str], T], mend: str) -> T:
+def _number(where: str, text: str, read: Callable[[str], T], mend: str) -> T:
     try:
         if len(text) <= LONGEST_NUMBER:
             return read(text)
     except ValueError:
         pass
-    raise BadInput(f"limit.{part}", "it is not a number", mend)
+    raise BadInput(where, "it is not a number", mend)
+
+
+def read_teams(form: MultiDict[str, str]) -> TeamChoice:
+    """Return which groups become teams, those named by address or id; raises BadInput for what is not a number."""
+    most = form.get("most", "").strip()
+    return TeamChoice(
+        groups=Scope.named(groups=_lines(form, "groups")).groups,
+        patterns=_lines(form, "patterns"),
+        exclusions=_lines(form, "exclusions"),
+        role_prefix=form.get("role_prefix", "").strip(),
+        roles=form.get("roles") == "yes",
+        most=_number("teams.most", most, int, "Enter a number of teams, for instance 50."),
+    )
+
+
+def _lines(form: MultiDict[str, str], name: str) -> tuple[str, ...]:
+    """Return what stands in a field of several lines, each once."""
+    lines = form.get(name, "").splitlines()
+    return tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
 def read_dialect(form: MultiDict[str, str]) -> PatchDialect:

@@ -12,7 +12,7 @@ from typing import Any
 from flask import Response
 from werkzeug.datastructures import MultiDict
 
-from autoprovisioning.app.administration.configure import edit
+from autoprovisioning.app.administration.configure import chosen_groups, edit
 from autoprovisioning.app.administration.edits import edits_since
 from autoprovisioning.app.administration.preview import ask_preview
 from autoprovisioning.domain.connections import Connection, State
@@ -22,7 +22,7 @@ from autoprovisioning.domain.errors import BadInput, Forbidden, NotFound, Stale,
 from autoprovisioning.domain.keeper import MANDATORY
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, Row
 from autoprovisioning.domain.scim_user import by_group
-from autoprovisioning.domain.scope import OrgUnit, Scope
+from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages import fields
@@ -33,6 +33,7 @@ from autoprovisioning.entrypoints.console.pages.frame import (
     form,
     get,
     go,
+    part_of,
     post,
     show,
     show_of,
@@ -48,6 +49,7 @@ TITLES = {
     "scope": "Provisioning scope",
     "deprovisioning": "Deprovisioning",
     "limits": "Name and limits",
+    "teams": "Teams",
 }
 PAGE_OF = {
     "mapping": "mapping",
@@ -57,8 +59,10 @@ PAGE_OF = {
     "endpoint": "authorization",
     "name": "limits",
     "limit": "limits",
+    "teams": "teams",
 }
 AFTER = {"mapping": "scope", "scope": "deprovisioning", "deprovisioning": "finish"}  # the wizard's steps
+TEAMS_A_PAGE = 100
 Error = BadInput | Transient | Stale | Forbidden | None
 Show = Callable[[Call, Connection, MultiDict[str, str] | None, Error], Response]
 Read = Callable[[Settings, MultiDict[str, str]], Settings]
@@ -341,6 +345,62 @@ def change_limits(call: Call, connection_id: str) -> Response:
     return _saved(call, connection_id, wanted, _show_limits)
 
 
+def _show_teams(call: Call, connection: Connection, posted: MultiDict[str, str] | None, error: Error) -> Response:
+    return _teams_of(call, connection, posted, error)
+
+
+def _teams_of(
+    call: Call,
+    connection: Connection,
+    posted: MultiDict[str, str] | None,
+    error: Error,
+    found: Sequence[Group] | None = None,
+) -> Response:
+    """Show which groups are chosen and what became of each; `found` are those that the form would choose."""
+    choice = connection.settings.teams
+    values = {
+        "groups": "\n".join(group.email or group.id for group in choice.groups),
+        "patterns": "\n".join(choice.patterns),
+        "exclusions": "\n".join(choice.exclusions),
+        "role_prefix": choice.role_prefix,
+        "roles": "yes" if choice.roles else "",
+        "most": str(choice.most),
+    }
+    if posted is not None:
+        values = {name: posted.get(name, "") for name in values}
+    teams = sorted(call.parts.services.teams.get(connection.id).values(), key=lambda team: (team.name, team.group_id))
+    part = part_of(call, teams, TEAMS_A_PAGE)
+    return _shown(
+        call,
+        connection,
+        "teams",
+        error,
+        values=values,
+        on=choice.on,
+        found=found,
+        teams=part.rows,
+        total=len(teams),
+        number=part.number,
+        pages=part.pages,
+    )
+
+
+def change_teams(call: Call, connection_id: str) -> Response:
+    """Show which groups a choice of teams has, or save it."""
+    posted = form(call)
+    if posted.get("do") != "show":
+        return _saved(
+            call, connection_id, lambda settings: replace(settings, teams=fields.read_teams(posted)), _show_teams
+        )
+    connection = _editable(call, connection_id)
+    try:
+        found = chosen_groups(call.parts.services, fields.read_teams(posted))
+    except (BadInput, Transient) as error:
+        told(error)
+        return _teams_of(call, connection, posted, error)
+    return _teams_of(call, connection, posted, None, found)
+
+
 def _saved(
     call: Call,
     connection_id: str,
@@ -382,6 +442,8 @@ ROUTES = (
     ),
     get(f"{ONE}/authorization", _page(_show_authorization)),
     post(f"{ONE}/authorization", change_authorization, again=_again(_show_authorization)),
+    get(f"{ONE}/teams", _page(_show_teams)),
+    post(f"{ONE}/teams", change_teams, again=_again(_show_teams)),
     get(f"{ONE}/limits", _page(_show_limits)),
     post(f"{ONE}/limits", change_limits, again=_again(_show_limits)),
 )

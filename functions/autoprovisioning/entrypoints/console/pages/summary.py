@@ -53,6 +53,7 @@ def summary(connection: Connection) -> list[Part]:
                 f"Changes in Keeper: {words.DRIFT_POLICY[connection.settings.repair_drift]}",
             ),
         ),
+        Part(page="teams", title="Teams", lines=(f"Groups: {words.teams_chosen(connection.settings.teams)}",)),
     ]
 
 
@@ -76,6 +77,7 @@ def differences(services: Services, connection: Connection, wanted: Settings) ->
             mapping=wanted.mapping,
             scope=Scope(groups=tuple(groups), org_units=units),
             deprovisioning=wanted.deprovisioning,
+            teams=wanted.teams,
         ),
     )
     found = []

@@ -1,0 +1,50 @@
+"""The groups that are teams, or were to be: one document a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from google.cloud import firestore
+
+from autoprovisioning.adapters.firestore.audit import add_events
+from autoprovisioning.adapters.firestore.database import Database, fields_of
+from autoprovisioning.decoding import built
+from autoprovisioning.document_kinds import TEAMS
+from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.teams import GroupTeam
+
+MOST_BYTES = 900_000  # a document has 1 MiB at most; a thousand teams have some 300,000
+
+_teams = msgspec.msgpack.Decoder(built(list[GroupTeam]))
+
+
+class FirestoreTeams:
+    """The Teams port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, connection_id: str) -> dict[str, GroupTeam]:
+        """Read one document."""
+        fields = fields_of(self._database.get(self._document(connection_id)))
+        TEAMS.check(fields)
+        return {team.group_id: team for team in _teams.decode(fields["teams"])} if fields else {}
+
+    def put(self, connection_id: str, teams: Mapping[str, GroupTeam], events: Sequence[Event]) -> None:
+        """Write document and events in one commit; of more than fit the last ones are left out."""
+        kept = list(teams.values())
+        packed = msgspec.msgpack.encode(kept)
+        while len(packed) > MOST_BYTES:
+            kept = kept[: len(kept) * MOST_BYTES // len(packed)]
+            packed = msgspec.msgpack.encode(kept)
+
+        def change(_snapshot: firestore.DocumentSnapshot) -> dict[str, Any]:
+            return TEAMS.stamped({"teams": packed})
+
+        home = self._database.home(connection_id)
+        self._database.edit(self._document(connection_id), change, lambda batch: add_events(batch, home, events))
+
+    def _document(self, connection_id: str) -> firestore.DocumentReference:
+        return self._database.home(connection_id).collection("teams").document("latest")

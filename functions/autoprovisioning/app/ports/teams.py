@@ -1,0 +1,19 @@
+"""What is kept about the groups that are teams in Keeper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.teams import GroupTeam
+
+
+class Teams(Protocol):
+    """The groups of each connection that are teams, or were to be."""
+
+    def get(self, connection_id: str) -> Mapping[str, GroupTeam]:
+        """Return them by the group's id."""
+
+    def put(self, connection_id: str, teams: Mapping[str, GroupTeam], events: Sequence[Event]) -> None:
+        """Store them in place of those before, with what was done to them; the lease of a run keeps others off."""

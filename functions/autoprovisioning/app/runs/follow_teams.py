@@ -1,0 +1,132 @@
+"""Make teams of the chosen groups in a full run, and rename those whose group was renamed."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from autoprovisioning.app.ports.directory import DirectoryScopes
+from autoprovisioning.app.provisioning.serving import as_it_was
+from autoprovisioning.app.runs.open_run import Side
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.errors import ConfigurationRefused, Permanent, ProvisioningError, Throttled, Transient
+from autoprovisioning.domain.events import Actor, Event, configured
+from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.domain.scope import Group
+from autoprovisioning.domain.teams import GroupTeam, Team, TeamState, plan_teams
+from autoprovisioning.domain.words import TEAMS, counted
+
+log = logging.getLogger(__name__)
+
+UNDISTURBED = (TeamState.THERE, TeamState.LEFT)  # of which the run's record says nothing
+LISTING_FAILS = (Transient, ConfigurationRefused, Permanent)
+
+
+class AllGroups:
+    """The groups of the customer, listed once for all connections, and only if one of them has chosen any."""
+
+    def __init__(self, directory: DirectoryScopes) -> None:
+        self._directory = directory
+        self._listed: Sequence[Group] | None = None
+
+    def listed(self) -> Sequence[Group]:
+        """Return them; raises Incomplete."""
+        if self._listed is None:
+            self._listed = self._directory.all_groups()
+        return self._listed
+
+
+def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: datetime) -> None:
+    """Do what is to be done about teams; whatever fails is noted in the run's record, and left to the next run.
+
+    Without a complete listing of the directory's groups and of the node's teams nothing is done.
+
+    Raises:
+        ReauthorizationRequired: the token is dead; the connection is paused now.
+    """
+    connection = side.connection
+    if side.run.kind is not RunKind.FULL or not connection.settings.teams.on:
+        return
+    known = services.teams.get(connection.id)
+    try:
+        teams = side.keeper.ask(lambda accounts: accounts.teams())
+        plan = plan_teams(connection.settings.teams, groups.listed(), teams, known, services.clock())
+    except LISTING_FAILS as error:
+        if isinstance(error, Throttled):
+            side.keeper.throttle(error)
+        log.warning("Teams were left alone: %s", type(error).__name__)
+        side.notes.append(f"Teams were left alone, since groups or teams could not be listed: {error}")
+        return
+    work = _Work(services, side, {team.id: team for team in teams}, plan.known, deadline)
+    try:
+        if (plan.creates or plan.renames) and as_it_was(services, connection):
+            work.carry_out(plan.creates, plan.renames)
+    finally:
+        if work.teams != known:
+            services.teams.put(connection.id, work.teams, work.events)
+    _tell(side, work.teams.values(), work.done)
+
+
+class _Work:
+    """One connection's requests about teams: `teams` is what is to be kept, `events` what was done."""
+
+    def __init__(
+        self,
+        services: Services,
+        side: Side,
+        there: Mapping[str, Team],
+        teams: Mapping[str, GroupTeam],
+        deadline: datetime,
+    ) -> None:
+        self._services = services
+        self._side = side
+        self._there = there
+        self._deadline = deadline
+        self.teams = dict(teams)
+        self.events: list[Event] = []
+        self.done: Counter[str] = Counter()
+
+    def carry_out(self, creates: Iterable[GroupTeam], renames: Iterable[GroupTeam]) -> None:
+        """Send them one by one, renames first, until Keeper fails."""
+        for planned in (*renames, *creates):
+            try:
+                self._send(planned)
+            except Permanent as error:
+                self._fail(planned, TeamState.REFUSED, error)
+            except Transient as error:
+                if isinstance(error, Throttled):
+                    self._side.keeper.throttle(error)
+                else:
+                    self._fail(planned, TeamState.WAITING, error)
+                return
+
+    def _send(self, planned: GroupTeam) -> None:
+        old = self._there.get(planned.team_id)
+        if old is None:
+            team = self._side.keeper.ask(
+                lambda accounts: accounts.create_team(planned.group_id, planned.name, self._deadline)
+            )
+        else:
+            team = self._side.keeper.ask(lambda accounts: accounts.rename_team(old, planned.name, self._deadline))
+        stamp = self._services.stamp(Actor(address=f"run {self._side.run.id}"))
+        what = "Renamed the team" if old is not None else "Created a team"
+        was = {"team": old.name} if old is not None else {}
+        self.events.append(configured(stamp, f"{what} for the group {planned.email}.", was, {"team": team.name}))
+        self.done["renamed" if old is not None else "created"] += 1
+        there = replace(planned.becomes(TeamState.THERE, stamp.at), team_id=team.id, team_name=team.name)
+        self.teams[planned.group_id] = there if old is not None else replace(there, created=stamp.at)
+
+    def _fail(self, planned: GroupTeam, state: TeamState, error: ProvisioningError) -> None:
+        log.warning("A team could not be written: %s", type(error).__name__)
+        self.teams[planned.group_id] = planned.failed(state, self._services.clock(), str(error))
+
+
+def _tell(side: Side, teams: Iterable[GroupTeam], done: Mapping[str, int]) -> None:
+    """Say in the run's record what was done, and how many groups wait for somebody."""
+    waiting = Counter(TEAMS[team.state][0].lower() for team in teams if team.state not in UNDISTURBED)
+    told = [f"{count} {what}" for what, count in (*done.items(), *sorted(waiting.items()))]
+    if told:
+        side.notes.append(f"{counted(sum(done.values()) + waiting.total(), 'team')}: {', '.join(told)}")

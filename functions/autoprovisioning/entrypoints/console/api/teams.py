@@ -1,0 +1,73 @@
+"""Teams in the API: what became of the groups that are to be teams."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from flask import Response
+
+from autoprovisioning.domain.teams import TeamState
+from autoprovisioning.entrypoints.console.api.models import Model, Paging
+from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
+from autoprovisioning.entrypoints.console.routing import Call, existing
+
+
+class Team(Model):
+    """A group that is, or was, to be a team: `team_id` is empty where it never had one.
+
+    `team_name` is the team's in Keeper, `reason` why the last request failed, `since` when the state began, `created`
+    when this connection made the team, null if it did not.
+    """
+
+    group_id: str
+    name: str
+    email: str
+    state: TeamState
+    since: datetime
+    team_id: str
+    team_name: str
+    reason: str
+    created: datetime | None
+
+
+class Teams(Model):
+    """A page of them, by name."""
+
+    total: int
+    items: list[Team]
+    cursor: str
+
+
+def list_teams(call: Call, query: Paging, connection_id: str) -> Response:
+    """List them."""
+    known = call.parts.services.teams.get(existing(call, connection_id).id)
+    rows = sorted(known.values(), key=lambda team: (team.name, team.group_id))
+    page, following = query.part(rows, len(rows))
+    items = [
+        Team(
+            group_id=row.group_id,
+            name=row.name,
+            email=row.email,
+            state=row.state,
+            since=row.since,
+            team_id=row.team_id,
+            team_name=row.team_name,
+            reason=row.reason,
+            created=row.created,
+        )
+        for row in page
+    ]
+    return answer(Teams(total=len(rows), items=items, cursor=following))
+
+
+OPERATIONS = (
+    Operation(
+        name="listTeams",
+        method="GET",
+        path="/connections/<id:connection_id>/teams",
+        what="List the groups that are to be teams, and what became of each in the last full run",
+        act=list_teams,
+        answers={200: Answers(what="A page of them", model=Teams)},
+        query=Paging,
+    ),
+)

@@ -1,0 +1,144 @@
+"""Teams over SCIM: the same tests against our Keeper simulator and scim2-server, which is not ours; and faults."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from autoprovisioning.adapters.scim import ScimAccounts
+from autoprovisioning.adapters.scim.teams import read_team
+from autoprovisioning.domain.errors import (
+    AuthorizationRefused,
+    Contradicted,
+    Incomplete,
+    NotSent,
+    Permanent,
+    Rejected,
+    Throttled,
+    Unresolved,
+)
+from autoprovisioning.domain.teams import Team
+from tests.contract.scim_servers import as_new, client, keeper, scim2_server, soon
+
+_numbers = itertools.count()  # scim2-server cannot be emptied: every test has groups of its own
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    with keeper(tmp_path_factory.mktemp("keeper")) as side, scim2_server(tmp_path_factory.mktemp("scim2")) as other:
+        yield {"keeper": (side.endpoint, side.token), "scim2-server": other, "side": side}
+
+
+@pytest.fixture(params=["keeper", "scim2-server"])
+def node(request: pytest.FixtureRequest, servers: dict[str, Any]) -> ScimAccounts:
+    as_new(servers["side"])
+    return client(*servers[request.param])
+
+
+@pytest.fixture
+def group_id() -> str:
+    return f"03znysh7{next(_numbers):07}"
+
+
+def of(accounts: ScimAccounts, external_id: str) -> list[Team]:
+    return [team for team in accounts.teams() if team.external_id == external_id]
+
+
+def test_a_team_is_created_listed_and_renamed(node: ScimAccounts, group_id: str) -> None:
+    name = f"Engineers of {group_id} & <Köln>"
+    team = node.create_team(group_id, name, soon())
+    assert (team.name, team.external_id, bool(team.id)) == (name, group_id, True)
+    assert of(node, group_id) == [team]
+    renamed = node.rename_team(team, f"Builders {group_id}", soon())
+    assert renamed == Team(id=team.id, name=f"Builders {group_id}", external_id=group_id)
+    assert of(node, group_id) == [renamed]
+
+
+def test_a_team_that_is_gone_is_not_renamed(node: ScimAccounts, group_id: str) -> None:
+    with pytest.raises(Rejected):
+        node.rename_team(Team(id=f"nobody{group_id}", name="Engineers", external_id=group_id), "Builders", soon())
+
+
+def test_a_token_that_is_not_accepted_is_told_apart(servers: dict[str, Any]) -> None:
+    endpoint, _ = servers["keeper"]
+    stranger = client(endpoint, "wrong")
+    for ask in (stranger.teams, lambda: stranger.create_team("g1", "Engineers", soon())):
+        with pytest.raises(AuthorizationRefused):
+            ask()
+
+
+def test_many_teams_are_listed_in_pages_without_their_members(keeper, accounts):
+    keeper.settings(page_cap=20)
+    keeper.control("PUT", "teams", [{"displayName": f"Team {number}"} for number in range(50)])
+    assert [team.name for team in accounts.teams()] == [f"Team {number}" for number in range(50)]
+    assert keeper.requests()["methods"] == {"GET": 3}
+    keeper.fault(match={"method": "GET", "path": "/Groups$", "query": "startIndex=21"}, status=500, times=None)
+    with pytest.raises(Incomplete):
+        accounts.teams()
+    keeper.control("DELETE", "faults")
+    keeper.fault(match={"method": "GET", "path": "/Groups$"}, total=51, times=None)
+    with pytest.raises(Incomplete):
+        accounts.teams()
+
+
+def test_members_are_not_asked_for(keeper, accounts):
+    keeper.fault(match={"method": "GET", "path": "/Groups$", "query": "excludedAttributes=members"}, status=418)
+    with pytest.raises(Rejected):
+        accounts.teams()
+
+
+@pytest.mark.parametrize(
+    ("effect", "error", "made"),
+    [
+        ({"drop_after": True}, Unresolved, 1),
+        ({"drop_before": True}, Unresolved, 0),
+        ({"status_after": 504}, Unresolved, 1),
+        ({"page_after": 200}, Unresolved, 1),
+        ({"status": 503}, Exception, 0),
+        ({"status": 429, "retry_after": 60}, Throttled, 0),
+        ({"status": 400}, Rejected, 0),
+        ({"status": 409}, Rejected, 0),
+    ],
+)
+def test_a_creation_is_sent_once_and_says_whether_it_may_have_arrived(keeper, accounts, effect, error, made):
+    keeper.fault(match={"method": "POST", "path": "/Groups$"}, **effect)
+    with pytest.raises(error) as failed:
+        accounts.create_team("g1", "Engineers", soon())
+    assert isinstance(failed.value, Unresolved) is bool(made) or effect == {"drop_before": True}
+    assert len(keeper.teams()) == made
+    assert keeper.requests()["methods"] == {"POST": 1}
+
+
+def test_a_rename_that_is_not_carried_out_is_noticed(keeper, accounts):
+    team = accounts.create_team("g1", "Engineers", soon())
+    keeper.fault(match={"method": "PATCH", "path": "/Groups/"}, show={"displayName": "Engineers"})
+    with pytest.raises(Contradicted):
+        accounts.rename_team(team, "Builders", soon())
+    keeper.settings(teams={"unique": True})
+    accounts.create_team("g2", "Sales", soon())
+    with pytest.raises(Rejected, match="already exists"):
+        accounts.rename_team(team, "Sales", soon())
+
+
+def test_nothing_is_sent_once_it_is_too_late(keeper, accounts):
+    with pytest.raises(NotSent):
+        accounts.create_team("g1", "Engineers", soon(-1))
+    with pytest.raises(Permanent):
+        accounts.rename_team(Team(id="..", name="Engineers"), "Builders", soon())
+    assert (keeper.teams(), keeper.requests()["total"]) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("resource", "team"),
+    [
+        ({}, Team(id="", name="")),
+        ({"ID": "t1", "DISPLAYNAME": "A", "externalid": "g"}, Team(id="t1", name="A", external_id="g")),
+        ({"id": 7, "displayName": ["A"], "externalId": None}, Team(id="", name="")),
+        ({"id": "..", "displayName": "A"}, Team(id="", name="A")),
+    ],
+)
+def test_a_group_is_read_leniently(resource, team):
+    assert read_team(resource) == team

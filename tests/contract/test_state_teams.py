@@ -1,0 +1,54 @@
+"""The contract of what is kept about teams."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from autoprovisioning.adapters.firestore import teams
+from autoprovisioning.domain.events import Actor, Stamp, configured
+from autoprovisioning.domain.teams import GroupTeam, TeamState
+from tests.contract.state_stores import HOME, Firestore
+from tests.support.builders import DAY, NOW
+
+ENGINEERS = GroupTeam(
+    group_id="g1",
+    name="Engineers & <Köln>",
+    email="engineers@example.com",
+    state=TeamState.REFUSED,
+    since=NOW,
+    team_id="t-1",
+    team_name="Builders",
+    reason="Keeper refuses",
+    created=NOW - DAY,
+)
+SALES = GroupTeam(group_id="g2", name="Sales", email="", state=TeamState.WAITING, since=NOW)
+TOLD = configured(Stamp(id="x1", at=NOW, by=Actor(address="run r1")), "Created the team Engineers.")
+
+
+def test_they_are_kept_by_group_in_place_of_those_before_with_what_was_done(state):
+    assert dict(state.teams.get("c1")) == {}
+    state.teams.put("c1", {"g1": ENGINEERS, "g2": SALES}, [TOLD])
+    assert dict(state.teams.get("c1")) == {"g1": ENGINEERS, "g2": SALES}
+    assert dict(state.teams.get("c2")) == {}
+    assert state.audited("c1") == {"x1"}
+    state.teams.put("c1", {"g2": SALES}, [])
+    assert dict(state.teams.get("c1")) == {"g2": SALES}
+
+
+def test_they_are_forgotten_with_the_connection(state):
+    state.connections.create(HOME)
+    state.teams.put("c1", {"g1": ENGINEERS}, [])
+    state.connections.purge("c1")
+    assert dict(state.teams.get("c1")) == {}
+
+
+@pytest.mark.emulator
+def test_a_document_takes_those_that_fit(firestore: Firestore, monkeypatch):
+    monkeypatch.setattr(teams, "MOST_BYTES", 4_000)
+    many = {f"g{number}": replace(SALES, group_id=f"g{number}") for number in range(99)}
+    firestore.teams.put("c1", many, [])
+    kept = list(firestore.teams.get("c1"))
+    assert kept == list(many)[: len(kept)]
+    assert 5 < len(kept) < 99

@@ -1,0 +1,227 @@
+"""Which groups become teams, and what is done about each: tables, and what must hold for any of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoprovisioning.domain.errors import BadInput
+from autoprovisioning.domain.scope import Group
+from autoprovisioning.domain.teams import (
+    CREATIONS_A_RUN,
+    GroupTeam,
+    Team,
+    TeamChoice,
+    TeamState,
+    plan_teams,
+    team_name,
+)
+from tests.support.builders import DAY, NOW
+
+ENGINEERS = Group(id="g1", email="engineers@example.com", name="Engineers")
+SALES = Group(id="g2", email="keeper-sales@example.com", name="Sales")
+CHOSEN = TeamChoice(groups=(ENGINEERS,))
+KNOWN = GroupTeam(
+    group_id="g1",
+    name="Engineers",
+    email=ENGINEERS.email,
+    state=TeamState.THERE,
+    since=NOW,
+    team_id="t1",
+    team_name="Engineers",
+)
+
+
+def planned(choice=CHOSEN, groups=(ENGINEERS,), teams=(), known=(), now=NOW):
+    return plan_teams(choice, groups, teams, {each.group_id: each for each in known}, now)
+
+
+@pytest.mark.parametrize(
+    ("choice", "chosen"),
+    [
+        (TeamChoice(), set()),
+        (CHOSEN, {"g1"}),
+        (TeamChoice(patterns=("KEEPER-*",)), {"g2"}),
+        (TeamChoice(patterns=("engineer?",)), {"g1"}),
+        (TeamChoice(patterns=("*@example.com",)), {"g1", "g2"}),
+        (TeamChoice(patterns=("engineer",)), set()),
+        (TeamChoice(patterns=("[es]*",)), set()),
+        (TeamChoice(patterns=("*@example.com",), exclusions=("sales",)), {"g1"}),
+        (TeamChoice(groups=(ENGINEERS,), exclusions=("eng*",)), set()),
+    ],
+)
+def test_groups_are_chosen_by_id_and_by_patterns_over_name_and_address(choice, chosen):
+    assert {group.id for group in (ENGINEERS, SALES) if choice.chooses(group)} == chosen
+    assert choice.on is bool(choice.groups or choice.patterns)
+
+
+@pytest.mark.parametrize(
+    ("choice", "field"),
+    [
+        (TeamChoice(patterns=("*",)), "teams.patterns"),
+        (TeamChoice(patterns=("",)), "teams.patterns"),
+        (TeamChoice(patterns=("a" * 201,)), "teams.patterns"),
+        (TeamChoice(patterns=("a\nb",)), "teams.patterns"),
+        (TeamChoice(patterns=("a",) * 51), "teams.patterns"),
+        (TeamChoice(exclusions=("**",)), "teams.exclusions"),
+        (TeamChoice(role_prefix="a\nb"), "teams.role_prefix"),
+        (TeamChoice(most=0), "teams.most"),
+        (TeamChoice(most=1_001), "teams.most"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(choice, field):
+    with pytest.raises(BadInput) as refused:
+        choice.check()
+    assert refused.value.field == field
+    TeamChoice(patterns=("keeper-*",), exclusions=("*-old",), role_prefix="role ").check()
+
+
+def test_a_group_without_a_name_gives_its_address():
+    assert team_name(Group(id="g", email="g@example.com", name="  ")) == "g@example.com"
+
+
+OURS = Team(id="t1", name="Engineers", external_id="g1")
+THEIRS = Team(id="t9", name="engineers ")
+
+
+@pytest.mark.parametrize(
+    ("teams", "known", "state", "creates", "renames"),
+    [
+        pytest.param([], [], TeamState.WAITING, ["g1"], [], id="none there"),
+        pytest.param([OURS], [], TeamState.THERE, [], [], id="carries the id"),
+        pytest.param([OURS], [KNOWN], TeamState.THERE, [], [], id="ours"),
+        pytest.param([replace(OURS, name="Old")], [KNOWN], TeamState.WAITING, [], ["t1"], id="other name"),
+        pytest.param([replace(OURS, name="ENGINEERS")], [KNOWN], TeamState.WAITING, [], ["t1"], id="other case"),
+        pytest.param([replace(OURS, name="Old"), THEIRS], [KNOWN], TeamState.NAME_TAKEN, [], [], id="new name taken"),
+        pytest.param([OURS, replace(OURS, id="t2")], [KNOWN], TeamState.DOUBLE, [], [], id="two carry it"),
+        pytest.param([THEIRS], [], TeamState.NAME_TAKEN, [], [], id="name of people's team"),
+        pytest.param([replace(OURS, external_id="g7")], [], TeamState.NAME_TAKEN, [], [], id="another group's team"),
+        pytest.param([], [KNOWN], TeamState.DELETED, [], [], id="deleted in Keeper"),
+        pytest.param([replace(THEIRS, name="Engineers")], [KNOWN], TeamState.DELETED, [], [], id="made anew by people"),
+    ],
+)
+def test_what_is_done_about_a_chosen_group(teams, known, state, creates, renames):
+    plan = planned(teams=teams, known=known)
+    assert plan.known["g1"].state is state
+    assert [each.group_id for each in plan.creates] == creates
+    assert [each.team_id for each in plan.renames] == renames
+
+
+def test_a_group_that_left_the_choice_or_the_directory_keeps_its_team_and_is_kept_in_mind():
+    for plan in (
+        planned(TeamChoice(), teams=[OURS], known=[KNOWN], now=NOW + DAY),
+        planned(groups=(), teams=[OURS], known=[KNOWN], now=NOW + DAY),
+    ):
+        assert plan.known == {"g1": replace(KNOWN, state=TeamState.LEFT, since=NOW + DAY)}
+        assert not plan.creates + plan.renames
+    assert planned(TeamChoice(), teams=[], known=[KNOWN]).known == {}
+    assert planned(TeamChoice(), teams=[OURS], known=[]).known == {}
+
+
+def test_since_tells_how_long_a_state_lasts():
+    taken = planned(teams=[THEIRS]).known["g1"]
+    later = planned(teams=[THEIRS], known=[taken], now=NOW + DAY).known["g1"]
+    assert (later.since, later.state) == (NOW, TeamState.NAME_TAKEN)
+    free = planned(known=[later], now=NOW + DAY).known["g1"]
+    assert (free.since, free.state) == (NOW + DAY, TeamState.WAITING)
+
+
+def test_a_role_is_made_only_where_roles_are_chosen_and_no_team_becomes_one():
+    choice = replace(CHOSEN, role_prefix="Eng")
+    assert planned(choice).known["g1"].state is TeamState.ROLE
+    assert [each.group_id for each in planned(replace(choice, roles=True)).creates] == ["g1"]
+    renamed = planned(replace(choice, roles=True), teams=[replace(OURS, name="Builders")], known=[KNOWN])
+    assert (renamed.known["g1"].state, renamed.renames) == (TeamState.ROLE, [])
+
+
+def test_two_groups_of_one_name_give_one_team():
+    twin = replace(ENGINEERS, id="g3", email="others@example.com", name="ENGINEERS")
+    plan = planned(TeamChoice(patterns=("*engineers*", "others*")), (ENGINEERS, twin))
+    assert sorted(each.state for each in plan.known.values()) == [TeamState.NAME_TAKEN, TeamState.WAITING]
+    assert len(plan.creates) == 1
+
+
+def test_no_more_teams_are_made_than_are_allowed_and_existing_ones_count():
+    groups = [Group(id=f"g{number}", email=f"k{number}@example.com", name=f"K{number}") for number in range(5)]
+    there = [Team(id="t0", name="K4", external_id="g4")]
+    plan = planned(TeamChoice(patterns=("k*",), most=3), groups, there)
+    assert [each.group_id for each in plan.creates] == ["g0", "g1"]
+    states = [plan.known[group.id].state for group in groups]
+    assert states == [TeamState.WAITING] * 2 + [TeamState.TOO_MANY] * 2 + [TeamState.THERE]
+
+
+def test_a_run_makes_a_hundred_teams_and_the_next_one_goes_on():
+    groups = [Group(id=f"g{number:03}", email="", name=f"K{number:03}") for number in range(CREATIONS_A_RUN + 2)]
+    plan = planned(TeamChoice(patterns=("k*",), most=500), groups)
+    assert len(plan.creates) == CREATIONS_A_RUN
+    assert {each.state for each in plan.known.values()} == {TeamState.WAITING}
+
+
+NAMES = st.sampled_from(["Engineers", "engineers", "Sales", "Board", "role-x", "keeper-1", ""])
+IDS = st.sampled_from(["g1", "g2", "g3", "g4"])
+GROUPS = st.lists(
+    st.builds(Group, id=IDS, name=NAMES, email=st.just("any@example.com")), unique_by=lambda group: group.id
+)
+TEAMS = st.lists(
+    st.builds(Team, id=st.sampled_from(["t1", "t2", "t3", "t4"]), name=NAMES, external_id=st.one_of(st.just(""), IDS)),
+    unique_by=lambda team: team.id,
+)
+RECORDS = st.lists(
+    st.builds(
+        GroupTeam,
+        group_id=IDS,
+        name=NAMES,
+        email=st.just(""),
+        state=st.sampled_from(TeamState),
+        since=st.just(NOW),
+        team_id=st.sampled_from(["", "t1", "t2", "t3", "t9"]),
+    ),
+    unique_by=lambda record: record.group_id,
+)
+CHOICES = st.builds(
+    TeamChoice,
+    groups=st.lists(st.builds(Group, id=IDS)).map(tuple),
+    patterns=st.lists(st.sampled_from(["e*", "any*", "keeper-?"])).map(tuple),
+    exclusions=st.lists(st.sampled_from(["s*", "board"])).map(tuple),
+    role_prefix=st.sampled_from(["", "role-"]),
+    roles=st.booleans(),
+    most=st.integers(1, 3),
+)
+
+
+@given(choice=CHOICES, groups=GROUPS, teams=TEAMS, known=RECORDS)
+def test_whatever_is_met_no_team_is_reused_and_none_of_others_is_touched(choice, groups, teams, known):
+    plan = planned(choice, groups, teams, known)
+    by_id, chosen = {team.id: team for team in teams}, {group.id: group for group in groups if choice.chooses(group)}
+    carried = [team.external_id for team in teams]
+    for rename in plan.renames:
+        assert by_id[rename.team_id].external_id == rename.group_id  # matched by the id alone
+        assert carried.count(rename.group_id) == 1
+        assert rename.group_id in chosen
+    names = [each.name.casefold() for each in plan.creates]
+    assert len(names) == len(set(names))
+    for create in plan.creates:
+        assert create.group_id in chosen
+        assert create.group_id not in carried
+        assert create.name.casefold() not in {team.name.casefold() for team in teams}
+        assert choice.roles or not choice.makes_role(create.name)
+    ours = sum(group_id in carried for group_id in chosen)
+    assert len(plan.creates) <= max(0, choice.most - ours)
+    assert set(chosen) <= set(plan.known)
+
+
+@given(choice=CHOICES, groups=GROUPS, teams=TEAMS, known=RECORDS)
+def test_it_comes_to_an_end(choice, groups, teams, known):
+    """A name that a rename sets free is used by the run after it."""
+    rounds = 0
+    plan = planned(choice, groups, teams, known)
+    while plan.creates or plan.renames:
+        rounds += 1
+        assert rounds <= len(groups)
+        renamed = {each.team_id: each.name for each in plan.renames}
+        teams = [replace(team, name=renamed.get(team.id, team.name)) for team in teams]
+        teams += [Team(id=f"new{each.group_id}", name=each.name, external_id=each.group_id) for each in plan.creates]
+        plan = planned(choice, groups, teams, plan.known.values())

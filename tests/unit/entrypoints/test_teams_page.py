@@ -1,0 +1,146 @@
+"""The Teams page and its API: which groups become teams, and what became of each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from autoprovisioning.domain.mapping import AttributeMapping
+from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.domain.scope import Group, Scope
+from autoprovisioning.domain.teams import GroupTeam, TeamChoice, TeamState
+from autoprovisioning.domain.words import TEAMS
+from autoprovisioning.entrypoints.console.api.operations import ROOT
+from autoprovisioning.entrypoints.console.pages import settings
+from tests.support.console import EVIL, HOME, READER, Place, full, sound
+from tests.support.in_memory import START
+from tests.support.settings import with_settings
+
+ENDPOINT = "https://keepersecurity.eu/api/rest/scim/v2/1"
+PAGE = f"{HOME}/teams"
+ENGINEERS = Group(id="g7", email="engineers@example.com", name="Engineers")
+SALES = Group(id="g8", email="keeper-sales@example.com", name=EVIL)
+
+
+def place(*teams: GroupTeam, choice: TeamChoice | None = None) -> Place:
+    plain = {"name": "Keeper", "endpoint": ENDPOINT, "mapping": AttributeMapping(), "scope": Scope()}
+    here = Place(with_settings(full(), **plain, teams=choice or TeamChoice()))
+    here.fakes.directory.groups |= {group.id: group for group in (ENGINEERS, SALES)}
+    here.fakes.services.teams.put("c1", {team.group_id: team for team in teams}, [])
+    return here
+
+
+def team(state: TeamState, **more: str) -> GroupTeam:
+    return replace(GroupTeam(group_id=f"g-{state}", name=EVIL, email="e@example.com", state=state, since=START), **more)
+
+
+def test_it_says_what_became_of_each_group_and_what_to_do_to_whoever_may_look():
+    known = [team(state, team_id="t1", team_name="Old", reason=EVIL) for state in TeamState]
+    page = place(*known, choice=TeamChoice(patterns=("keeper-*",))).open(PAGE, READER)
+    sound(page)
+    for state in TeamState:
+        assert TEAMS[state][0].replace("'", "&#39;") in page.text
+    assert 'name="do"' not in page.text
+
+
+def test_without_a_choice_it_says_what_will_be_there():
+    page = place().open(PAGE)
+    sound(page)
+    assert "No group has been chosen in a full run yet." in page.text
+    assert PAGE in place().open(HOME).links()
+    assert "Groups: none" in place().open(HOME).text
+
+
+def test_a_choice_is_shown_before_it_is_saved_and_saved_with_its_groups_resolved():
+    here = place()
+    typed = {
+        "groups": "engineers@example.com\n\n",
+        "patterns": " KEEPER-* \nkeeper-*",
+        "exclusions": "*-old",
+        "most": "20",
+    }
+    shown = here.browser().open(PAGE).send("Teams", "show", **typed)
+    sound(shown)
+    assert "2 groups would be chosen" in shown.text
+    assert here.fakes.services.connections.get("c1").settings.teams == TeamChoice()
+    saved = shown.send("Teams", "save", role_prefix="role-", roles="yes")
+    assert saved.status == 200, saved.text
+    assert here.fakes.services.connections.get("c1").settings.teams == TeamChoice(
+        groups=(ENGINEERS,),
+        patterns=("KEEPER-*", "keeper-*"),
+        exclusions=("*-old",),
+        role_prefix="role-",
+        roles=True,
+        most=20,
+    )
+    assert here.fakes.queue.runs == [RunKind.FULL]
+    (told,) = [event for event in here.fakes.store.events["c1"].values() if "teams" in event.changed]
+    assert told.before == {"teams": "none"}
+    chosen = "engineers@example.com, KEEPER-*, keeper-*, but *-old; at most 20"
+    assert told.changed == {"teams": f"{chosen}; roles, which begin with role-, are made"}
+
+
+@pytest.mark.parametrize("button", ["show", "save"])
+@pytest.mark.parametrize(
+    ("typed", "field"),
+    [
+        ({"groups": "nobody@example.com"}, "teams.groups"),
+        ({"patterns": "*"}, "teams.patterns"),
+        ({"exclusions": "?"}, "teams.exclusions"),
+        ({"most": "many"}, "teams.most"),
+        ({"most": "0"}, "teams.most"),
+    ],
+)
+def test_what_cannot_be_meant_is_named_and_what_was_typed_stays(typed, field, button):
+    here = place()
+    page = here.browser().open(PAGE).send("Teams", button, **typed)
+    sound(page)
+    assert (page.status, f"#f-{field.replace('.', '-')}" in page.links()) == (400, True)
+    ((name, text),) = typed.items()
+    assert dict(page.form("Teams").fields)[name] == text
+    assert here.fakes.services.connections.get("c1").settings.teams == TeamChoice()
+
+
+def test_a_directory_that_does_not_list_its_groups_loses_nothing_of_the_form():
+    here = place()
+    here.fakes.directory.unreadable.add("groups")
+    page = here.browser().open(PAGE).send("Teams", "show", patterns="keeper-*")
+    sound(page)
+    assert "groups.list broke off" in page.text
+    assert dict(page.form("Teams").fields)["patterns"] == "keeper-*"
+
+
+def test_long_lists_have_pages(monkeypatch):
+    monkeypatch.setattr(settings, "TEAMS_A_PAGE", 1)
+    here = place(team(TeamState.THERE), team(TeamState.WAITING))
+    assert "Page 1 of 2" in here.open(PAGE).text
+    assert TEAMS[TeamState.WAITING][0] in here.open(f"{PAGE}?page=2").text
+
+
+def test_the_api_lists_them_in_pages_and_shows_and_takes_the_choice():
+    here = place(team(TeamState.REFUSED, reason="no"), team(TeamState.THERE))
+    first = json.loads(here.open(f"{ROOT}{PAGE}?limit=1").text)
+    rest = json.loads(here.open(f"{ROOT}{PAGE}?limit=1&cursor={first['cursor']}").text)
+    items = {item["state"]: item for item in (*first["items"], *rest["items"])}
+    assert (first["total"], items["refused"]["reason"], items["there"]["created"]) == (2, "no", None)
+    body = {"teams": {"groups": ["engineers@example.com"], "most": 7}}
+    headers = {"Content-Type": "application/json", "If-Match": '"4"'}
+    answer = here.asking()("PATCH", f"{ROOT}{HOME}", json.dumps(body).encode(), headers)
+    assert answer.status == 200, answer.body
+    assert json.loads(answer.body)["teams"] == {
+        "groups": [{"id": "g7", "email": "engineers@example.com", "name": "Engineers"}],
+        "patterns": [],
+        "exclusions": [],
+        "role_prefix": "",
+        "roles": False,
+        "most": 7,
+    }
+
+
+def test_an_edit_of_something_else_leaves_the_choice():
+    here = place(choice=TeamChoice(groups=(ENGINEERS,), patterns=("keeper-*",)))
+    here.open(f"{HOME}/limits").send("Name and limits", "Save", name="Vault")
+    kept = here.fakes.services.connections.get("c1").settings
+    assert (kept.name, kept.teams) == ("Vault", TeamChoice(groups=(ENGINEERS,), patterns=("keeper-*",)))

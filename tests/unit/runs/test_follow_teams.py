@@ -1,0 +1,230 @@
+"""Teams of chosen groups, made and renamed by full runs: what is sent, what is kept, and what failing leaves alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from autoprovisioning.domain.connections import State
+from autoprovisioning.domain.errors import (
+    AuthorizationRefused,
+    Incomplete,
+    ReauthorizationRequired,
+    Rejected,
+    Throttled,
+    Transient,
+)
+from autoprovisioning.domain.runs import RunKind, RunState
+from autoprovisioning.domain.scope import Group
+from autoprovisioning.domain.teams import RESTS, Team, TeamChoice, TeamState
+from tests.support.builders import DAY
+from tests.support.scenario import GROUP, LATER, Scenario
+from tests.support.settings import with_settings
+
+ENGINEERS = Group(id="g7", email="keeper-engineers@example.com", name="Engineers")
+SALES = Group(id="g8", email="keeper-sales@example.com", name="Sales")
+BY_PATTERN = TeamChoice(patterns=("keeper-*",))
+
+
+@pytest.fixture
+def teams(scenario: Scenario) -> Scenario:
+    """A customer with two groups that a pattern chooses."""
+    scenario.directory.groups |= {group.id: group for group in (ENGINEERS, SALES)}
+    choose(scenario, BY_PATTERN)
+    return scenario
+
+
+def choose(scenario: Scenario, choice: TeamChoice) -> None:
+    scenario.services.connections.change("c1", lambda current: with_settings(current, teams=choice))
+
+
+def run(scenario: Scenario):
+    scenario.fakes.clock.advance(LATER)
+    done = scenario.plan(RunKind.FULL)
+    scenario.work_off()
+    return done
+
+
+def state(scenario: Scenario, group: Group) -> TeamState:
+    return scenario.services.teams.get("c1")[group.id].state
+
+
+def there(scenario: Scenario) -> dict[str, str]:
+    return {team.external_id: team.name for team in scenario.keeper.teams.values()}
+
+
+def test_nothing_is_asked_where_no_group_is_chosen(scenario, monkeypatch):
+    monkeypatch.setattr(scenario.services.teams, "get", None)
+    monkeypatch.setattr(scenario.directory, "all_groups", None)
+    assert run(scenario).state in (RunState.PLANNED, RunState.DONE)
+    assert scenario.keeper.teams == {}
+
+
+def test_a_full_run_makes_the_teams_once_and_tells(teams):
+    told = run(teams)
+    assert there(teams) == {"g7": "Engineers", "g8": "Sales"}
+    assert "2 teams: 2 created" in told.notes
+    events = [event for event in teams.fakes.store.events["c1"].values() if "team" in event.changed]
+    assert {(event.reason, event.changed["team"], event.actor) for event in events} == {
+        ("Created a team for the group keeper-engineers@example.com.", "Engineers", f"run {told.id}"),
+        ("Created a team for the group keeper-sales@example.com.", "Sales", f"run {told.id}"),
+    }
+    kept = teams.services.teams.get("c1")["g7"]
+    assert (kept.state, kept.team_id, kept.created) == (TeamState.THERE, "t1", teams.fakes.clock.now)
+    again = run(teams)
+    assert (len(teams.keeper.teams), again.notes) == (2, ())
+    assert teams.services.teams.get("c1")["g7"] == kept
+
+
+def test_a_drift_run_makes_none(teams):
+    teams.fakes.clock.advance(LATER)
+    teams.plan(RunKind.DRIFT)
+    assert teams.keeper.teams == {}
+
+
+def test_a_renamed_group_renames_its_team_and_no_other_is_touched(teams):
+    teams.keeper.teams["t9"] = Team(id="t9", name="Board")
+    run(teams)
+    teams.directory.groups["g7"] = replace(ENGINEERS, name="Builders")
+    told = run(teams)
+    assert "1 team: 1 renamed" in told.notes
+    assert there(teams) == {"": "Board", "g7": "Builders", "g8": "Sales"}
+    (event,) = [event for event in teams.fakes.store.events["c1"].values() if event.before == {"team": "Engineers"}]
+    assert event.changed == {"team": "Builders"}
+
+
+def test_a_group_that_is_deleted_or_not_chosen_any_more_leaves_its_team_and_a_new_one_gets_its_own(teams):
+    run(teams)
+    del teams.directory.groups["g7"]
+    teams.directory.groups["g9"] = Group(id="g9", email="keeper-new@example.com", name="Newcomers")
+    run(teams)
+    assert there(teams) == {"g7": "Engineers", "g8": "Sales", "g9": "Newcomers"}
+    assert state(teams, ENGINEERS) is TeamState.LEFT
+
+
+@pytest.mark.parametrize("what", ["groups", "teams"])
+def test_without_a_complete_listing_nothing_is_done(teams, what, monkeypatch):
+    run(teams)
+    kept = dict(teams.services.teams.get("c1"))
+    teams.directory.groups["g7"] = replace(ENGINEERS, name="Builders")
+    if what == "groups":
+        teams.directory.unreadable.add("groups")
+    else:
+        incomplete = Incomplete("Keeper's listing broke off")
+        monkeypatch.setattr(type(teams.keeper.opened(teams.connection, "secret")), "teams", raising(incomplete))
+    told = run(teams)
+    assert (there(teams)["g7"], dict(teams.services.teams.get("c1"))) == ("Engineers", kept)
+    assert any(note.startswith("Teams were left alone") for note in told.notes)
+    assert told.state in (RunState.PLANNED, RunState.DONE)
+
+
+def raising(error):
+    def raises(*_args):
+        raise error
+
+    return raises
+
+
+def test_a_refusal_is_kept_and_asked_again_after_a_while(teams):
+    teams.keeper.faults.extend([Rejected("Keeper refuses this request (HTTP 409: exists)"), None])
+    run(teams)
+    kept = teams.services.teams.get("c1")["g7"]
+    assert (kept.state, kept.reason) == (TeamState.REFUSED, "Keeper refuses this request (HTTP 409: exists)")
+    assert there(teams) == {"g8": "Sales"}, "the others are made"
+    told = run(teams)
+    assert ("1 team: 1 refused by keeper" in told.notes, there(teams)) == (True, {"g8": "Sales"})
+    teams.fakes.clock.advance(RESTS)
+    run(teams)
+    assert there(teams) == {"g7": "Engineers", "g8": "Sales"}
+
+
+def test_a_renamed_group_is_asked_for_at_once(teams):
+    teams.keeper.faults.extend([Rejected("no"), None])
+    run(teams)
+    teams.directory.groups["g7"] = replace(ENGINEERS, name="Builders")
+    run(teams)
+    assert there(teams) == {"g7": "Builders", "g8": "Sales"}
+
+
+def test_a_lost_answer_makes_no_second_team_though_the_listing_lags_behind(teams):
+    teams.keeper.faults.append("lost")
+    teams.keeper.unlisted.add("t1")
+    run(teams)
+    assert (there(teams), state(teams, ENGINEERS)) == ({"g7": "Engineers"}, TeamState.WAITING)
+    run(teams)
+    assert [team.external_id for team in teams.keeper.teams.values()] == ["g7", "g8"]
+    teams.keeper.unlisted.clear()
+    run(teams)
+    assert (len(teams.keeper.teams), state(teams, ENGINEERS)) == (2, TeamState.THERE)
+
+
+def test_keeper_that_asks_for_a_wait_gets_it_and_the_next_run_goes_on(teams):
+    teams.keeper.faults.append(Throttled("slow down", retry_after=60))
+    run(teams)
+    assert (teams.keeper.teams, state(teams, ENGINEERS)) == ({}, TeamState.WAITING)
+    assert teams.connection.throttled_until == teams.fakes.clock.now + timedelta(seconds=60)
+    run(teams)
+    assert there(teams) == {"g7": "Engineers", "g8": "Sales"}
+
+
+def test_what_was_done_before_a_failure_is_kept(teams):
+    teams.keeper.faults.extend([None, Transient("Keeper failed")])
+    run(teams)
+    assert there(teams) == {"g7": "Engineers"}
+    assert (state(teams, ENGINEERS), state(teams, SALES)) == (TeamState.THERE, TeamState.WAITING)
+    assert len([event for event in teams.fakes.store.events["c1"].values() if "team" in event.changed]) == 1
+
+
+def test_a_dead_token_pauses_the_connection_and_what_was_done_is_kept(teams, monkeypatch):
+    fault = teams.keeper.next_fault
+
+    def revoked_at_the_second():
+        if teams.keeper.teams:
+            teams.keeper.accepts.clear()
+            return AuthorizationRefused("401", status=401)
+        return fault()
+
+    monkeypatch.setattr(teams.keeper, "next_fault", revoked_at_the_second)
+    with pytest.raises(ReauthorizationRequired):
+        run(teams)
+    assert teams.connection.state is State.PAUSED
+    assert (there(teams), state(teams, ENGINEERS)) == ({"g7": "Engineers"}, TeamState.THERE)
+    assert len([event for event in teams.fakes.store.events["c1"].values() if "team" in event.changed]) == 1
+
+
+def test_a_team_deleted_in_keeper_is_made_again_only_where_the_choice_says_so_anew(teams):
+    run(teams)
+    del teams.keeper.teams["t1"]
+    run(teams)
+    assert (state(teams, ENGINEERS), there(teams)) == (TeamState.DELETED, {"g8": "Sales"})
+    teams.fakes.clock.advance(DAY)
+    choose(teams, replace(BY_PATTERN, exclusions=("engineers",)))
+    run(teams)
+    choose(teams, BY_PATTERN)
+    run(teams)
+    assert there(teams) == {"g8": "Sales", "g7": "Engineers"}
+
+
+def test_teams_that_another_tool_made_of_the_same_groups_are_the_groups(teams):
+    teams.keeper.teams["t5"] = Team(id="t5", name="Engineers (old)", external_id="g7")
+    run(teams)
+    assert teams.keeper.teams["t5"].name == "Engineers"
+    assert len(teams.keeper.teams) == 2
+
+
+def test_each_connection_has_its_own_teams_and_groups_are_listed_once(teams, monkeypatch):
+    node = teams.connect("c2", GROUP, shared=False)
+    teams.services.connections.change("c2", lambda current: with_settings(current, teams=BY_PATTERN))
+    listings = []
+    known = teams.directory.all_groups
+
+    def counted():
+        listings.append(1)
+        return known()
+
+    monkeypatch.setattr(teams.directory, "all_groups", counted)
+    teams.run()
+    assert [len(keeper.teams) for keeper in (teams.keeper, node)] == [2, 2]
+    assert len(listings) == 1
