@@ -34,6 +34,7 @@ from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import GuardState, Kind, Member, reservation
 from autoprovisioning.domain.holds import Hold, Standing, Verdict, digest_of
 from autoprovisioning.domain.keeper_changes import KeeperChange
+from autoprovisioning.domain.locks import Lock
 from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.runs import Batch, Evidence, Look, Run, RunKind, RunState
@@ -183,6 +184,19 @@ HOLD = Hold(
     decided_at=NOW,
 )
 GUARD = GuardState(reserved={Kind.TAKING: {reservation("u1"): NOW}}, active=((NOW, 90),))
+LOCK = Lock(
+    account=Unprovisioned(scim_id="k7", user_name="seven@example.com", external_id="x7"),
+    by="ann@example.com",
+    at=NOW - DAY,
+    administrator=False,
+    change_id="x7",
+    until=NOW,
+    approved_by="boss@example.com",
+    locked_at=NOW,
+    ended="",
+    unlock_by="cleo@example.com",
+)
+LOCKS = replace(HOLD, digest="f" * 32, members=(LOCK.member,), verdicts=(HOLD.verdicts[0],))
 IGNORED = Ignored(scim_id="k8", note="Payroll's export", by="boss@example.com", at=NOW)
 DECIDED = replace(EVENT, id="a1", name=EventName.CONFIGURED)  # nothing that usage counts
 REPORT = Report(
@@ -291,10 +305,12 @@ def populate(stores: Stores) -> None:
     stores.roster.commit(CONNECTION, ["u1", "u2"], lambda _known: (edit, None))
     stores.guard.change("c1", lambda _state: GUARD)
     stores.holds.put("c1", HOLD)
+    stores.holds.put("c1", LOCKS)
     stores.claims.claim("c1", "k1", CLAIM)
     stores.adoptions.confirm("c1", [("u1", "k1")], "boss@example.com", NOW, replace(EVENT, id="x2"))
     stores.unprovisioned.ignore("c1", lambda _known: {IGNORED.scim_id: IGNORED}, DECIDED)
     stores.unprovisioned.put("c1", REPORT)
+    stores.unprovisioned.change_locks("c1", lambda _known: ({LOCK.key: LOCK}, ()))
     stores.keeper_changes.add("c1", [KEEPER_CHANGE], NOW)
     stores.teams.put("c1", {"g2": TEAM}, [])
     stores.people.put(CONNECTION, NOW, LISTED, {"u1": FULL, "u2": PLAIN})

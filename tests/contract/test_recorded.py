@@ -52,7 +52,7 @@ def stored(firestore: Firestore, documents: Mapping[str, Any]) -> dict[str, dict
 
 
 FIRST_WITH_PEOPLE = 4  # recording
-FIRST_WITH_IGNORED = 4  # and with what is done about changes in Keeper, a pilot, and teams
+FIRST_WITH_IGNORED = 4  # and with what is done about changes in Keeper, a pilot, teams, and locks
 PEOPLE = {user_id: listed.name for user_id, listed in recording.LISTED.items()}
 
 
@@ -74,6 +74,8 @@ def read_all(firestore: Firestore) -> dict[str, object]:
         "list of confirmed adoptions": firestore.adoptions.confirmed("c1"),
         "report of unprovisioned accounts": firestore.unprovisioned.get("c1"),
         "accounts that are ignored": firestore.unprovisioned.ignored("c1"),
+        "accounts to be locked": firestore.unprovisioned.locks("c1"),
+        "held plan of locks": firestore.holds.get("c1", recording.LOCKS.digest),
         "list of changes in Keeper": list(firestore.keeper_changes.get("c1")),
         "list of teams": dict(firestore.teams.get("c1")),
         "record of a sweep": firestore.sweeps.get("c1"),
@@ -128,6 +130,8 @@ class TestEarlierVersions:
             "list of confirmed adoptions": {"u1": {"k1"}},
             "report of unprovisioned accounts": recording.REPORT,
             "accounts that are ignored": {"k8": recording.IGNORED} if later else {},
+            "accounts to be locked": {"k7": recording.LOCK} if later else {},
+            "held plan of locks": recording.LOCKS if later else None,
             "list of changes in Keeper": [recording.KEEPER_CHANGE] if later else [],
             "list of teams": {"g2": recording.TEAM} if later else {},
             "record of a sweep": recording.SWEPT,

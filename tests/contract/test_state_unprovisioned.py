@@ -9,6 +9,7 @@ import pytest
 from autoprovisioning.adapters.firestore import unprovisioned
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.events import Actor, Stamp, configured
+from autoprovisioning.domain.locks import Lock
 from autoprovisioning.domain.unprovisioned import By, Ignored, Offer, Report, Unprovisioned
 from tests.contract.state_stores import HOME, Firestore
 from tests.support.builders import DAY, NOW
@@ -63,6 +64,24 @@ def test_those_that_are_ignored_are_kept_beside_each_report(state):
     state.unprovisioned.ignore("c1", lambda known: {**known, "k2": WHY}, replace(told, id="e4"))
     state.connections.purge("c1")
     assert state.unprovisioned.ignored("c1") == {}
+
+
+def test_locks_are_kept_beside_each_report_with_their_events(state):
+    state.connections.create(HOME)
+    lock = Lock(account=KNOWN, by="a@example.com", at=NOW, administrator=True)
+    told = configured(Stamp(id="e1", at=NOW, by=Actor(address="a@example.com")), "Chose 1 account")
+    assert state.unprovisioned.locks("c1") == {}
+    state.unprovisioned.change_locks("c1", lambda known: ({**known, lock.key: lock}, [told]))
+    state.unprovisioned.put("c1", Report(at=NOW, digest="d1", accounts=(KNOWN,)))
+    assert state.unprovisioned.locks("c1") == {"k/1 ü": lock}
+    assert (state.unprovisioned.locks("c2"), state.unprovisioned.ignored("c1")) == ({}, {})
+    state.unprovisioned.change_locks("c1", lambda known: (known, [replace(told, id="e2")]))
+    assert state.audited("c1") == {"e1"}
+    done = replace(lock, locked_at=NOW + DAY, approved_by="b@example.com", change_id="x", until=NOW, unlock_by="c")
+    state.unprovisioned.change_locks("c1", lambda _known: ({lock.key: done}, ()))
+    assert state.unprovisioned.locks("c1") == {"k/1 ü": done}
+    state.connections.purge("c1")
+    assert state.unprovisioned.locks("c1") == {}
 
 
 @pytest.mark.emulator

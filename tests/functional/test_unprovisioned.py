@@ -93,3 +93,46 @@ def test_what_is_not_offered_is_refused(moved_in):
     contractor = next(one["id"] for one in moved_in.keeper.accounts() if one["userName"] == "contractor@example.com")
     for body in ({"accounts": [contractor]}, {"accounts": []}, {}, {"all": True, "accounts": [contractor]}):
         assert moved_in.api("POST", f"/{LISTED}/take-over", body).status == 400
+
+
+def named(system: System, user_name: str) -> dict[str, Any]:
+    return next(one for one in system.keeper.accounts() if one["userName"] == user_name)
+
+
+def test_one_that_nobody_knows_is_locked_as_chosen_and_approved_and_unlocked_again(moved_in):
+    account = named(moved_in, "contractor@example.com")["id"]
+    page = browser(moved_in).open(f"{HOME}/unprovisioned")
+    form = page.form("Take over")
+    foreseen = browser(moved_in).send("post", form.action, [*form.fields, ("account", account), ("do", "lock")])
+    assert "1 account would be locked" in foreseen.text
+    assert "may be a service account" in foreseen.text
+    held = foreseen.send("Lock", "lock:1")
+    assert "1 account that nobody provisions would be locked" in held.text
+    moved_in.sync()
+    assert named(moved_in, "contractor@example.com")["active"]
+    held.send("Decide", "approve:1")
+    moved_in.sync()
+    assert not named(moved_in, "contractor@example.com")["active"]
+    [lock] = moved_in.world.console("GET", f"{LISTED}/locks")["items"]
+    assert (lock["scim_id"], lock["by"], lock["locked_at"] is not None) == (account, lock["approved_by"], True)
+    [plan] = moved_in.world.console("GET", "connections/keeper/holds")["items"]
+    assert (plan["state"], plan["standings"]) == ("closed", {"done": 1})
+    told = [event["reason"] for event in moved_in.events() if event["email"] == "contractor@example.com"]
+    assert any("which nobody provisions, was locked" in reason for reason in told)
+    browser(moved_in).open(f"{HOME}/unprovisioned").send("Locked accounts", f"unlock:{account}")
+    moved_in.sync()
+    assert named(moved_in, "contractor@example.com")["active"]
+
+
+def test_through_the_api_the_account_of_an_entitled_person_is_refused(moved_in):
+    account = named(moved_in, "gone@example.com")["id"]
+    body = {"accounts": [account]}
+    [would] = moved_in.world.console("POST", f"{LISTED}/foresee-locks", body)["items"]
+    assert (would["suggestion"], would["users"], would["entitled"]) == ("leaver", [], False)
+    moved_in.directory.call("POST", "users/u5/aliases", {"alias": "gone@example.com"})
+    [would] = moved_in.world.console("POST", f"{LISTED}/foresee-locks", body)["items"]
+    assert (would["users"], would["entitled"]) == (["person5@example.com"], True)
+    assert moved_in.api("POST", f"/{LISTED}/lock", body).json()["field"] == "accounts"
+    moved_in.directory.call("DELETE", "users/u5/aliases/gone@example.com")
+    first, again = (moved_in.world.console("POST", f"{LISTED}/lock", body) for _ in range(2))
+    assert first == again

@@ -63,7 +63,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "audit": ("record", "applied"),
     "leases": ("take", "release"),
     "adoptions": ("confirm", "confirmed"),
-    "unprovisioned": ("put", "get", "ignored", "ignore"),
+    "unprovisioned": ("put", "get", "ignored", "ignore", "locks", "change_locks"),
     "keeper_changes": ("add", "get"),
     "teams": ("get", "put"),
     "people": ("put", "read"),

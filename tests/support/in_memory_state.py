@@ -29,6 +29,7 @@ from autoprovisioning.domain.guard import GuardState
 from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.keeper_changes import KeeperChange, with_newer
 from autoprovisioning.domain.listing_parts import Listings
+from autoprovisioning.domain.locks import Locks
 from autoprovisioning.domain.people import Lines, Listed, Roll, entitled, line_of, person_of
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.sources import NOTHING, AllHeard, Feed, Heard, heard
@@ -73,6 +74,7 @@ class Store:
     adoptions: dict[str, dict[Pair, tuple[str, datetime]]] = field(default_factory=lambda: defaultdict(dict))
     unprovisioned: dict[str, Report] = field(default_factory=dict)
     ignored: dict[str, dict[str, Ignored]] = field(default_factory=dict)
+    locks: dict[str, Locks] = field(default_factory=dict)
     keeper_changes: dict[str, tuple[KeeperChange, ...]] = field(default_factory=dict)
     teams: dict[str, dict[str, GroupTeam]] = field(default_factory=dict)
     people: dict[str, tuple[datetime, dict[str, Listed], set[str]]] = field(default_factory=dict)
@@ -283,6 +285,7 @@ class FakeConnections:
                 store.adoptions,
                 store.unprovisioned,
                 store.ignored,
+                store.locks,
                 store.keeper_changes,
                 store.teams,
                 store.people,
@@ -563,6 +566,22 @@ class FakeUnprovisioned:
             wanted = dict(edit(known))
             self._store.ignored[connection_id] = wanted
             self._store.append(connection_id, [told] if wanted != known else [])
+
+    def locks(self, connection_id: str) -> Locks:
+        return self._store.locks.get(connection_id, {})
+
+    def change_locks(self, connection_id: str, edit: Callable[[Locks], tuple[Locks, Sequence[Event]]]) -> None:
+        for _ in range(ATTEMPTS):
+            known = self.locks(connection_id)
+            wanted, events = edit(known)
+            self._store.interrupt()
+            with self._store.lock:
+                if self.locks(connection_id) != known:
+                    continue
+                self._store.locks[connection_id] = dict(wanted)
+                self._store.append(connection_id, events if wanted != known else [])
+                return
+        raise Contention("raced")
 
 
 class FakeKeeperChanges:

@@ -12,8 +12,9 @@ from typing import NamedTuple
 from .entry import Status
 from .guard import WINDOW, Kind, Member
 from .holds import ASKED_AGAIN, DECIDED, OPEN, Hold, Standing, Verdict
-from .people import Person, Roll
-from .review import words_of
+from .locks import Lock
+from .people import Person, Roll, line_of
+from .review import account_of, words_of
 from .words import DONE, DUE_BECAUSE, KEPT, STANDINGS, buttons, counted, would
 
 UNITS = 8  # that are told apart: of more, those above them are
@@ -81,11 +82,12 @@ _EVERYBODY = Wanted()
 class Approval:
     """A plan joined with the people whom it concerns: counted, searched, and told what a decision does."""
 
-    def __init__(self, hold: Hold, roll: Roll) -> None:
-        """Go through the plan once."""
+    def __init__(self, hold: Hold, roll: Roll, locks: Iterable[Lock] = ()) -> None:
+        """Go through the plan once; `locks` tell of accounts that nobody provisions."""
         self.hold = hold
         self._active = roll.lines.count(Status.ACTIVE)
-        by_id = roll.lines.by_id
+        chosen = {lock.key: line_of(account_of(lock.account, administers=lock.administrator)) for lock in locks}
+        by_id = {**roll.lines.by_id, **chosen} if chosen else roll.lines.by_id
         self.everybody = [_affected(each, verdict, by_id.get(each.resource)) for each, verdict in hold.each()]
         self.everybody.sort(key=lambda each: (not each.text, each.text))
 

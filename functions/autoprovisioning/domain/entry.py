@@ -32,6 +32,7 @@ class Action(StrEnum):
     DELETE = "delete"
     RECREATE = "recreate"  # an account that vanished from Keeper; planned and guarded as such, carried out as CREATE
     UNLOCK = "unlock"  # what somebody else locked: only as an administrator approved it, however few there are
+    LOCK = "lock"  # an account that nobody provisions: on no roster, and so no part of what a run plans
 
     @property
     def deprovisions(self) -> bool:

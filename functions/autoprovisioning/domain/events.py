@@ -48,6 +48,7 @@ NAME_OF: Mapping[Action, EventName] = {
     Action.DELETE: EventName.DELETED,
     Action.RECREATE: EventName.CREATED,
     Action.UNLOCK: EventName.UNSUSPENDED,
+    Action.LOCK: EventName.SUSPENDED,
 }
 
 

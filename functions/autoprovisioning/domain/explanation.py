@@ -115,6 +115,8 @@ def _infinitive(action: Action, decision: Do, entry: Entry | None) -> str:
             return "create the account again, or adopt the one that is in Keeper under the user's address"
         case Action.UNLOCK:
             return "unlock the account, which was locked in Keeper by someone else"
+        case Action.LOCK:
+            return "lock the account, which nobody provisions"
 
 
 def _reason(action: Action, decision: Do, entry: Entry | None, seen: Observed, owner: str) -> str:

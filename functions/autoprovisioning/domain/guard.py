@@ -25,20 +25,22 @@ FIRST = datetime.fromtimestamp(0, UTC)
 
 
 class Kind(StrEnum):
-    """What is limited. Re-creations share the budget of changes that take access, but are held as a separate plan."""
+    """What is limited. What shares the budget of another kind is held as a separate plan all the same."""
 
     TAKING = "taking"  # suspensions and deletions
     RECREATING = "recreating"  # accounts that vanished from Keeper
     GIVING = "giving"  # creations and reactivations
     UNLOCKING = "unlocking"  # unlocking what somebody else locked: only if approved
     WIPING = "wiping"  # updates that change a userName or remove a value
+    LOCKING = "locking"  # accounts that nobody provisions: only if approved
 
     @property
     def budget(self) -> Kind:
         """Return the kind whose count it goes into."""
-        return {Kind.RECREATING: Kind.TAKING, Kind.UNLOCKING: Kind.GIVING}.get(self, self)
+        return _BUDGETS.get(self, self)
 
 
+_BUDGETS = {Kind.RECREATING: Kind.TAKING, Kind.LOCKING: Kind.TAKING, Kind.UNLOCKING: Kind.GIVING}
 _KINDS = {
     Action.SUSPEND.value: Kind.TAKING,
     Action.DELETE.value: Kind.TAKING,
@@ -47,6 +49,7 @@ _KINDS = {
     Action.UPDATE.value: Kind.WIPING,
     Action.RECREATE.value: Kind.RECREATING,
     Action.UNLOCK.value: Kind.UNLOCKING,
+    Action.LOCK.value: Kind.LOCKING,
 }
 
 
@@ -54,9 +57,10 @@ _KINDS = {
 class Member:
     """One change of a plan, and the key of what is decided about it.
 
-    `resource` is the id of what is changed, which is a directory user's. `trigger` is why it is due (of an update: a
-    digest of what it wipes; of a re-creation: the SCIM id that is gone), `since` when that began, in whole seconds.
-    Members stored by schema 1 have neither.
+    `resource` is the id of what is changed: a directory user's, or a SCIM id if nobody provisions the account.
+    `trigger` is why it is due (of an update: a digest of what it wipes; of a re-creation: the SCIM id that is gone; of
+    a lock: the userName that was chosen), `since` when that began, in whole seconds. Members stored by schema 1 have
+    neither.
 
     Nothing says when somebody left a scope: a run and a look see it moments apart. So that time is not part of the key;
     a run that sees the user in scope again strikes the member.
@@ -228,11 +232,13 @@ class GuardState:
         match kind:
             case Kind.GIVING:
                 return max(GIVEN_AT_LEAST, int(base * GIVEN_SHARE))
-            case Kind.TAKING:
+            case Kind.TAKING | Kind.LOCKING:
                 # Fewer than half of those last counted, too: what was approved meanwhile counts for no limit.
                 counted_at, latest = self.active[-1] if self.active else (FIRST, 0)
                 more = limit.at_once(latest) if latest else limit.allowed(base)
-                return min(limit.taken(base), sum(at < counted_at for at in self.current(kind, now).values()) + more)
+                return min(
+                    limit.taken(base), sum(at < counted_at for at in self.current(kind.budget, now).values()) + more
+                )
             case _:
                 return limit.allowed(base)
 

@@ -112,7 +112,7 @@ class Review:
         self._connection = connection
         self._now = now
         self._decided = decided or Decided()
-        self._accounts = sorted((line_of(_owner(account)) for account in accounts), key=in_order)
+        self._accounts = sorted((line_of(account_of(account)) for account in accounts), key=in_order)
 
     @cached_property
     def lines(self) -> Sequence[Line]:
@@ -274,7 +274,8 @@ def in_keeper(person: Person) -> InKeeper:
     return InKeeper.DELETED if person.deleted else InKeeper(person.status.value)
 
 
-def _owner(account: Unprovisioned) -> Person:
+def account_of(account: Unprovisioned, *, administers: bool | None = None) -> Person:
+    """Return an account that nobody provisions as its owner's line."""
     return Person(
         user_id=account.user_id,
         email=account.user_name,
@@ -282,6 +283,7 @@ def _owner(account: Unprovisioned) -> Person:
         status=Status.ACTIVE,
         account=account.scim_id,
         by=account.by,
+        administers=bool(administers),
     )
 
 

@@ -133,6 +133,7 @@ DUE_BECAUSE: Mapping[str, str] = {  # why a change of a held plan is due: by tri
     Action.UPDATE: "Changed in the directory, or in the attribute mapping",
     Action.RECREATE: "The account vanished from Keeper",
     Action.UNLOCK: "Locked in Keeper by somebody else",
+    Action.LOCK: "Provisioned by nobody, and chosen by an administrator",
 }
 IN_PREVIEW: Mapping[Trigger | None, str] = {
     Trigger.APP_OFF: "the app is turned off for them (not in scope)",
@@ -150,12 +151,12 @@ SUGGESTED: Mapping[Suggestion, tuple[str, str]] = {  # what an account that nobo
     Suggestion.LEAVER: ("A leaver from before", "Take it over: it is deprovisioned like its owner."),
     Suggestion.OUT_OF_SCOPE: (
         "Out of scope",
-        "Widen the scope if they are to keep it; otherwise take it over, or lock it in Keeper.",
+        "Widen the scope if they are to keep it; otherwise take it over, or lock it.",
     ),
-    Suggestion.SECOND: ("A second account", "Its owner has another one. Lock it in Keeper if nobody uses it."),
+    Suggestion.SECOND: ("A second account", "Its owner has another one. Lock it if nobody uses it."),
     Suggestion.SHARED: (
         "A service account, a shared one, or an outsider's",
-        "No owner to be deprovisioned with. Ask who uses it: ignore it with a note, or lock it in Keeper.",
+        "No owner to be deprovisioned with. Ask who uses it: ignore it with a note, or lock it.",
     ),
 }
 TAKEN_OVER_BY: Mapping[By, str] = {
@@ -174,6 +175,7 @@ VERBS: Mapping[str, str] = {
     Action.UNSUSPEND: "Reactivate",
     Action.UPDATE: "Change userName, or remove values",
     Action.UNLOCK: "Unlock",
+    Action.LOCK: "Lock",
 }
 NOUNS: Mapping[str, tuple[str, str]] = {  # of one, of several
     Action.SUSPEND: ("suspension", "suspensions"),
@@ -186,6 +188,7 @@ NOUNS: Mapping[str, tuple[str, str]] = {  # of one, of several
         "creations of accounts that vanished from Keeper",
     ),
     Action.UNLOCK: ("unlock", "unlocks"),
+    Action.LOCK: ("lock of an account that nobody provisions", "locks of accounts that nobody provisions"),
 }
 EFFECTS: Mapping[str, tuple[str, str, str, str]] = {  # of one, of several, what would happen, and the button
     Action.SUSPEND: ("person", "people", "would lose access", "Suspend {}"),
@@ -195,6 +198,7 @@ EFFECTS: Mapping[str, tuple[str, str, str, str]] = {  # of one, of several, what
     Action.UPDATE: ("account", "accounts", "would get another userName, or lose values", "Change {}"),
     Action.RECREATE: ("account", "accounts", "that vanished from Keeper would be created again", "Create {} again"),
     Action.UNLOCK: ("account", "accounts", "that somebody locked would be unlocked", "Unlock {}"),
+    Action.LOCK: ("account", "accounts", "that nobody provisions would be locked", "Lock {}"),
 }
 KEPT: Mapping[str, str] = {  # the button that rejects it
     Action.SUSPEND: "Keep their access",
@@ -202,6 +206,7 @@ KEPT: Mapping[str, str] = {  # the button that rejects it
     Action.CREATE: "Create none of them",
     Action.UNSUSPEND: "Leave them suspended",
     Action.UNLOCK: "Leave them locked",
+    Action.LOCK: "Leave them active",
     Action.UPDATE: "Leave them as they are",
     Action.RECREATE: "Create none of them",
 }
@@ -213,6 +218,7 @@ DONE: Mapping[str, str] = {
     Action.UPDATE: "updated",
     Action.RECREATE: "created again",
     Action.UNLOCK: "unlocked",
+    Action.LOCK: "locked",
 }
 BRAKED: Mapping[Kind, str] = {
     Kind.GIVING: "Creations and reactivations",

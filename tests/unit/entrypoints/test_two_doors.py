@@ -21,6 +21,7 @@ from autoprovisioning.domain.entry import Entry, Status, Timer, Trigger
 from autoprovisioning.domain.events import USAGE, Actor, Event, EventName
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, Standing, Verdict
+from autoprovisioning.domain.locks import Lock
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.texts import LONGEST_SEARCH
@@ -58,7 +59,8 @@ def outcome(place: Place) -> Any:
     events = [told(event) for event in store.events["c1"].values()]
     looks = [(look.user_id, look.retry_failures) for look in queue.looks]
     ignored = {key: (each.note, each.by) for key, each in store.ignored.get("c1", {}).items()}
-    return connections, holds, events, queue.runs, len(queue.requests), looks, list(store.deleted), ignored
+    locks = [(key, each.by, each.waits, each.unlock_by) for key, each in store.locks.get("c1", {}).items()]
+    return connections, holds, events, queue.runs, len(queue.requests), looks, list(store.deleted), ignored, locks
 
 
 def on_a_page(of: str, form: str, button: str, **filled: Any) -> Callable[[Place], None]:
@@ -111,12 +113,32 @@ def ignored(place: Place) -> None:
     through_the_api("POST", "/unprovisioned/ignore", {"accounts": ["k1"], "note": "Robot"})(place)
 
 
+def begun(place: Place) -> None:
+    stranger(place)
+    place.fakes.services.connections.change("c1", lambda current: replace(current, roster_layout="1"))
+
+
+def locked(place: Place) -> None:
+    begun(place)
+    account = Unprovisioned(scim_id="k1", user_name="robot@example.com", external_id="")
+    lock = Lock(account=account, by="admin@example.com", at=START, locked_at=START)
+    place.fakes.services.unprovisioned.change_locks("c1", lambda _known: ({"k1": lock}, ()))
+
+
 def decided(choice: str) -> Callable[[Place], None]:
     return through_the_api("POST", f"/holds/{DIGEST}", {"decision": choice})
 
 
 def decision(choice: str) -> Callable[[Place], None]:
     return on_a_page(f"/holds/{DIGEST}", "Decide", choice)
+
+
+def choose_on_the_page(place: Place, *accounts: str) -> None:
+    """Tick accounts, see what would happen, and confirm it by its number."""
+    foreseen = place.browser().open(f"{HOME}/unprovisioned").send("Take over", "lock", account=list(accounts))
+    assert foreseen.status == 200, foreseen.text
+    shown = foreseen.send("Lock", f"lock:{len(accounts)}")
+    assert (shown.status, "would be locked" in shown.text) == (200, True)
 
 
 PLAN = f"/holds/{DIGEST}"
@@ -165,6 +187,16 @@ ACTIONS = {  # what was done before, and then the same on a page and through the
         ignored,
         on_a_page("/unprovisioned", "Ignored accounts", "again:k1"),
         through_the_api("POST", "/unprovisioned/stop-ignoring", {"accounts": ["k1"]}),
+    ),
+    "choose one to be locked": (
+        begun,
+        lambda place: choose_on_the_page(place, "k1"),
+        through_the_api("POST", "/unprovisioned/lock", {"accounts": ["k1"]}),
+    ),
+    "unlock it": (
+        locked,
+        on_a_page("/unprovisioned", "Locked accounts", "unlock:k1"),
+        through_the_api("POST", "/unprovisioned/unlock", {"account": "k1"}),
     ),
     "run now": (nothing, on_a_page("/health", "Run now", "Run now"), through_the_api("POST", "/runs", {})),
     "retry some": (

@@ -20,10 +20,12 @@ from autoprovisioning.adapters.firestore.database import Database, fields_of, is
 from autoprovisioning.decoding import built
 from autoprovisioning.document_kinds import HOLD, MEMBERS
 from autoprovisioning.domain.events import Event
-from autoprovisioning.domain.guard import Member
+from autoprovisioning.domain.guard import Kind, Member
 from autoprovisioning.domain.holds import Hold, HoldState, Standing, Verdict
+from autoprovisioning.schemas import FIELD
 
 MEMBERS_A_DOCUMENT = 5_000
+WITHOUT_LOCKS = 1  # the schema of members that versions before the locks read, too: a rollback meets few others
 MEMBERS_OUTLIVE = timedelta(days=2)  # the service deletes what expired within a day, in no order
 HOLDS_KEPT = timedelta(days=400)  # as long as the audit
 SUPERSEDED_KEPT = timedelta(days=7)  # a plan that grows leaves one a run
@@ -59,6 +61,8 @@ class FirestoreHolds:
         for number, data in enumerate(parts):
             batch = self._database.client.batch()
             fields = MEMBERS.stamped({"members": data, "expires": expires_at(hold) + MEMBERS_OUTLIVE})
+            if hold.kind is not Kind.LOCKING:
+                fields[FIELD] = WITHOUT_LOCKS
             batch.set(reference.collection("members").document(f"{number:04d}"), fields)
             self._database.write(batch, 1)
         fields = {"raised_at": hold.raised_at, "chunks": len(parts), **_decision_fields(hold)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.decoding import built
 from autoprovisioning.document_kinds import UNPROVISIONED
 from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.locks import Lock, Locks
 from autoprovisioning.domain.unprovisioned import Ignored, Report, Unprovisioned
 
 ROWS_A_DOCUMENT = 1_000  # of some 200 bytes, 800 at most
@@ -20,6 +21,7 @@ MOST_DOCUMENTS = 20  # whoever has more than that cannot go through them one by 
 
 _rows = msgspec.msgpack.Decoder(built(list[Unprovisioned]))
 _those_ignored = msgspec.msgpack.Decoder(built(list[Ignored]))
+_chosen = msgspec.msgpack.Decoder(built(list[Lock]))
 
 
 class FirestoreUnprovisioned:
@@ -70,6 +72,24 @@ class FirestoreUnprovisioned:
         document = self._home(connection_id).document("ignored")
         self._database.edit(document, change, lambda batch: add_events(batch, home, [told]))
 
+    def locks(self, connection_id: str) -> Locks:
+        """Read one document, beside those of the report."""
+        return _locks(self._database.get(self._home(connection_id).document("locks")))
+
+    def change_locks(self, connection_id: str, edit: Callable[[Locks], tuple[Locks, Sequence[Event]]]) -> None:
+        """Write the document and the events in one commit."""
+        events: list[Event] = []
+
+        def change(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
+            known = _locks(snapshot)
+            wanted, events[:] = edit(known)
+            packed = msgspec.msgpack.encode(list(wanted.values()))
+            return UNPROVISIONED.stamped({"locks": packed}) if wanted != known else None
+
+        home = self._database.home(connection_id)
+        document = self._home(connection_id).document("locks")
+        self._database.edit(document, change, lambda batch: add_events(batch, home, events))
+
     def _set(self, connection_id: str, number: int, fields: dict[str, Any]) -> None:
         batch = self._database.client.batch()
         batch.set(self._document(connection_id, number), UNPROVISIONED.stamped(fields))
@@ -86,3 +106,9 @@ def _ignored(snapshot: firestore.DocumentSnapshot) -> dict[str, Ignored]:
     fields = fields_of(snapshot)
     UNPROVISIONED.check(fields)
     return {each.scim_id: each for each in _those_ignored.decode(fields["ignored"])} if fields else {}
+
+
+def _locks(snapshot: firestore.DocumentSnapshot) -> dict[str, Lock]:
+    fields = fields_of(snapshot)
+    UNPROVISIONED.check(fields)
+    return {each.key: each for each in _chosen.decode(fields["locks"])} if fields else {}

@@ -10,7 +10,7 @@ from autoprovisioning.domain.approval import Approval
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, NotFound, Stale
 from autoprovisioning.domain.events import Actor, Event, decided_about
-from autoprovisioning.domain.guard import Member
+from autoprovisioning.domain.guard import Kind, Member
 from autoprovisioning.domain.holds import DECIDED, OPEN, STANDS, Hold, Standing, Verdict
 from autoprovisioning.domain.runs import RunKind
 
@@ -92,7 +92,8 @@ def _moved(was: Hold, decided: Hold) -> int:
 
 def review_of(services: Services, connection: Connection, hold: Hold) -> Approval:
     """Join a held plan with the people of the connection; a handful of documents is read, however many it affects."""
-    return Approval(hold, services.people.read(connection, services.clock()))
+    accounts = services.unprovisioned.locks(connection.id).values() if hold.kind is Kind.LOCKING else ()
+    return Approval(hold, services.people.read(connection, services.clock()), accounts)
 
 
 def existing_hold(services: Services, connection_id: str, digest: str) -> Hold:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from autoprovisioning.domain.adoption import Confirmed
 from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.locks import Locks
 from autoprovisioning.domain.unprovisioned import Ignored, Report
 
 Pair = tuple[str, str]  # directory id, SCIM id
@@ -39,3 +40,9 @@ class UnprovisionedAccounts(Protocol):
         self, connection_id: str, edit: Callable[[Mapping[str, Ignored]], Mapping[str, Ignored]], told: Event
     ) -> None:
         """Replace those that are ignored by compare-and-set, with the event; what does not change is not written."""
+
+    def locks(self, connection_id: str) -> Locks:
+        """Return the accounts that administrators chose to have locked by their SCIM ids, with what became of each."""
+
+    def change_locks(self, connection_id: str, edit: Callable[[Locks], tuple[Locks, Sequence[Event]]]) -> None:
+        """Replace those by compare-and-set, with the events; what does not change is not written, nor are they."""

@@ -31,7 +31,7 @@ def _wanted(
     services: Services, connection: Connection, plan: Plan, roster: Mapping[str, Entry]
 ) -> Mapping[Kind, Sequence[Wanted]]:
     """Return what of a plan counts, or was decided about, by kind; `roster` is as it was read."""
-    wanted: dict[Kind, list[Wanted]] = {kind: [] for kind in Kind}
+    wanted: dict[Kind, list[Wanted]] = {kind: [] for kind in Kind if kind is not Kind.LOCKING}
     for user_id, planned in plan.looks.items():
         due = planned.due
         if due is not None and braked(due.action, due.noted, due.attributes, plan.now):

@@ -198,16 +198,20 @@ def settle_holds(
     began: datetime | None = None,
     tells_of: Callable[[str], bool] = lambda _: True,
     in_parts: bool = False,
+    locks: bool = False,
 ) -> list[Hold]:
     """Remove members of held plans that are done, no longer due or too old, and record the plans that this ends.
 
     `due` is what a run plans, before any brake, and `entries` the roster at that time. Without them, when a run
     closes, the entries that approvals name are read. A run that `began` before a plan was raised read nothing of what
     that is about: for it nobody of the plan is no longer due; nor is anybody of whom its listings did not tell
-    (`tells_of`), if they were made `in_parts` or a decision stands. Returns the plans as they are afterwards.
+    (`tells_of`), if they were made `in_parts` or a decision stands. Plans of `locks` are apart: no run plans them.
+    Returns the plans as they are afterwards.
     """
     now, kept = services.clock(), []
     for hold in services.holds.standing(connection.id):
+        if (hold.kind is Kind.LOCKING) is not locks:
+            continue
         stands = whole and (began is None or hold.raised_at <= began)
         approved = [member.resource for member in hold.those(Standing.APPROVED)]
         known = entries if entries is not None else services.roster.entries(connection, approved) if approved else {}

@@ -23,6 +23,7 @@ from autoprovisioning.app.runs.drift import judge_differing, report_changes, rep
 from autoprovisioning.app.runs.follow_teams import AllGroups, follow_teams
 from autoprovisioning.app.runs.follow_units import follow_units
 from autoprovisioning.app.runs.lease import leased
+from autoprovisioning.app.runs.lock_accounts import lock_accounts
 from autoprovisioning.app.runs.open_run import UNLISTED, Side, earlier_run, open_side, refuse
 from autoprovisioning.app.runs.plan_everybody import (
     LOOKUPS_ONE_BY_ONE,
@@ -229,6 +230,7 @@ def _plan_and_dispatch(
     )
     if everybody and creating and creating <= plan.looks.keys():
         _proven(services, connection)  # proven at the latest by the approval of everything to be created there
+    told += lock_accounts(services, side.keeper, side.connection, deadline)
     looks = [planned.look for planned in plan.looks.values()]
     batches = dispatch.batches(services, side.connection, side.run, plan.writes, looks)
     planned = replace(

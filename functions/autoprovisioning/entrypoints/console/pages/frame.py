@@ -65,6 +65,8 @@ NOTICES: Mapping[str, str] = {
     "withdrawn": "The decision was withdrawn. Changes still due wait for another one.",
     "ignored": "Ignored: these accounts stay as they are, and are counted no more.",
     "not-ignored": "The account is counted again.",
+    "chosen": "These accounts wait for approval. Nothing is locked before that.",
+    "unlocking": "A reconciliation has been requested and unlocks the account.",
     "taken-over": "Taken over. A reconciliation has been requested: what is due is carried out, or held as one plan.",
 }
 TITLES: tuple[tuple[type[ProvisioningError], str], ...] = (

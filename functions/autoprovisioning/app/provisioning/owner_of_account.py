@@ -1,0 +1,57 @@
+"""Whose an account that nobody provisions may be: by externalId, and by address, an alias included.
+
+An alias is no reason to offer anybody the account, but reason enough to leave it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from autoprovisioning.app.provisioning.read_user import Asked, Round
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence
+from autoprovisioning.domain.errors import ProvisioningError
+from autoprovisioning.domain.locks import Owner
+from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.unprovisioned import Unprovisioned
+
+
+def owner_of(services: Services, connections: Sequence[Connection], account: Unprovisioned) -> Owner:
+    """Ask the directory; a few requests. If it does not answer, or not intelligibly, that is not known."""
+    try:
+        users = {user.id: user for user in _found(services, account)}
+        answers = [_entitled(services, connections, user) for user in users.values()]
+    except ProvisioningError:
+        return Owner(entitled=None)
+    entitled = True if True in answers else None if None in answers else False
+    return Owner(users=tuple(users.values()), entitled=entitled)
+
+
+def _found(services: Services, account: Unprovisioned) -> Iterator[DirectoryUser]:
+    if account.external_id:
+        by_id = services.directory.user(account.external_id)
+        if by_id is not None:
+            yield by_id
+    if "@" not in account.user_name:
+        return
+    by_address = services.directory.by_address(account.user_name)
+    if by_address is not None and by_address.id:
+        yield by_address
+    elif by_address is not None:  # the directory refuses to show another organization's address, say: a listing tells
+        wanted = account.user_name.casefold()
+        for page in services.directory.users_beginning(wanted, frozenset()):
+            yield from (user for user in page if wanted in map(str.casefold, (user.primary_email, *user.aliases)))
+
+
+def _entitled(services: Services, connections: Sequence[Connection], user: DirectoryUser) -> bool | None:
+    """Say whether any connection's scope holds a user who is active."""
+    if user.presence is not Presence.ACTIVE:
+        return None if user.presence is Presence.UNKNOWN else False
+    long_ago = services.clock() - services.timings.contradiction
+    asked = Asked(look=Look(user_id=user.id), message_id="whose account", published=long_ago)
+    seen = Round(services, connections, asked).seen()
+    if seen.user.presence is not Presence.ACTIVE:
+        return None if seen.user.presence is Presence.UNKNOWN else False
+    told = seen.placement.in_scope.values()
+    return True if True in told else None if None in told else False
