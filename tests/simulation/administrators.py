@@ -15,6 +15,7 @@ from autoprovisioning.app.administration.ask_for_run import ask_for_run
 from autoprovisioning.app.administration.confirm_adoptions import confirm_adoptions
 from autoprovisioning.app.administration.held_plans import Choice, decide_hold
 from autoprovisioning.app.administration.inquire import inquire
+from autoprovisioning.app.administration.lock_accounts import choose, unlock
 from autoprovisioning.app.administration.preview import ask_preview
 from autoprovisioning.app.administration.roles import Role
 from autoprovisioning.app.administration.take_over import take_over
@@ -187,6 +188,30 @@ class Administrators:
         if accounts:
             one = [accounts[step.other // 18 % len(accounts)]]
             take_over(self._services, connection_id, one if step.other // 6 % 3 else None, ADMIN)
+
+    def choose_locks(self, step: Step) -> None:
+        """Choose accounts that nobody provisions to be locked: one, or all that are listed."""
+        connection_id = self._connection(step)
+
+        def listed() -> Sequence[str]:
+            report = self._services.unprovisioned.get(connection_id)
+            return [row.scim_id for row in report.accounts] if report is not None else []
+
+        accounts = self._once(listed)
+        if accounts:
+            one = [accounts[step.other // 18 % len(accounts)]]
+            choose(self._services, connection_id, one if step.other // 6 % 3 else accounts, ADMIN)
+
+    def undo_lock(self, step: Step) -> None:
+        """Unlock an account that was locked so, once there is one."""
+        connection_id = self._connection(step)
+
+        def locked() -> Sequence[str]:
+            found = self._services.unprovisioned.locks(connection_id).items()
+            return [key for key, lock in found if lock.locked_at is not None and not lock.returns]
+
+        for scim_id in self._once(locked)[:1]:
+            unlock(self._services, connection_id, scim_id, ADMIN)
 
     def lose_roster(self, step: Step) -> None:
         """Lose a connection's roster, and restore nothing."""

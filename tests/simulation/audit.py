@@ -79,7 +79,9 @@ def _changes(world: World, connection_id: str, node: Node) -> None:
         lost = (
             connection_id not in world.truth.connections
         )  # who died with a write under way left its mark, and it went
-        if moved and not lost and effect.write.key not in events and not _excused(world, node, effect):
+        key = effect.write.key
+        told = key in events and (not world.watch.locks_by(key) or events[key].name in CHANGES)
+        if moved and not lost and not told and not _excused(world, node, effect):
             world.watch.broken("each change has its event", f"{connection_id}: {name}, {before} -> {after}")
     for event in events.values():
         if event.name in CHANGES and event.id not in effects and not _without_write(world, connection_id, node, event):

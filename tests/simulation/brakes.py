@@ -154,6 +154,10 @@ class Brakes:
             if kind is Kind.TAKING:
                 self._half(connection, user_id, told)
 
+    def chosen(self, process: Process, connection: Connection, scim_id: str) -> bool:
+        """Say whether the lock of an account that nobody provisions was approved, and spend the approval."""
+        return self._spend(process, connection, scim_id, Kind.LOCKING, (Action.LOCK,))
+
     def _kind(
         self, connection: Connection, user_id: str, action: Action, write: Write, before: Account | None
     ) -> Kind | None:

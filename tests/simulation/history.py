@@ -119,7 +119,11 @@ VERBS: Mapping[str, tuple[int, str]] = {
     "delete_connection": (1, ""),
     "mix_up": (0, ""),  # only where a leaning has it, and so is this one:
     "vanish": (0, ""),
+    "choose_locks": (0, ""),  # in one history of six, besides (`_locks`), and so is what follows:
+    "undo_lock": (0, ""),
+    "namesake": (0, ""),
 }
+LOCKING = 6  # of so many seeds one has locks of accounts that nobody provisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +258,7 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
     ]
     if leaning is EVEN:
         steps += [sequel for step in steps for sequel in _sequels(chance, step) if sequel.verb in verbs]
+        steps += _locks(chance, setting, minutes) if seed % LOCKING == 2 else ()
     return History(seed, setting, tuple(sorted(steps, key=lambda step: step.at)), left_out)
 
 
@@ -264,6 +269,21 @@ def _sequels(chance: Random, step: Step) -> Iterator[Step]:
         sequel = Step(at, chance.choice(SEQUELS[step.verb]), step.whom, step.other % 6 + 6 * chance.randrange(100))
         yield sequel
         yield from _sequels(chance, sequel)
+
+
+def _locks(chance: Random, setting: Setting, minutes: int) -> Iterator[Step]:
+    """Yield how strangers' accounts are chosen to be locked, what becomes of them meanwhile, and what is decided."""
+    for _ in range(chance.randint(1, 3)):
+        at, other, connection = minutes * chance.random() / 2, chance.randrange(1000), chance.randrange(6)
+        whom = chance.choice(USERS[: setting.people + 3])
+        meanwhile = chance.choice(
+            ("invite", "alias", "namesake", "namesake", "relabel", "take_over", "off", "run", "restore")
+        )
+        decided = chance.choice(("approve", "approve", "decide_some", "reject"))
+        verbs = ("stranger", "choose_locks", decided, meanwhile, chance.choice(("run", "withdraw", "reverse")))
+        for verb in (*verbs, *chance.choice(((), ("undo_lock",), ("undo_lock", "choose_locks", "approve")))):
+            at += 1 + 40 * chance.random()
+            yield Step(round(at, 1), verb, whom, connection + 6 * (other // 6))
 
 
 def _time(chance: Random, minutes: int, *, together: bool) -> float:

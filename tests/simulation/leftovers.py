@@ -73,6 +73,9 @@ def _entries(world: World, connection: Connection, entries: dict[str, Entry]) ->
         if claimed_by not in ("", user_id):
             told = f"{connection.id}: {entry.scim_id} of {user_id}, claimed by {claimed_by}"
             world.watch.broken("a claim is that of who has the account", told)
+    for lock in world.ports.unprovisioned.locks(connection.id).values():
+        if lock.until is not None or lock.returns:
+            world.watch.broken("no mark is left", f"{connection.id}: {lock}")
     ids = [entry.scim_id for entry in entries.values() if entry.scim_id]
     if len(ids) != len(set(ids)):
         world.watch.broken("one account a person", f"{connection.id}: {sorted(ids)}")
@@ -100,6 +103,9 @@ def _holds(world: World, connection: Connection, entries: dict[str, Entry]) -> N
 
 def _outlived(world: World, connection: Connection, member: Member, entries: dict[str, Entry]) -> bool:
     """Say whether what a member is about is over: nobody is to lose access any more, or nobody to get it."""
+    if member.kind is Kind.LOCKING:
+        lock = world.ports.unprovisioned.locks(connection.id).get(member.resource)
+        return lock is None or not lock.waits or lock.member != member
     if member.resource not in world.truth.people:  # taken over, with an id that the directory does not know
         return False
     stood = world.truth.standings[connection.id, member.resource][-1]
@@ -119,7 +125,7 @@ def _outlived(world: World, connection: Connection, member: Member, entries: dic
 def _fits(world: World, connection: Connection, hold: Hold, entries: dict[str, Entry]) -> None:
     """See that a plan for which there has been room for hours does not wait; some wait however few they are."""
     fresh = world.now - hold.raised_at < DAY + SETTLED  # what was reserved until then, and came to nothing, takes room
-    if hold.kind is Kind.UNLOCKING or connection.unproven or fresh:
+    if hold.kind in (Kind.UNLOCKING, Kind.LOCKING) or connection.unproven or fresh:
         return
     active = sum(entry.status is Status.ACTIVE for entry in entries.values())
     limit = (

@@ -114,6 +114,10 @@ UNMAPPED = Leaning(
     steps=60, minutes=90, people=8, limit=1000, connections=1, skewed=False, together=True, firestore=False,
     parts=False,
 )  # fmt: skip
+LOCKED = Leaning(
+    verbs=("stranger", "choose_locks", "approve", "namesake", "run"), rate=0.0, policy=0, steps=24,
+    minutes=240, people=4, connections=1, limit=1000, skewed=False,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -607,6 +611,27 @@ MUTANTS = (
         "app/runs/lease.py",
         "services.leases.release(name, holder)",
         "pass",
+    ),
+    Mutant(
+        name="accounts that nobody provisions are locked without an approval",
+        file="app/runs/lock_accounts.py",
+        old='        by = verdict.by if verdict is not None and verdict.authorises(None, now) else ""\n',
+        new='        by = "anybody" if verdict is not None else ""\n',
+        leaning=LOCKED,
+    ),
+    Mutant(
+        name="an account is locked without asking whose it is",
+        file="app/runs/lock_accounts.py",
+        old="        return Owner() if attempt.was.returns else owner_of(",
+        new="        return Owner() if attempt.lock.key else owner_of(",
+        leaning=LOCKED,
+    ),
+    Mutant(
+        name="the outcome of a lock that was lost is never found out",
+        file="domain/locks.py",
+        old="    return lock.until is not None and account.active is lock.returns\n",
+        new="    return False\n",
+        leaning=replace(LOCKED, kinds=("lost, done",), rate=0.5),
     ),
 )
 

@@ -72,6 +72,14 @@ class People:
         if not self._in_use(address):
             self._edit(step.whom, lambda user: _at(user, address))
 
+    def namesake(self, step: Step) -> None:
+        """Give somebody the address of an account that people made in Keeper."""
+        node = self._world.node(step.other)
+        made = sorted(node.accounts[scim_id].user_name for scim_id in node.foreign & node.accounts.keys())
+        address = made[step.other // 18 % len(made)] if made else ""
+        if made and not self._in_use(address):
+            self._edit(step.whom, lambda user: _at(user, address))
+
     def reuse(self, step: Step) -> None:
         """Give somebody the address that a deleted user had."""
         free = [gone.primary_email for gone in self._directory.removed.values() if not self._in_use(gone.primary_email)]

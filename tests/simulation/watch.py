@@ -16,6 +16,7 @@ from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.accounts import Account, Write, WriteKind
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Action, Entry, Status, Trigger
+from autoprovisioning.domain.locks import Lock, Locks
 from autoprovisioning.domain.runs import Batch
 from tests.simulation.brakes import Brakes
 from tests.simulation.keeper import Node
@@ -49,6 +50,7 @@ class Watch:
         self._marked_at: dict[str, datetime] = {}
         self._actions: dict[str, Action] = {}
         self._asked: dict[tuple[str, str], datetime] = {}  # connection, user: since when another look is wanted
+        self._locking: dict[str, Lock] = {}  # by change id, as marked
         self._of_batches: set[str] = set()  # change ids that a batch planned
         self._had_since: dict[tuple[str, str], datetime] = {}  # connection, user: since when the roster has an account
 
@@ -179,9 +181,13 @@ class Watch:
             self.broken("nothing is written without a mark", f"{node.name}: {write}")
         connection_id, user_id = self.marks[write.key]
         connection = self._truth.connections.get(connection_id)
+        locking = self._locking.get(write.key)
         if connection is None:
             return  # deleted while the write was under way
         self._switched_on(connection_id, user_id, write)
+        if locking is not None:
+            self._lock(process, connection, node, locking, write)
+            return
         self._marked(connection, user_id, write)
         self._of_an_open_run(process, write)
         before = node.accounts.get(write.scim_id)
@@ -217,6 +223,58 @@ class Watch:
         if outside is not None and outside < marked_at:
             told = f"{connection_id}/{user_id}, outside since {outside}: {write}"
             self.broken("nobody outside a pilot is operated on", told)
+
+    def locks(self, connection_id: str, known: Locks, becomes: Locks) -> None:
+        """Take note of the marks on accounts that nobody provisions: whoever sends a request made one."""
+        task = self._scheduler.current
+        for key, lock in becomes.items():
+            if task is not None and lock.until is not None and lock != known.get(key):
+                task.process.memory.setdefault("marks", set()).add(lock.change_id)
+                self.marks[lock.change_id] = (connection_id, "")
+                self._marked_at[lock.change_id] = self._scheduler.now
+                self._locking[lock.change_id] = lock
+
+    def locks_by(self, change_id: str) -> bool:
+        """Say whether a change is about an account that nobody provisions; one that came to nothing has a line, too."""
+        return change_id in self._locking
+
+    def _lock(self, process: Process, connection: Connection, node: Node, lock: Lock, write: Write) -> None:
+        """Judge a write to an account that nobody provisions: it is locked as decided, or unlocked as asked."""
+        before, told = node.accounts.get(write.scim_id), f"{connection.id}: {write}, {lock}"
+        if before is None or before.active is write.active:
+            return
+        if write.kind is not WriteKind.PATCH or write.attributes or write.external_id or write.active is lock.waits:
+            self.broken("an account outside a roster is locked or unlocked, and nothing else", told)
+        now, changed = self._scheduler.now, node.hands.get(write.scim_id)
+        lately = changed is not None and now - changed <= self._patience.reread
+        chosen = (lock.account.external_id, lock.account.user_name.casefold())
+        if (before.external_id, before.user_name.casefold()) != chosen and not lately:
+            self.broken("the account is still the one that was chosen", f"{told}: {before}")
+        for other in self._archive.connections():
+            for entry in self._archive.entries(other).values():
+                since = self._had_since.get((other.id, entry.user_id), now)
+                if entry.scim_id == write.scim_id and now - since > self._patience.reread:
+                    self.broken("what is locked so is on no roster", f"{told}: {other.id}/{entry}")
+        if not lock.waits:
+            if not lock.unlock_by:
+                self.broken("what was locked so is unlocked as asked only", told)
+            return
+        if not self.brakes.chosen(process, connection, lock.key):
+            self.broken("an account outside a roster is locked as approved only", told)
+        for user_id in self._truth.people:
+            if self._owns(user_id, before) and not lately:
+                self.broken("an entitled person's account is never locked as nobody's", f"{told}: {user_id}")
+
+    def _owns(self, user_id: str, account: Account) -> bool:
+        """Say whether an account has had the id or the address of somebody entitled, for as long as anybody looks."""
+        for connection_id in self._truth.connections:
+            lately = list(self._truth.lately(connection_id, user_id, self._patience.looked))
+            wanted = self._truth.wanted_lately(connection_id, user_id, self._patience.looked)
+            names = {str(desired.get("userName")).casefold() for desired in wanted}
+            theirs = account.external_id == user_id or names == {account.user_name.casefold()}
+            if theirs and lately and not any(standing.triggers or standing.archived for standing in lately):
+                return True
+        return False
 
     def _marked(self, connection: Connection, user_id: str, write: Write) -> None:
         entry = self._archive.entry(connection, user_id)

@@ -28,6 +28,7 @@ from autoprovisioning.app.services import ChangeSources, Services
 from autoprovisioning.domain import guard, listing_parts
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import Transient
+from autoprovisioning.domain.locks import Locks
 from autoprovisioning.domain.requests import PREVIEW, RUN
 from autoprovisioning.domain.runs import Batch, RunKind
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
@@ -123,6 +124,7 @@ class World:
         roster: Any = SimRoster(self.ports.roster, self.scheduler, self.calls, watch.commit)
         called: dict[str, Any] = {name: Called(name, getattr(self.ports, name), self.calls) for name in OF_SERVICES}
         called["holds"].change = self._told_of_decisions(called["holds"].change)
+        called["unprovisioned"].change_locks = self._told_of_locks(called["unprovisioned"].change_locks)
         tokens: Any = Called("tokens", self.tokens, weather)
         return Services(
             clock=self.scheduler.clock,
@@ -145,6 +147,17 @@ class World:
                 self.watch.brakes.decided(connection_id, plan)
                 self.promptness.settled(connection_id, plan)
             return plan
+
+        return changed
+
+    def _told_of_locks(self, change: Callable[..., None]) -> Callable[..., None]:
+        def changed(connection_id: str, edit: Callable[..., Any]) -> None:
+            def watched(known: Locks) -> Any:
+                becomes, events = edit(known)
+                self.watch.locks(connection_id, known, becomes)
+                return becomes, events
+
+            change(connection_id, watched)
 
         return changed
 
