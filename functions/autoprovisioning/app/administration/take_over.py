@@ -102,7 +102,7 @@ def _put(
     actor: Actor,
 ) -> dict[str, Entry | None]:
     """Record the accounts; returns the previous entries of those that were recorded."""
-    now, decided = services.clock(), decided_since(services.holds.standing(connection.id))
+    decided = decided_since(services.holds.standing(connection.id))
 
     def timers(row: Unprovisioned, known: Entry) -> Mapping[Trigger, Timer]:
         """Return the timers as decisions name them: where the directory does not say since when, nobody else does."""
@@ -131,7 +131,8 @@ def _put(
                 taken_over=True,
             )
             reason = f"Taken over to be deprovisioned: {TAKEN_OVER_BY[row.by]}. Nothing was changed in Keeper."
-            events.append(taken_over(Stamp(id=ids[user_id], at=now, by=actor), user_id, row.user_name, reason))
+            stamp = Stamp(id=ids[user_id], at=services.clock(), by=actor)
+            events.append(taken_over(stamp, user_id, row.user_name, reason))
         return Edit(entries=taken, events=events), {user_id: entries.get(user_id) for user_id in taken}
 
     parts = services.roster.commit_in_parts(connection, rows, edit)

@@ -102,10 +102,10 @@ class MarkedChanges:
         entries say so until somebody looks, should the caller die before.
         """
         by_user = {outcome.change.user_id: outcome for outcome in outcomes}
-        now = self._services.clock()
         seats = any(isinstance(outcome.error, SeatsExhausted) for outcome in outcomes)
 
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, set[str]]:
+            now = self._services.clock()  # of this commit: who follows the audit must not be overtaken by its events
             held = {user_id: entry for user_id, entry in entries.items() if holds(by_user[user_id].change.id, entry)}
             told = (event_for(by_user[user_id], self._by, now, self._origin) for user_id in held)
             events = [event for event in told if event is not None]

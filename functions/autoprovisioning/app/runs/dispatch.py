@@ -51,13 +51,14 @@ def write_notes(services: Services, connection: Connection, plan: Plan) -> froze
 def write_refusals(services: Services, connection: Connection, run: Run, refusals: Sequence[Refusal]) -> None:
     """Record the failures that planning found."""
     by_user = {refusal.user_id: refusal for refusal in refusals}
-    now, by = services.clock(), Actor(address=f"run {run.id}")
+    by = Actor(address=f"run {run.id}")
     for chunk in _chunks(services.roster.as_stored(connection, by_user), NOTES_A_COMMIT):
         ids = {user_id: services.new_id() for user_id in chunk}
 
         def edit(part: Sequence[str], entries: Mapping[str, Entry], ids: Mapping[str, str] = ids) -> tuple[Edit, None]:
             changed: dict[str, Entry | None] = {}
             events: list[Event] = []
+            now = services.clock()  # many commits take minutes, and who follows the audit expects no event to be older
             for user_id in part:
                 refusal, current = by_user[user_id], entries.get(user_id)
                 if current is not None and (current.mark is not None or current.version != refusal.version):
@@ -86,14 +87,15 @@ def adopt_right_ones(services: Services, connection: Connection, run: Run, plan:
     plan.
     """
     right = {change.user_id: change for change in plan.writes if _seems_right(change)}
-    now, by = services.clock(), Actor(address=f"run {run.id}")
-    origin = Origin(source=Source.RUN, since=now)
+    by = Actor(address=f"run {run.id}")
+    origin = Origin(source=Source.RUN, since=services.clock())
 
     def adopt(chunk: Sequence[str]) -> list[tuple[Collection[str], Counts]]:
         ids = {user_id: services.new_id() for user_id in chunk}
 
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, tuple[Collection[str], Counts]]:
             outcomes: list[Outcome] = []
+            now = services.clock()
             for user_id in part:
                 planned = right[user_id]
                 entry = planned.known(entries.get(user_id))
@@ -119,7 +121,7 @@ def adopt_right_ones(services: Services, connection: Connection, run: Run, plan:
                 counts.update(told)
     finally:  # what was adopted counts, whatever became of the rest
         if counts:
-            progress = Progress(run_id=run.id, at=now, counts=counts)
+            progress = Progress(run_id=run.id, at=services.clock(), counts=counts)
             services.roster.commit(connection, (), lambda _entries: (Edit(progress=progress), None))
     plan.writes = [change for change in plan.writes if change.user_id not in adopted]
 
