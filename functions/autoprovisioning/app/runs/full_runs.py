@@ -20,10 +20,11 @@ from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import ConfigurationRefused, Transient
 from autoprovisioning.domain.full_runs import full_run_due, last_full, why_often
-from autoprovisioning.domain.holds import OPEN, Book, Standing
+from autoprovisioning.domain.holds import OPEN, Book, Hold, Standing
 from autoprovisioning.domain.leavers import Reason, crowd, reason_to_look
 from autoprovisioning.domain.observation import rules_of
 from autoprovisioning.domain.runs import Evidence, Look, Run, RunKind
+from autoprovisioning.domain.sources import AllHeard
 
 log = logging.getLogger(__name__)
 
@@ -56,26 +57,28 @@ def reconcile_on_schedule(services: Services, deadline: datetime) -> Sequence[Ru
 
 def _looks(services: Services, connections: Sequence[Connection]) -> Sequence[Look]:
     """Return whom to look at; raises _Everybody."""
-    listed = [(connection, _listed_at(services, connection)) for connection in connections]
+    told = services.sources.all()
+    plans = {connection.id: services.holds.standing(connection.id) for connection in connections}
+    listed = [(connection, _listed_at(services, connection, told, plans[connection.id])) for connection in connections]
     rosters = {connection.id: services.roster.load(connection) for connection in connections}  # before the directory
     found = _unfit(services, connections) if connections else {}
     looks: dict[str, Look] = {}
     for connection, listed_at in listed:
         if connection.waits_until(services.clock()) is None:
-            looks |= _of_one(services, connection, rosters[connection.id], found, listed_at)
+            book = Book(plans[connection.id])
+            looks |= _of_one(services, connection, rosters[connection.id], found, book, listed_at)
     if len(looks) > ONE_BY_ONE:
         raise _Everybody(f"{len(looks)} users would be read one by one")
     return list(looks.values())
 
 
-def _listed_at(services: Services, connection: Connection) -> datetime:
+def _listed_at(services: Services, connection: Connection, told: AllHeard, plans: Sequence[Hold]) -> datetime:
     """Return when the last full run began, where the next one may wait."""
     through, now = services.through, services.clock()
     runs = services.runs.latest(connection.id, LATEST)
     if full_run_due(runs, through.full_run_every, now):
         raise _Everybody("a full run is due")
-    held = any(hold.those(*OPEN, Standing.APPROVED) for hold in services.holds.standing(connection.id))
-    told, at_limit = services.sources.all(), spent(services, connection)
+    held, at_limit = any(hold.those(*OPEN, Standing.APPROVED) for hold in plans), spent(services, connection)
     if why := why_often(connection, runs, told, now, sweep_every=through.sweep_every, held=held, spent=at_limit):
         raise _Everybody(why)
     last = last_full(runs)
@@ -100,10 +103,11 @@ def _of_one(
     connection: Connection,
     roster: Mapping[str, Entry],
     found: Mapping[str, DirectoryUser],
+    book: Book,
     listed_at: datetime,
 ) -> dict[str, Look]:
     """Return whom to look at on one connection; as in a sweep, more leavers than the limit are one plan."""
-    reasons = dict(_reasons(services, connection, roster, found, listed_at))
+    reasons = dict(_reasons(services, connection, roster, found, book, listed_at))
     if Reason.LISTING in reasons.values():
         raise _Everybody("only listings can tell whether somebody has left")
     leavers = sum(reason is Reason.LEAVER for reason in reasons.values())
@@ -121,9 +125,9 @@ def _reasons(
     connection: Connection,
     roster: Mapping[str, Entry],
     found: Mapping[str, DirectoryUser],
+    book: Book,
     listed_at: datetime,
 ) -> Iterator[tuple[str, Reason]]:
-    book = Book(services.holds.standing(connection.id))
     rules, now = rules_of(connection, {}), services.clock()
     for user_id, entry in roster.items():
         user = found.get(user_id)
