@@ -147,9 +147,11 @@ def without_repair(entry: Entry, found: Entry) -> Entry:
     """Return the entry as found, with nothing to be repaired but access that somebody gave: the rest is only reported.
 
     A lock is kept: it is an observation, and what somebody else locked is unlocked only by approval in any case, and
-    never where the account carries another externalId.
+    never where the account carries another externalId. So is what the entry had already to be created or claimed
+    again: a plan that is held may be about it.
     """
-    stays = (ACCESS, EXTERNAL_ID) if found.status is Status.LOCKED else (ACCESS,)
+    stays = {ACCESS, *({EXTERNAL_ID} if found.status is Status.LOCKED else ())}
+    stays |= {ACCOUNT, EXTERNAL_ID}.intersection(entry.drift)
     drift = tuple(name for name in found.drift if name in stays)
     return replace(found, fingerprint=entry.fingerprint, drift=drift)
 

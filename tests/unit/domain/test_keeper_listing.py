@@ -59,6 +59,12 @@ LOCKED = replace(OURS, active=False)
         (entry(), RECREATED, entry()),
         (entry(), replace(OURS, external_id="u9"), entry(shown="")),
         (entry(drift=(ACCOUNT, "displayName")), OURS, entry(shown="")),
+        (entry(drift=(ACCOUNT,)), OTHER, entry(drift=(ACCOUNT,))),
+        (
+            entry(drift=(EXTERNAL_ID,)),
+            replace(OURS, external_id="u9"),
+            entry(shown="", drift=(EXTERNAL_ID,)),
+        ),
         (entry(), LOCKED, entry(Status.LOCKED, locked_at=NOW, shown="")),
         (
             entry(),

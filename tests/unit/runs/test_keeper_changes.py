@@ -155,6 +155,25 @@ def test_where_it_is_only_reported_a_lock_is_kept_as_everywhere(reporting):
     assert (reporting.entry("u1").status, reporting.keeper.of("u1")[0].active) == (Status.LOCKED, False)
 
 
+@pytest.mark.parametrize("everybody", [False, True])
+def test_what_is_held_waits_on_once_drift_is_only_reported(everybody):
+    scenario = Scenario(limit=1)
+    scenario.run()
+    for user_id in ("u1", "u2"):
+        (account,) = scenario.keeper.of(user_id)
+        del scenario.keeper.accounts[account.scim_id]
+    drift(scenario)
+    (plan,) = scenario.services.holds.standing("c1")
+    assert {member.action for member in plan.members} == {Action.RECREATE}
+    scenario.services.connections.change("c1", lambda current: with_settings(current, repair_drift=False))
+    if everybody:
+        scenario.keeper.seed("stray@example.com")  # whose owner is looked for in the whole directory
+    drift(scenario)
+    assert scenario.services.holds.standing("c1") == [plan]
+    scenario.run()
+    assert scenario.services.holds.standing("c1") == [plan]
+
+
 def test_what_was_only_reported_is_repaired_once_that_is_chosen_again(reporting):
     written(reporting, "u1", displayName="Somebody")
     drift(reporting)
