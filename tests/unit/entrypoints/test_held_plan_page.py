@@ -15,6 +15,7 @@ from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, Standing, Verdict
 from autoprovisioning.domain.people import Listed
+from tests.support.builders import SECOND
 from tests.support.console import HOME, Place
 from tests.support.in_memory import START
 
@@ -79,6 +80,18 @@ def test_a_decision_about_another_number_than_the_button_said_is_none(place, que
     send(place, "reject:ticked", user=["u3"])
     late = shown.send("Decide", "approve")
     assert (late.status, standings(place)) == (412 if query != "?q=u3" else 400, {"rejected": 1, "waiting": 14})
+
+
+def test_whoever_ticks_does_not_overrule_what_somebody_decided_since(place):
+    shown = place.browser().open(f"{HOME}/holds/{DIGEST}")
+    place.fakes.clock.advance(SECOND)
+    send(place, "reject:ticked", user=["u3"])
+    late = shown.send("Decide", "approve:ticked", user=["u2", "u3"])
+    assert (late.status, standings(place)) == (412, {"rejected": 1, "waiting": 14})
+    assert "has decided about 1 of them since" in late.text
+    place.fakes.clock.advance(SECOND)
+    send(place, "approve:ticked", user=["u2", "u3"])
+    assert standings(place) == {"approved": 2, "waiting": 13}
 
 
 def test_people_are_told_by_name_unit_and_role_and_found_by_them(place):

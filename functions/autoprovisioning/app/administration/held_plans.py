@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Literal
 
 from autoprovisioning.app.services import Services
@@ -34,17 +35,19 @@ def decide_hold(
     cause: str = "",
     among: Collection[Standing] | None = None,
     number: int | None = None,
+    shown: datetime | None = None,
 ) -> Hold:
     """Decide about a held plan: about all members that wait, chosen users, or those due for one cause.
 
     A member that was decided already is decided again, unless it is done or `among` says which standings are meant.
-    `number` is how many changes it is to be about. Withdrawing revokes decisions, all or the chosen ones; members still
+    `number` is how many changes it is to be about. `shown` is when the plan was shown to whoever decides: what somebody
+    else has decided since is not overruled unseen. Withdrawing revokes decisions, all or the chosen ones; members still
     due then wait in the plan. The requested run carries out what is approved, reading each user again.
 
     Raises:
         NotFound: there is no such plan.
         BadInput: naming the field that matches nobody in the plan; users=None means everybody.
-        Stale: nothing of it is left that can be decided that way, or another number of changes.
+        Stale: nothing of it is left that can be decided that way, another number of changes, or it was decided since.
     """
     if users is not None and not users:
         raise BadInput("users", "nobody is named", "Name users of the plan, or omit the field to mean all of them.")
@@ -60,6 +63,8 @@ def decide_hold(
         if not any(meant(member) for member in hold.members):
             field = "users" if chosen else "cause"
             raise BadInput(field, "it matches nobody in this plan", "Reload the held plan, then choose.")
+
+        _refuse_if_decided_since(shown, [verdict for member, verdict in hold.each() if meant(member)])
 
         def move(member: Member, verdict: Verdict) -> Standing | None:
             return becomes if verdict.standing in among and meant(member) else None
@@ -84,6 +89,13 @@ def decide_hold(
     if becomes is Standing.APPROVED:
         services.queue.request_run(RunKind.FULL)  # which carries it out; no other decision changes anything
     return decided
+
+
+def _refuse_if_decided_since(shown: datetime | None, verdicts: Collection[Verdict]) -> None:
+    decided = [verdict.at for verdict in verdicts if verdict.standing in DECIDED and verdict.at is not None]
+    since = sum(at > shown for at in decided) if shown is not None else 0
+    if since:
+        raise Stale(f"Somebody has decided about {since} of them since. Look at the plan again.")
 
 
 def _moved(was: Hold, decided: Hold) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -88,13 +89,21 @@ def decide(call: Call, connection_id: str, digest: str) -> Response:
             users = sent.getlist("user")
             if not users:
                 raise BadInput("user", "nobody is ticked", "Tick people in the list, or decide about all it shows.")
-            decide_hold(call.parts.services, connection.id, digest, choice, call.actor, users=users)
+            shown = _shown_at(sent.get("shown", ""))
+            decide_hold(call.parts.services, connection.id, digest, choice, call.actor, users=users, shown=shown)
         else:
             _decide_as_shown(call, connection, digest, choice, asked.wanted, about)
     except (BadInput, Stale) as error:  # the page says who decided meanwhile, and what is left to decide
         told(error)
         return _shown(call, connection, digest, asked, error)
     return go(f"/connections/{connection.id}/holds/{digest}", DONE[choice])
+
+
+def _shown_at(told: str) -> datetime:
+    try:
+        return datetime.fromisoformat(told).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadInput("shown", "it is no time", RELOAD) from None
 
 
 def _decide_as_shown(
@@ -116,6 +125,7 @@ def _decide_as_shown(
 def _shown(
     call: Call, connection: Connection, digest: str, asked: Asked, error: BadInput | Stale | None = None
 ) -> Response:
+    shown = call.parts.services.clock()
     approval = review_of(call.parts.services, connection, existing_hold(call.parts.services, connection.id, digest))
     found = approval.found(asked.wanted)
     part = part_of(call, found, MEMBERS)
@@ -132,6 +142,7 @@ def _shown(
         approval=approval,
         hold=approval.hold,
         asked=asked,
+        shown=shown,
         deciding=deciding,
         approving=approving(deciding),
         keeping=keeping(deciding),
