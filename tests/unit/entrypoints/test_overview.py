@@ -224,6 +224,15 @@ def test_a_run_has_a_page_of_what_became_of_it_and_who_failed():
     assert (api["people"], api["people_done"]) == (4, 3)
 
 
+def test_nobody_is_counted_during_the_first_run_which_writes_all_the_roster(monkeypatch):
+    shown = here()
+    shown.told.latest = (RUNNING,)
+    monkeypatch.setattr(shown.fakes.services.people, "read", lambda *_: pytest.fail("all of the roster is read"))
+    assert 'class="bar"' not in shown.open(HOME).text
+    told = json.loads(shown.open(f"{ROOT}{HOME}/overview").text)
+    assert (told["accounts"], told["due"]) == ({}, {})
+
+
 def test_a_connection_that_has_not_begun_has_no_bar():
     shown = Place(Connection(id="c1", state=State.ON, token_version="1"))
     assert 'class="bar"' not in shown.open(HOME).text

@@ -84,6 +84,11 @@ class Health:
         return sum(plan.standings.get(Standing.REJECTED.value, 0) for plan in self.decided)
 
     @property
+    def first_run(self) -> bool:
+        """Whether the first full run is in progress, which writes all the roster."""
+        return self.running is not None and self.last_success is None
+
+    @property
     def last_entry(self) -> datetime | None:
         """When the last entry of the audit log arrived."""
         return self.heard.get(Feed.AUDIT_LOG, NOTHING).latest

@@ -35,7 +35,7 @@ class Overview(Model):
     """Whether a connection works, in a sentence, and what needs somebody.
 
     `accounts` counts people by state, as the list of people does; `due` the suspensions and deletions of the next 7
-    days, by action.
+    days, by action. Both are empty during the first full run, which writes all the roster.
     """
 
     at: datetime
@@ -52,15 +52,15 @@ def overview(call: Call, connection_id: str) -> Response:
     seen = health(parts.services, parts.reports, parts.channels, connection)
     needs = app.needs(parts.reports, connection, seen)
     verdict = app.verdict(connection, seen, needs)
-    reviewed = review(parts.services, connection)
+    reviewed = None if seen.first_run else review(parts.services, connection)
     return answer(
         Overview(
             at=seen.at,
             tone=verdict.tone,
             sentence=verdict.said,
             needs=[_need(need) for need in needs],
-            accounts=reviewed.counts(),
-            due=reviewed.due_within(app.SOON),
+            accounts=reviewed.counts() if reviewed is not None else {},
+            due=reviewed.due_within(app.SOON) if reviewed is not None else {},
         )
     )
 

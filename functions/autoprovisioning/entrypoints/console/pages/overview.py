@@ -92,7 +92,7 @@ def overview(call: Call, connection_id: str) -> Response:
         reauthorize=reauthorize_address(call, connection),
         summary=summary(connection),
         edits=app.last_edits(parts.reports, connection),
-        **_accounts(call, connection, first=seen.running is not None and seen.last_success is None),
+        **_accounts(call, connection, first=seen.first_run),
         **_latest(call, connection),
     )
 
