@@ -91,15 +91,15 @@ def _begin_search(services: Services, side: Side) -> bool:
 
 def report_unprovisioned(services: Services, side: Side, survey: Survey) -> None:
     """Store what was found about the accounts that nobody provisions, and note how many there are and not ignored."""
+    if side.found is None:
+        return
     search = side.planner.search if side.planner is not None else None
     everybody = survey.whole(side.connection) and survey.proves_missing
     told = everybody and survey.deleted_addresses is not None  # covers every user
-    if search is not None and (told or not search.accounts):
-        before = services.unprovisioned.get(side.connection.id)
-        services.unprovisioned.put(side.connection.id, search.report(services.clock(), before))
-    if side.found is None:
-        return
     report = services.unprovisioned.get(side.connection.id)
+    if search is not None and (told or not search.accounts):
+        report = search.report(services.clock(), report)
+        services.unprovisioned.put(side.connection.id, report)
     if report is None or not report.accounts:
         return
     counted = report.without(services.unprovisioned.ignored(side.connection.id))
