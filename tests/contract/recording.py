@@ -90,7 +90,7 @@ CONNECTION = Connection(
     retired_tokens=(RetiredToken(version="3", at=NOW),),
     unproven=NOW - HOUR,
     confirmed=40,
-    pilot={"u1": "ada@example.com"},
+    pilot={"u2": "ada@example.com", "u1": "bob@example.com"},
 )
 FULL = Entry(
     user_id="u1",

@@ -248,7 +248,9 @@ class TestNewerVersions:
         document = firestore.client.document("connections/c1")
         kept = document.get().to_dict()
         assert kept["state"] not in {each.value for each in State}
-        assert firestore.connections.get("c1") == replace(CONNECTION, state=state)
+        found = firestore.connections.get("c1")
+        assert found == replace(CONNECTION, state=state)
+        assert [*found.pilot.values()] == ["ada@example.com", "bob@example.com"]
         document.update({"state": "later: on"})
         with pytest.raises(ConfigurationRefused, match="A connection cannot be read"):
             firestore.connections.get("c1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -190,6 +191,7 @@ def from_document(connection_id: str, fields: Mapping[str, Any]) -> Connection:
             **fields,
             "id": connection_id,
             "state": fields["state"].removeprefix(PILOT),
+            "pilot": _by_address(fields.get("pilot")),
             "settings": {**fields, "mapping": {"rows": fields["mapping"]}},
             "roster_layout": str(fields["shards"] or ""),
             "clock": {
@@ -202,6 +204,11 @@ def from_document(connection_id: str, fields: Mapping[str, Any]) -> Connection:
         },
         Connection,
     )
+
+
+def _by_address(pilot: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Put the people of a pilot in order, of which Firestore keeps none."""
+    return dict(sorted(pilot.items(), key=itemgetter(1, 0))) if pilot is not None else None
 
 
 def _changed(before: Connection, after: Connection, stored: Mapping[str, Any]) -> dict[str, Any]:
