@@ -243,6 +243,38 @@ def test_an_edit_of_the_scope_is_previewed_then_saved(provisioned, page):
     wait_for(lambda: len(provisioned.active()) == 8, "the suspensions", 40)
 
 
+def test_units_are_found_in_a_tree_by_keyboard_and_chosen(system, page, presentable):
+    system.connect()
+    for name, parent in (("EU", "/Sales"), ("North", "/Sales/EU"), ("Legal", "/"), ("EU", "/Legal")):
+        system.directory.call("POST", "customer/my_customer/orgunits", {"name": name, "parentOrgUnitPath": parent})
+    page.goto(f"{HOME}/scope")
+    tree = page.get_by_role("group", name="Organizational units").locator("#units")
+    expect(tree.get_by_role("checkbox", name="EU")).to_have_count(0)  # all are closed
+    tree.get_by_role("checkbox", name="Legal").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # opens what is below
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    expect(tree.get_by_role("checkbox", name="EU")).to_be_checked()
+
+    page.get_by_label("Search organizational units").fill("nor")
+    announced(page, "1 unit matches. Chosen and not shown: 1.")
+    expect(tree.get_by_role("checkbox", name="North")).to_be_visible()
+    expect(tree.get_by_role("checkbox", name="Legal")).to_be_hidden()
+    tree.get_by_role("checkbox", name="North").check()
+    page.get_by_label("Search organizational units").press("Enter")  # does not send the form
+    for width in (375, 768, 1280, 1920):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    presentable(page)
+    page.get_by_label("Search organizational units").fill("")
+    expect(tree.get_by_role("checkbox", checked=True)).to_have_count(2)
+    expect(page.get_by_role("status").filter(has_text="match")).to_have_count(0)
+    press(page, "Preview changes")
+    for path in ("/Legal/EU", "/Sales/EU/North"):
+        expect(page.get_by_text(f"Organizational unit {path}")).to_be_visible(timeout=PATIENCE)
+
+
 def _with_a_smaller_group(system: System) -> dict[str, Any]:
     state = system.directory.control("GET", "state")
     members = [member for member in next(iter(state["members"].values())) if member["id"] in _PILOT]

@@ -576,6 +576,21 @@ def test_a_search_for_groups_that_fails_loses_nothing_of_the_form(settled):
     assert {("group", GROUP_ID), ("unit", "id:03sales")} <= set(shown.form("Provisioning scope").fields)
 
 
+def test_units_are_searched_without_a_script_and_what_is_not_shown_stays_chosen(system):
+    system.connect()
+    for name, parent in (("EU", "/Sales"), ("North", "/Sales/EU"), ("Legal", "/")):
+        system.directory.call("POST", "customer/my_customer/orgunits", {"name": name, "parentOrgUnitPath": parent})
+    form = "Provisioning scope"
+    page = browser(system).open(f"{HOME}/scope")
+    found = page.send(form, "Search", u="north", unit=["/Legal"])
+    assert "1 unit matches. Chosen and not shown: 1." in found.text
+    fields = found.form(form).fields
+    assert (dict(fields)["u"], [name for name, _ in fields].count("unit")) == ("north", 1)
+    assert "1 unit matches." in browser(system).open(f"{HOME}/scope?u=sales/e").text
+    preview = found.send(form, "save").address
+    wait_for(lambda: "Organizational unit /Legal" in browser(system).open(preview).text, "the preview", 30)
+
+
 def test_assets_are_for_those_who_were_let_in_and_are_cached_for_a_year(settled):
     page = browser(settled).open("/")
     files = [found.get("href") or found.get("src", "") for tag, found in page.tags if tag in ("link", "script")]

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 FOLDER = Path(__file__).parent / "assets"
-OURS = ("style.css", "console.js", "finder.js", "icon.svg")
+OURS = ("style.css", "console.js", "finder.js", "units.js", "icon.svg")
 VENDORED = {"htmx.js": "htmx-2.0.11.min.js", "chart.js": "chart-4.6.1.umd.min.js"}
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 ROOT = "/assets"

@@ -40,7 +40,7 @@ def test_our_own_files_change_their_address_with_their_content():
         assert digest in assets.address(name)
 
 
-@pytest.mark.parametrize("name", ["console.js", "finder.js"])
+@pytest.mark.parametrize("name", ["console.js", "finder.js", "units.js"])
 def test_scripts_of_ours_neither_evaluate_nor_write_markup(name):
     script = (FOLDER / name).read_text()
     assert not re.search(r"\beval\b|innerHTML|outerHTML|insertAdjacentHTML|document\.write|new Function", script)

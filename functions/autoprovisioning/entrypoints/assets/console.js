@@ -78,6 +78,7 @@
   function typed(form) {
     const fields = new FormData(form);
     fields.delete("q"); // the search for groups
+    fields.delete("u"); // and that for units
     fields.delete("sample"); // whose values are shown
     return new URLSearchParams(fields).toString();
   }

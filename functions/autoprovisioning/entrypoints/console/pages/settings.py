@@ -41,6 +41,7 @@ from autoprovisioning.entrypoints.console.pages.frame import (
 )
 from autoprovisioning.entrypoints.console.pages.sample import sample_of
 from autoprovisioning.entrypoints.console.pages.summary import group_named
+from autoprovisioning.entrypoints.console.pages.units import tree_of
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 TITLES = {
@@ -206,6 +207,7 @@ def _scope_of(
     error: Error = None,
 ) -> Response:
     units, unlisted = _units(call, connection)
+    sought_units = sought(call.request.values.get("u"))
     return _shown(
         call,
         connection,
@@ -213,14 +215,14 @@ def _scope_of(
         error,
         groups=[group_named(call.parts.services, connection, group_id) for group_id in dict.fromkeys(chosen)],
         **_groups_found(call, letters),
-        units=units,
-        chosen_units=set(chosen_units),
+        units=tree_of(units, set(chosen_units), sought_units),
         unlisted=unlisted,
+        scripts=("units.js",),
     )
 
 
 def _units(call: Call, connection: Connection) -> tuple[list[OrgUnit], str]:
-    """Return what can be chosen: the organizational units by path, with those chosen that are gone.
+    """Return what can be chosen: the organizational units, with those chosen that are gone.
 
     If the directory cannot list them now, only the chosen ones are returned, and why it cannot.
     """
@@ -230,7 +232,7 @@ def _units(call: Call, connection: Connection) -> tuple[list[OrgUnit], str]:
         told(error)
         return list(connection.settings.scope.org_units), str(error)
     units = {unit.key: unit for unit in (*connection.settings.scope.located(listed).org_units, *listed)}
-    return sorted(units.values(), key=lambda unit: (unit.path, unit.listed)), ""
+    return list(units.values()), ""
 
 
 def _groups_found(call: Call, letters: str) -> dict[str, Any]:
@@ -249,7 +251,7 @@ def _read_scope(settings: Settings, posted: MultiDict[str, str]) -> Settings:
 
 
 def change_scope(call: Call, connection_id: str) -> Response:
-    """Search, add or remove a group, or accept the scope."""
+    """Search groups and units, add or remove a group, or accept the scope."""
     posted = form(call)
     word, _, group_id = posted.get("do", "").partition(":")
     if word not in ("search", "add", "remove"):
