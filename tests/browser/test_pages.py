@@ -39,6 +39,7 @@ PAGES = (
     *(f"/connections/draft/{name}" for name in "mapping scope deprovisioning finish".split()),
     "/connections/off",
     "/connections/off/turn-on",
+    "/connections/off/pilot",
     "/connections/long",
     "/connections/long/health",
     "/connections/leaving",

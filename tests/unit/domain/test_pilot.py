@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
@@ -16,6 +17,7 @@ from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, Standing, settled
 from autoprovisioning.domain.observation import rules_of
 from autoprovisioning.domain.words import pilot_in_full, shown_state, state_in_full
+from autoprovisioning.entrypoints.console.api.connections import Word
 from tests.support.builders import DAY, GRACE, IN_A_WEEK, NOW, entry, rules, running, seen
 from tests.support.decisions import action_of, trigger_of
 from tests.support.scenario import CONNECTION
@@ -106,6 +108,10 @@ def test_nothing_about_those_outside_is_struck_from_a_held_plan():
     struck = settled(hold, {}, (), NOW, operates_on=PILOT.operates_on)
     assert struck.standings() == {Standing.WAITING.value: 1, Standing.NOT_DUE.value: 1}
     assert struck.those(Standing.WAITING) == [members[0]]
+
+
+def test_the_api_knows_every_state():
+    assert set(get_args(Word)) == {*State, "pilot"}
 
 
 def test_a_pilot_is_a_state_of_its_own():
