@@ -287,7 +287,7 @@ def test_bulk_requests_are_divided_until_none_takes_long():
     sizes = BulkSizes(size=1000)
     assert [sizes.of(writes) for writes in (10, 40, 9000)] == [10, 10, 10], "nobody knows how long one takes"
     sizes.operation = 0
-    assert [sizes.of(writes) for writes in (10, 40, 200, 9000)] == [10, 20, 100, 1000]
+    assert [sizes.of(writes) for writes in (10, 40, 200, 400, 500, 9000)] == [10, 20, 100, 100, 125, 1000]
     sizes.operation = 0.01
     assert [sizes.of(writes) for writes in (40, 200, 9000)] == [20, 25, 25]
     sizes.operation = 0.002

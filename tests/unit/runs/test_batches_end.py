@@ -271,3 +271,19 @@ def test_a_run_waits_for_its_other_batches_when_a_worker_died_between_publishing
     closed = scenario.services.runs.get("c1", run.id)
     assert closed is not None
     assert (closed.state, closed.batches_left) == (RunState.DONE, 0)
+
+
+def test_neighbours_which_may_share_a_document_are_not_published_one_after_the_other(monkeypatch):
+    monkeypatch.setattr(dispatch, "CHANGES_A_BATCH", 1)
+    scenario = Scenario()
+    for number in range(5):
+        scenario.hire(f"x{number}", f"x{number}@example.com")
+    scenario.plan()
+    published = scenario.fakes.queue.batches
+    assert len(published) > 5
+    assert [int(batch.number) for batch in published] == [
+        *range(1, len(published) + 1, 2),
+        *range(2, len(published) + 1, 2),
+    ]
+    stored = [batch.changes[0].user_id for batch in sorted(published, key=lambda batch: int(batch.number))]
+    assert stored == scenario.services.roster.as_stored(scenario.connection, stored)

@@ -47,8 +47,8 @@ FIRST_SIZE = 100
 MOST = 1_000_000  # operations of a request, as long as none was too large
 AT_ONCE = 32  # Bulk requests under way at most, where the pace allows as many
 FIRST_AT_ONCE = 2
-PARTS = 2  # that go side by side, unless they had fewer operations than
-FEWEST = 10
+PARTS = 4  # that go side by side; two where they would have fewer operations than the first size
+FEWEST = 10  # operations of a request, unless there are no more
 LONGEST = 0.25  # seconds that a request's operations should take
 SECONDS_AN_OPERATION = 0.25  # added to the timeout
 ENVELOPE = 200  # bytes around the operations
@@ -67,7 +67,7 @@ class BulkSizes:
 
     def of(self, writes: int) -> int:
         """Return how many operations a chunk of so many writes has."""
-        side_by_side = math.ceil(writes / PARTS)
+        side_by_side = max(math.ceil(writes / PARTS), min(FIRST_SIZE, math.ceil(writes / 2)))
         in_time = int(LONGEST / self.operation) if self.operation else self.size
         return min(self.size, max(FEWEST, min(side_by_side, in_time)))
 

@@ -39,8 +39,8 @@ from autoprovisioning.domain.runs import UNSETTLED, Batch, Look, Run, RunState
 
 log = logging.getLogger(__name__)
 
-CHUNK = 250  # the connection's and the run's state are read again before each
-FLUSH_AFTER = 100  # outcomes
+CHUNK = 500  # changes: the connection's and the run's state are read again before each
+FLUSH_AFTER = 250  # outcomes
 FLUSH_EVERY = timedelta(seconds=2)
 LOOKS_AT_ONCE = 8
 LOOKS_TOGETHER = 50  # users who are read, marked and written together: the first of them waits for the last to be read
