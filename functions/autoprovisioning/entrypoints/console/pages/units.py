@@ -40,28 +40,31 @@ def tree_of(units: Sequence[OrgUnit], chosen: AbstractSet[str], letters: str = "
     among them, with everything above and below. All others stay in the page, so that what is chosen there stays chosen.
     Those above what was found are open, without a search those above what is chosen.
     """
-    nodes: dict[str, Node] = {}
+    nodes: list[Node] = []
+    at: dict[str, Node] = {}  # several chosen ones may have a path in common as long as nobody can list them
     for unit in sorted(units, key=lambda unit: unit.path.casefold().split("/")):
         parent, _, name = unit.path.rpartition("/")
-        above = nodes.get(parent) if unit.listed else None
+        above = at.get(parent) if unit.listed else None
         label = name if above is not None or not parent else unit.path
         node = Node(unit=unit, name=label or "/", chosen=not chosen.isdisjoint((unit.key, unit.path)), above=above)
         if above is not None:
             above.below.append(node)
-        nodes[unit.path if unit.listed else unit.key] = node
+        nodes.append(node)
+        if unit.listed:
+            at[unit.path] = node
     wanted = letters.casefold()
-    for node in nodes.values():
+    for node in nodes:
         node.matches = _matches(node, wanted)
         node.shown = not wanted or node.matches or (node.above is not None and node.above.shown)
-    for node in reversed(nodes.values()):  # whoever is below comes first
+    for node in reversed(nodes):  # whoever is below comes first
         leads = node.matches if wanted else node.chosen
         if node.above is not None and (leads or node.open):
             node.above.open = node.above.shown = True
     return Tree(
-        top=[node for node in nodes.values() if node.above is None],
+        top=[node for node in nodes if node.above is None],
         letters=letters,
-        found=sum(node.matches for node in nodes.values()),
-        left_out=sum(node.chosen and not node.shown for node in nodes.values()),
+        found=sum(node.matches for node in nodes),
+        left_out=sum(node.chosen and not node.shown for node in nodes),
     )
 
 
