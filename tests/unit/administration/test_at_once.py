@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -16,6 +16,8 @@ from autoprovisioning.app.administration.tokens import destroy_unused, reauthori
 from autoprovisioning.app.notifications.renew_watch import renew_watch
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.runs.close_run import EDITED
+from autoprovisioning.app.runs.reconcile import reconcile
+from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Action, Mark
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, NotFound, Stale
@@ -23,8 +25,8 @@ from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping
-from autoprovisioning.domain.runs import RunState
-from tests.support.in_memory import FakeDirectory
+from autoprovisioning.domain.runs import RunKind, RunState
+from tests.support.in_memory import FakeAccounts, FakeDirectory
 from tests.support.in_memory_state import FakeChannels, FakeConnections, FakeRoster, FakeRuns
 from tests.support.scenario import Scenario
 from tests.support.settings import changed
@@ -179,6 +181,24 @@ def test_a_node_can_be_set_up_again_once_the_deletion_has_ended(scenario):
     scenario.fakes.clock.advance(timedelta(minutes=2))
     finish_deletions(scenario.services, FakeChannels(scenario.fakes.store))
     assert set_up(scenario.services, settings, "another", ACTOR, "c2").state is State.DRAFT
+
+
+def test_no_run_is_opened_on_what_was_deleted_while_another_node_was_listed(scenario, monkeypatch):
+    scenario.connect("c2", shared=False)
+    scenario.run()
+    listing = FakeAccounts.list
+
+    def deleted_meanwhile(self: FakeAccounts) -> Iterator[Sequence[Account]]:
+        if scenario.services.connections.get("c2") is not None:
+            delete(scenario.services, "c2", ACTOR, "c2")
+            scenario.fakes.clock.advance(timedelta(minutes=31))
+            finish_deletions(scenario.services, FakeChannels(scenario.fakes.store))
+        yield from listing(self)
+
+    monkeypatch.setattr(FakeAccounts, "list", deleted_meanwhile)
+    reconcile(scenario.services, RunKind.DRIFT, scenario.fakes.clock.now + timedelta(hours=1))
+    assert [connection.id for connection in scenario.services.connections.all()] == ["c1"]
+    assert not scenario.fakes.store.runs.get("c2")
 
 
 def test_a_channel_that_cannot_be_stopped_keeps_no_configuration_alive(scenario, monkeypatch):

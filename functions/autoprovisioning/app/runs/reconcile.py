@@ -104,8 +104,8 @@ def _reconcile(services: Services, asked: _Asked, deadline: datetime, fence: int
         raise _under_way()
     runs = list(earlier.values())
     for connection in on:
-        if connection.id in earlier:
-            continue
+        if connection.id in earlier or services.connections.get(connection.id) is None:
+            continue  # deleted while the node of another was listed: nothing would remove the record of a run
         side = open_side(services, connection, asked.kind, fence, asked.request)
         if side.run.state is RunState.OBSERVING:
             sides.append(side)
