@@ -56,6 +56,19 @@ def test_a_sweep_that_is_asked_for_meanwhile_is_made_after_it(scenario, monkeypa
     assert not services.due_runs.all()
 
 
+def test_of_what_is_deleted_during_a_sweep_nothing_is_kept(scenario, monkeypatch):
+    members = scenario.directory.members
+
+    def deleted(group_id: str) -> Iterator[Sequence[str]]:
+        scenario.services.connections.purge("c1")
+        return members(group_id)
+
+    scenario.leave("u1")
+    monkeypatch.setattr(scenario.directory, "members", deleted)
+    sweeps(scenario)
+    assert scenario.services.sweeps.get("c1") == frozenset()
+
+
 def test_what_was_due_when_a_scheduled_sweep_began_is_made_by_it(scenario, monkeypatch):
     services, now = scenario.services, scenario.fakes.clock()
     listed: list[str] = []

@@ -191,7 +191,7 @@ def _swept(services: Services) -> tuple[int, bool]:
         services.queue.request_run(RunKind.FULL)
     for side in sides:
         names = frozenset(map(side.name, side.joined() | side.left()))
-        if names != side.swept:
+        if names != side.swept and services.connections.get(side.connection.id) is not None:
             services.sweeps.put(side.connection.id, names)
     complete = all(side.complete for side in sides)
     if services.through.audit_log and complete:
