@@ -36,6 +36,7 @@ from autoprovisioning.domain.holds import Hold, Standing, Verdict, digest_of
 from autoprovisioning.domain.keeper_changes import KeeperChange
 from autoprovisioning.domain.locks import Lock
 from autoprovisioning.domain.mapping import AttributeMapping
+from autoprovisioning.domain.memberships import Removals
 from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.runs import Batch, Evidence, Look, Run, RunKind, RunState
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
@@ -125,6 +126,8 @@ FULL = Entry(
     taken_over=True,
     locked_at=NOW - DAY,
     shown="shown",
+    teams=("t1", "t2"),
+    asked=("t3",),
 )
 PLAIN = Entry(user_id="u2", email="bob@example.com", status=Status.LOCKED)
 CAUSE = Cause(at=NOW, event="RENAME_USER", actor="boss@example.com", group="keeper@example.com")
@@ -260,6 +263,7 @@ BATCH = Batch(
             beside=(Beside(scim_id="k2", user_name="a@example.com"),),
             ours=True,
             suspended=True,
+            teams=("t1",),
         ),
     ),
     looks=(LOOK,),
@@ -287,6 +291,10 @@ TEAM = GroupTeam(
     team_name="Builders",
     reason="refused",
     created=NOW - DAY,
+    people=3,
+    unread=True,
+    held=2,
+    removals=Removals(since=NOW - HOUR, users=("u8", "u9")),
 )
 LISTED = {
     "u1": Listed("ada@example.com", "Ada Lovelace", Presence.ARCHIVED),

@@ -122,7 +122,7 @@ class TestEarlierVersions:
             if later
             else replace(with_settings(CONNECTION, repair_drift=True, teams=TeamChoice()), pilot=None),
             "begun set-up": {"c9": NOW},
-            "roster shard": {"u1": FULL, "u2": PLAIN},
+            "roster shard": {"u1": as_recorded(path, FULL), "u2": PLAIN},
             "run": recording.RUN,
             "volume guard": recording.GUARD,
             "held plan": recording.HOLD,
@@ -161,7 +161,7 @@ class TestEarlierVersions:
 
 
 def as_recorded(path: Path, wanted: Any) -> Any:
-    """Return what a recording holds of an event or a message: no cause, if it was made before there were any."""
+    """Return what a recording holds of a document or a message: no cause, no teams, if made before there were any."""
     if int(path.stem) >= WITH_CAUSES:
         return wanted
     match wanted:
@@ -170,7 +170,10 @@ def as_recorded(path: Path, wanted: Any) -> Any:
         case Look():
             return replace(wanted, cause=None)
         case Batch():
-            return replace(wanted, looks=tuple(replace(look, cause=None) for look in wanted.looks))
+            changes = tuple(replace(change, teams=None) for change in wanted.changes)
+            return replace(wanted, changes=changes, looks=tuple(replace(look, cause=None) for look in wanted.looks))
+        case Entry():
+            return replace(wanted, teams=(), asked=())
     return wanted
 
 

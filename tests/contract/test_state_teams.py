@@ -8,6 +8,7 @@ import pytest
 
 from autoprovisioning.adapters.firestore import teams
 from autoprovisioning.domain.events import Actor, Stamp, configured
+from autoprovisioning.domain.memberships import Removals
 from autoprovisioning.domain.teams import GroupTeam, TeamState
 from tests.contract.state_stores import HOME, Firestore
 from tests.support.builders import DAY, NOW
@@ -22,6 +23,10 @@ ENGINEERS = GroupTeam(
     team_name="Builders",
     reason="Keeper refuses",
     created=NOW - DAY,
+    people=3,
+    unread=True,
+    held=2,
+    removals=Removals(since=NOW - DAY, users=("u1", "u2")),
 )
 SALES = GroupTeam(group_id="g2", name="Sales", email="", state=TeamState.WAITING, since=NOW)
 TOLD = configured(Stamp(id="x1", at=NOW, by=Actor(address="run r1")), "Created the team Engineers.")

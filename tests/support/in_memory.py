@@ -218,6 +218,7 @@ class FakeKeeper:
     ) -> None:
         self.teams: dict[str, Team] = {}
         self.team_numbers = itertools.count(1)
+        self.members: dict[str, set[str]] = defaultdict(set)  # SCIM ids, by team
         self.unlisted: set[str] = set()  # teams that listings do not show
         self.accounts: dict[str, Account] = {}
         self.accepts = set(accepts)
@@ -317,6 +318,10 @@ class FakeKeeper:
             attributes={name: value for name, value in attributes.items() if value is not None},
             created=account.created,
         )
+        for team_id in write.joins:
+            self.members[team_id].add(account.scim_id)
+        for team_id in write.leaves:
+            self.members[team_id].discard(account.scim_id)
         return account.scim_id
 
 

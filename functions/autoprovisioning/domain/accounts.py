@@ -72,7 +72,7 @@ class Write:
     """One intended SCIM write; `key` names it in the results.
 
     CREATE sends `attributes` without the None ones; PATCH replaces each attribute and removes the None ones, sets
-    `external_id` when given (adoption) and `active` when not None.
+    `external_id` when given (adoption) and `active` when not None. Either may change the account's teams.
     """
 
     key: str
@@ -81,6 +81,8 @@ class Write:
     external_id: str | None = None
     attributes: Attributes = field(default_factory=dict)
     active: bool | None = None
+    joins: tuple[str, ...] = ()  # ids of the teams that the account is put into
+    leaves: tuple[str, ...] = ()  # ... and taken out of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

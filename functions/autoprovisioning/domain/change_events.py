@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from .accounts import Value, changed_attributes
 from .adoption import Beside
 from .causes import Origin
-from .changes import Outcome, ended
+from .changes import Outcome, ended, team_changes
 from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, TEXT_LIMIT, Action, Status
 from .events import NAME_OF, Actor, Event, EventName, Stamp
 from .events import changed as told
@@ -18,7 +19,16 @@ from .runs import UNDER_ALIASES, UNSENT
 RECREATED = "The account had vanished from Keeper and was created again."
 
 
-def event_for(outcome: Outcome, by: Actor, now: datetime, origin: Origin | None = None) -> Event | None:
+TEAMS = "groups"  # as SCIM calls them, in the audit
+
+
+def event_for(
+    outcome: Outcome,
+    by: Actor,
+    now: datetime,
+    origin: Origin | None = None,
+    team_names: Mapping[str, str] = MappingProxyType({}),
+) -> Event | None:
     """Return the audit line of an outcome; None for one that will be tried again and changed nothing.
 
     An account that exists, but not as written, counts as created: the retry is an update.
@@ -35,6 +45,12 @@ def event_for(outcome: Outcome, by: Actor, now: datetime, origin: Origin | None 
         name = EventName.ADOPTED
     reason = str(error)[:TEXT_LIMIT] if error is not None else _remark(outcome)
     changed, before = _difference(outcome)
+    joins, leaves = team_changes(change) if outcome.teams is not None else ((), ())
+    if joins or leaves:
+        now_in = set(outcome.teams or ())
+        were = (now_in | set(leaves)) - set(joins)
+        changed = {**changed, TEAMS: _named(now_in, team_names)}
+        before = {**(before or {}), TEAMS: _named(were, team_names)}
     return told(
         Stamp(id=change.id, at=now, by=by, origin=origin),
         name,
@@ -49,6 +65,10 @@ def event_for(outcome: Outcome, by: Actor, now: datetime, origin: Origin | None 
         seconds=round(outcome.seconds, 3),
         recovered=outcome.recovered and error is None,
     )
+
+
+def _named(team_ids: Collection[str], names: Mapping[str, str]) -> str:
+    return ", ".join(sorted(names.get(team_id, team_id) for team_id in team_ids))
 
 
 def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Value] | None]:

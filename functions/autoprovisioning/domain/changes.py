@@ -21,11 +21,14 @@ from .adoption import Beside, Seeker
 from .decision import about
 from .entry import ACCOUNT, AT_ONCE, EXTERNAL_ID, Action, Entry, Failure, Mark, Status, failed
 from .errors import (
+    AccountGone,
     Contradicted,
     DirectoryFailed,
     Incomplete,
     KeeperFailed,
+    NotOffered,
     ProvisioningError,
+    Rejected,
     Unresolved,
     Vanished,
 )
@@ -52,6 +55,7 @@ class AccountChange:
     created: datetime | None = None  # when the directory user was
     confirmed: bool = False  # an administrator confirmed the adoption
     beside: tuple[Beside, ...] = ()  # accounts under aliases of the user
+    teams: tuple[str, ...] | None = None  # which the write leaves the account in; None: as it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +134,8 @@ class Outcome:
     `shown` is what Keeper showed of the account after it, None where it showed nothing. `made` is the id of an account
     of ours that is there although the change failed: made by the creation, or found with our externalId. `gone`: Keeper
     shows no account of a leaver, which is as good as locked; the id is kept, in case that was not so. `recovered`: the
-    answer was lost, and the account was asked.
+    answer was lost, and the account was asked. `teams` are those that the account is in from then on, None where
+    nothing was sent about them.
     """
 
     change: Change
@@ -142,6 +147,7 @@ class Outcome:
     shown: Attributes | None = None
     made: str = ""
     gone: bool = False
+    teams: tuple[str, ...] | None = None
 
     @property
     def there(self) -> bool:
@@ -173,12 +179,14 @@ def write_for(change: Change) -> Write:
                 external_id=change.user_id,
                 attributes=change.attributes,
                 active=True,
+                joins=change.teams or (),
             )
         case _:
             adopts = change.adopts and not change.ours
             labels = adopts or change.entry.taken_over or EXTERNAL_ID in change.entry.drift
             external_id = change.user_id if labels else None
             active = True if made(change.entry) and not change.adopts else None
+            joins, leaves = team_changes(change)
             return Write(
                 key=change.id,
                 kind=WriteKind.PATCH,
@@ -186,7 +194,19 @@ def write_for(change: Change) -> Write:
                 external_id=external_id,
                 attributes=sent_attributes(change),
                 active=active,
+                joins=joins,
+                leaves=leaves,
             )
+
+
+def team_changes(change: Change) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the teams that the account is put into, and those that it is taken out of."""
+    if change.teams is None:
+        return (), ()
+    known = change.scim_id != "" and change.scim_id == change.entry.scim_id  # of another account nothing holds
+    was_in, may_be_in = (change.entry.teams, change.entry.sent_teams) if known else ((), ())
+    joins = tuple(team_id for team_id in change.teams if team_id not in was_in)
+    return joins, tuple(team_id for team_id in may_be_in if team_id not in change.teams)
 
 
 def made(entry: Entry) -> bool:
@@ -211,11 +231,23 @@ def sent_attributes(change: Change) -> dict[str, Value]:
     return whole_families(changed, desired)
 
 
+def refused_with_teams(outcome: Outcome) -> bool:
+    """Say whether a write was refused that is worth sending without its teams: they may be the reason.
+
+    An account is worth more than its memberships: those are then asked for alone, and fail alone.
+    """
+    change = outcome.change
+    refused = isinstance(outcome.error, Rejected | AccountGone | NotOffered)
+    more = not change.scim_id or change.adopts or bool(sent_attributes(change))
+    return refused and change.action.writes and more and any(team_changes(change))
+
+
 def marked(change: Change, message_id: str, until: datetime) -> Change:
     """Return a change whose entry is marked; of an update the mark tells what is sent, should its answer be lost."""
     sent = one_by_one(sent_attributes(change)) if change.action is Action.UPDATE else ""
     mark = Mark(change_id=change.id, message_id=message_id, action=change.action, until=until, sent=sent)
-    return replace(change, entry=replace(change.entry, mark=mark))
+    asked = tuple(sorted({*change.entry.asked, *team_changes(change)[0]}))
+    return replace(change, entry=replace(change.entry, mark=mark, asked=asked))
 
 
 def check_moved(change: Change, sent: Attributes, shown: Attributes) -> None:
@@ -296,7 +328,9 @@ def _with_account(entry: Entry, scim_id: str) -> Entry:
     """Return the entry with an account; of the one before nothing holds, all of another one is still to be written."""
     if scim_id == entry.scim_id:
         return entry
-    return replace(entry, scim_id=scim_id, fingerprint="", applied_by="", shown=None, deleted=False, drift=())
+    return replace(
+        entry, scim_id=scim_id, fingerprint="", applied_by="", shown=None, deleted=False, drift=(), teams=(), asked=()
+    )
 
 
 _STATUS_AFTER = {
@@ -325,6 +359,8 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         deleted=change.action is Action.DELETE or (entry.deleted and status is Status.SUSPENDED),
         shown=_memory(entry, outcome),
         locked_at={Status.LOCKED: now, Status.SUSPENDED: locked_at}.get(status),
+        teams=entry.teams if outcome.teams is None else outcome.teams,
+        asked=entry.asked if outcome.teams is None else (),
     )
     if not change.action.writes:
         return entry

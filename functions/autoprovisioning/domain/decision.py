@@ -62,7 +62,8 @@ class Observed:
     nothing tells of this one alone, False where the directory tells, and None where it was not asked. `moving` is True
     where the user belongs to another connection, which has not let them in yet. `handed` is True where the account may
     be on that one's node by now. `outdated` is True where the user returned, but the account was another connection's,
-    and active there, since this one suspended it.
+    and active there, since this one suspended it. `teams` are the ids of those that the account is to be in, as far as
+    we put it there; None leaves them as they are.
     """
 
     user_id: str
@@ -78,6 +79,7 @@ class Observed:
     moving: bool = False
     handed: bool = False
     outdated: bool = False
+    teams: tuple[str, ...] | None = None
 
     @property
     def entitled(self) -> bool:
@@ -120,6 +122,7 @@ class Do:
     noted: Entry
     attributes: Attributes = field(default_factory=dict)
     trigger: Trigger | None = None
+    teams: tuple[str, ...] | None = None  # which the write leaves the account in; None: as it is
 
     def about(self, told: str = "") -> str:
         """Name it, as `about` does."""
@@ -180,8 +183,8 @@ def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> 
     return _deprovision(noted, seen, rules, now)
 
 
-def settled(entry: Entry, desired: Attributes) -> bool:
-    """Say whether `decide` leaves the entry of an entitled user as it is, who is desired to have these attributes.
+def settled(entry: Entry, desired: Attributes, teams: tuple[str, ...] | None = None) -> bool:
+    """Say whether `decide` leaves the entry of an entitled user as it is, who is to have these attributes and teams.
 
     The fast way for nearly everybody in nearly every run.
     """
@@ -191,6 +194,7 @@ def settled(entry: Entry, desired: Attributes) -> bool:
         and entry.quiet
         and bool(desired)
         and unchanged(entry.fingerprint, desired)
+        and (teams is None or (teams == entry.teams and not entry.asked))
     )
 
 
@@ -260,6 +264,8 @@ def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, 
         return Nothing(noted=_clean(noted))
     if seen.mapping_failure is not None and action.writes:
         return _unless_failed(Fail(noted=noted, error=seen.mapping_failure), seen, rules, now)
+    if action is Action.UNSUSPEND and _leaves_teams(noted, seen) and not noted.taken_over:
+        return _attempt(Action.UPDATE, noted, seen, rules, now)  # before the user can use what the teams share
     if action is Action.UPDATE:
         return _update(noted, _clean(noted) if entitled else noted, seen, rules, now)
     return _attempt(action, noted, seen, rules, now)
@@ -284,9 +290,14 @@ def _deprovision(noted: Entry, seen: Observed, rules: Rules, now: datetime) -> D
             return _attempt(Action.SUSPEND, noted, seen, rules, now, trigger=when.suspend_by)
     if noted.gone and _forgettable(noted, when, now):
         return Nothing(noted=None)
-    if _written(noted):
+    if _written(noted) or (noted.deleted and not noted.taken_over and _leaves_teams(noted, seen)):
         return _update(noted, _clean(noted), seen, rules, now)
     return Nothing(noted=_clean(noted))
+
+
+def _leaves_teams(noted: Entry, seen: Observed) -> bool:
+    """Say whether the account is to be taken out of a team."""
+    return bool(seen.desired) and seen.teams is not None and not {*noted.sent_teams} <= {*seen.teams}
 
 
 def _update(noted: Entry, in_step: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
@@ -294,9 +305,10 @@ def _update(noted: Entry, in_step: Entry, seen: Observed, rules: Rules, now: dat
 
     A mapping that only lost a row writes nothing.
     """
-    if not seen.desired or (unchanged(noted.fingerprint, seen.desired) and EXTERNAL_ID not in noted.drift):
+    beside = EXTERNAL_ID in noted.drift or (seen.teams is not None and (seen.teams != noted.teams or bool(noted.asked)))
+    if not seen.desired or (unchanged(noted.fingerprint, seen.desired) and not beside):
         return Nothing(noted=in_step)
-    if EXTERNAL_ID in noted.drift or changed_attributes(noted.fingerprint, seen.desired):
+    if beside or changed_attributes(noted.fingerprint, seen.desired):
         return _attempt(Action.UPDATE, noted, seen, rules, now)
     return Nothing(noted=replace(in_step, fingerprint=fingerprint(seen.desired)))
 
@@ -352,8 +364,9 @@ def _waits(failure: Failure, rules: Rules, now: datetime) -> bool:
 def _attempt(
     action: Action, noted: Entry, seen: Observed, rules: Rules, now: datetime, trigger: Trigger | None = None
 ) -> Decision:
-    attributes = seen.desired if action.writes else {}
-    return _unless_failed(Do(action=action, noted=noted, attributes=attributes, trigger=trigger), seen, rules, now)
+    attributes, teams = (seen.desired, seen.teams) if action.writes else ({}, None)
+    attempt = Do(action=action, noted=noted, attributes=attributes, trigger=trigger, teams=teams)
+    return _unless_failed(attempt, seen, rules, now)
 
 
 def _unless_failed(attempt: Do | Fail, seen: Observed, rules: Rules, now: datetime) -> Decision:

@@ -190,6 +190,8 @@ class Entry:
     # kept. NONE: what was lost was locked by us until then.
     locked_at: datetime | None = None
     shown: str | None = None  # `remembered`: what Keeper made of what we wrote last; None where it has not shown that
+    teams: tuple[str, ...] = ()  # ids of those that we put the account into and have not taken it out of, sorted
+    asked: tuple[str, ...] = ()  # of those that it may have been put into: the answer is not known
     again: bool = False  # somebody who met a live mark asked for another look, and nobody has looked since
 
     @property
@@ -197,6 +199,11 @@ class Entry:
         """Say whether nothing of the user waits: for a time, an attempt, an outcome, a listing, a look, a repair."""
         waits = self.timers or self.failure or self.mark or self.pending or self.missing_since
         return not (waits or self.again or self.drift)
+
+    @property
+    def sent_teams(self) -> tuple[str, ...]:
+        """The teams that the account is in by our doing, or may be."""
+        return tuple(sorted({*self.teams, *self.asked})) if self.asked else self.teams
 
     def reopened(self) -> Entry:
         """Return the entry of an account that Keeper shows active: no lock of it is left."""

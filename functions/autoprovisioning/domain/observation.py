@@ -57,6 +57,7 @@ def observed_with(
     moving: bool = False,
     handed: bool = False,
     outdated: bool = False,
+    teams: tuple[str, ...] | None = None,
 ) -> Observed:
     """Join what was mapped with presence and scope."""
     return Observed(
@@ -72,4 +73,5 @@ def observed_with(
         moving=moving and in_scope is False and user.presence is Presence.ACTIVE,
         handed=handed,
         outdated=outdated and in_scope is True and user.presence is Presence.ACTIVE,
+        teams=teams,
     )

@@ -29,6 +29,7 @@ from .directory_user import DirectoryUser, Presence
 from .entry import EXTERNAL_ID, Action, Entry, Status, addressees
 from .errors import MappingFailure, NotAdoptable
 from .keeper_listing import Listing, as_found, new_drift, without_repair
+from .memberships import Memberships
 from .observation import mapped, observed, observed_with
 from .people import Listed, listed_of
 from .runs import Evidence, Look
@@ -106,6 +107,10 @@ class Plan:
         return len(dropped)
 
 
+def _entitled(user: DirectoryUser, in_scope: bool | None) -> bool:
+    return in_scope is True and user.presence is Presence.ACTIVE
+
+
 class Planner:
     """Plans one connection: fed with every user listed, then told what the listing lacked."""
 
@@ -125,6 +130,7 @@ class Planner:
         self._now = now
         self._met: set[str] = set()
         self.search: Search | None = None  # for the owners of accounts that nobody provisions
+        self.memberships: Memberships | None = None  # of teams, if they are to be kept in step
         self.listed: dict[str, Listed] | None = None  # who is on the roster, or entitled to be, if that is to be kept
         self.plan = Plan(now=now, active=sum(entry.status is Status.ACTIVE for entry in roster.values()))
 
@@ -159,15 +165,30 @@ class Planner:
         elif in_scope is False or not served:
             return  # not ours, never was: most of a large customer
         desired, failure = mapped(self._connection, user)
-        if entry is not None and self._as_it_was(entry, user, in_scope, desired):
+        teams = self._teams(entry, user, in_scope)
+        if entry is not None and self._as_it_was(entry, user, in_scope, desired, teams):
             self.plan.unchanged += 1
             return
-        seen = observed_with(user, in_scope, desired, failure, moving=moving, outdated=outdated)
+        seen = observed_with(user, in_scope, desired, failure, moving=moving, outdated=outdated, teams=teams)
         self._judge(entry, seen, lambda: Evidence(left=left(), listed=True))
 
-    def _as_it_was(self, entry: Entry, user: DirectoryUser, in_scope: bool | None, desired: Attributes) -> bool:
-        entitled = in_scope is True and user.presence is Presence.ACTIVE
-        return entitled and self.listing is None and settled(entry, desired)
+    def _as_it_was(
+        self,
+        entry: Entry,
+        user: DirectoryUser,
+        in_scope: bool | None,
+        desired: Attributes,
+        teams: tuple[str, ...] | None,
+    ) -> bool:
+        return _entitled(user, in_scope) and self.listing is None and settled(entry, desired, teams)
+
+    def _teams(self, entry: Entry | None, user: DirectoryUser, in_scope: bool | None) -> tuple[str, ...] | None:
+        """Return the teams that the user's account is to be in; whoever has no access yet joins none."""
+        if self.memberships is None:
+            return None
+        sent = entry.sent_teams if entry is not None else ()
+        shut_out = entry is not None and entry.status in (Status.SUSPENDED, Status.LOCKED)
+        return self.memberships.wanted(user.id, sent, joins=_entitled(user, in_scope) and not shut_out)
 
     def see_alone(self, seen: Observed) -> None:
         """Judge one user of the roster who was read alone."""
@@ -319,6 +340,7 @@ class Planner:
                 aliases=seen.aliases if decision.action is Action.CREATE else (),
                 found=self._drift(entry, decision.attributes),
                 created=seen.created,
+                teams=decision.teams,
             )
         )
 

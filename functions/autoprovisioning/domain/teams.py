@@ -24,6 +24,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from .errors import BadInput
+from .memberships import Removals
 from .scope import Group
 from .texts import has_controls
 
@@ -134,6 +135,15 @@ class GroupTeam:
     team_name: str = ""
     reason: str = ""
     created: datetime | None = None
+    people: int | None = None  # of those on the roster who were put into it; None: not known yet
+    unread: bool = False  # the group's members could not be read to their end in the last run
+    held: int = 0  # people who left the group and are not taken out of the team, since they are too many
+    removals: Removals | None = None  # of the last day
+
+    @property
+    def serves(self) -> bool:
+        """Say whether the team is the chosen group's, and so whether people are put into it."""
+        return bool(self.team_id) and self.state not in (TeamState.DOUBLE, TeamState.DELETED, TeamState.LEFT)
 
     def becomes(self, state: TeamState, now: datetime, reason: str = "") -> GroupTeam:
         """Return it in a state, which may be the one that it has."""

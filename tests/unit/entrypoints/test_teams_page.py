@@ -32,16 +32,20 @@ def place(*teams: GroupTeam, choice: TeamChoice | None = None) -> Place:
     return here
 
 
-def team(state: TeamState, **more: str) -> GroupTeam:
+def team(state: TeamState, **more: object) -> GroupTeam:
     return replace(GroupTeam(group_id=f"g-{state}", name=EVIL, email="e@example.com", state=state, since=START), **more)
 
 
 def test_it_says_what_became_of_each_group_and_what_to_do_to_whoever_may_look():
-    known = [team(state, team_id="t1", team_name="Old", reason=EVIL) for state in TeamState]
+    known = [
+        team(state, team_id="t1", team_name="Old", reason=EVIL, people=3, held=2, unread=True) for state in TeamState
+    ]
     page = place(*known, choice=TeamChoice(patterns=("keeper-*",))).open(PAGE, READER)
     sound(page)
     for state in TeamState:
         assert TEAMS[state][0].replace("'", "&#39;") in page.text
+    assert "2 people left the group and stay" in page.text
+    assert "nobody is taken out" in page.text
     assert 'name="do"' not in page.text
 
 

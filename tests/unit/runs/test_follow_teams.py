@@ -11,7 +11,6 @@ from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
     Incomplete,
-    ReauthorizationRequired,
     Rejected,
     Throttled,
     Transient,
@@ -187,8 +186,7 @@ def test_a_dead_token_pauses_the_connection_and_what_was_done_is_kept(teams, mon
         return fault()
 
     monkeypatch.setattr(teams.keeper, "next_fault", revoked_at_the_second)
-    with pytest.raises(ReauthorizationRequired):
-        run(teams)
+    assert run(teams).state is RunState.REFUSED
     assert teams.connection.state is State.PAUSED
     assert (there(teams), state(teams, ENGINEERS)) == ({"g7": "Engineers"}, TeamState.THERE)
     assert len([event for event in teams.fakes.store.events["c1"].values() if "team" in event.changed]) == 1

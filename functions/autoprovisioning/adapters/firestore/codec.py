@@ -78,6 +78,8 @@ class _Entry(msgspec.Struct, array_like=True):
     taken_over: bool = False
     locked_at: int | None = None
     again: bool = False  # until it came here, and from workers who do not know that yet, it is the mark's
+    teams: list[str] | None = None
+    asked: list[str] | None = None
 
 
 class _Read(_Entry, array_like=True):
@@ -179,6 +181,8 @@ def _to_record(entry: Entry) -> list[Any]:
         entry.taken_over,
         _perhaps(_seconds, entry.locked_at),
         entry.again,
+        entry.teams or None,
+        entry.asked or None,
     ]
 
 
@@ -205,6 +209,8 @@ def _to_entry(record: _Entry) -> Entry:
         taken_over=record.taken_over,
         locked_at=_perhaps(_time, record.locked_at),
         again=record.again or (record.mark is not None and record.mark.again),
+        teams=tuple(record.teams) if record.teams else (),
+        asked=tuple(record.asked) if record.asked else (),
     )
 
 

@@ -8,7 +8,7 @@ error of the caller's.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -37,6 +37,8 @@ def create_body(write: Write) -> Json:
     body |= _nested({target: value for target, value in write.attributes.items() if value is not None})
     if ENTERPRISE in body:
         body["schemas"] = [CORE, ENTERPRISE]
+    if write.joins:
+        body["groups"] = _teams(write.joins)  # since Keeper's Backend 16.9.10; its users' teams are not read only
     return body
 
 
@@ -44,14 +46,24 @@ def patch_body(write: Write, dialect: PatchDialect) -> Json:
     """Render a PATCH (RFC 7644 3.5.2): one operation per attribute, or in the dialect that Keeper documents."""
     _check_emails(write.attributes)
     if dialect is PatchDialect.KEEPER:
-        return {"schemas": [PATCH_OP], "Operations": _in_keepers_dialect(write)}
+        return {"schemas": [PATCH_OP], "Operations": [*_in_keepers_dialect(write), *_team_operations(write)]}
     operations: list[Json] = []
     if write.external_id is not None:
         operations.append({"op": "replace", "path": "externalId", "value": write.external_id})
     operations += _operations(write.attributes)
     if write.active is not None:
         operations.append({"op": "replace", "path": "active", "value": write.active})
-    return {"schemas": [PATCH_OP], "Operations": operations}
+    return {"schemas": [PATCH_OP], "Operations": [*operations, *_team_operations(write)]}
+
+
+def _team_operations(write: Write) -> list[Json]:
+    """Render memberships as Keeper's pages and both of its tools do: `remove` has the teams as its value, too."""
+    changes = (("remove", write.leaves), ("add", write.joins))
+    return [{"op": op, "path": "groups", "value": _teams(teams)} for op, teams in changes if teams]
+
+
+def _teams(team_ids: Iterable[str]) -> list[Json]:
+    return [{"value": team_id} for team_id in team_ids]
 
 
 def _check_emails(attributes: Attributes) -> None:

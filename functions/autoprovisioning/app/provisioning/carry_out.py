@@ -25,6 +25,7 @@ from autoprovisioning.domain.changes import (
     Change,
     Outcome,
     check_moved,
+    refused_with_teams,
     remembers_lock,
     sent_attributes,
     write_for,
@@ -127,8 +128,12 @@ class _Work:
     def _write(self, changes: Sequence[Change]) -> Iterator[Outcome]:
         yield from (Outcome(change=change, scim_id=change.scim_id) for change in changes if writes_nothing(change))
         writing = [change for change in changes if not writes_nothing(change)]
+        without_teams: list[Change] = []
         for change, written in self._keeper.through(_by_id(writing), self._send):
             outcome = _outcome(change, written)
+            if refused_with_teams(outcome):
+                without_teams.append(replace(change, teams=None))
+                continue
             if isinstance(outcome.error, Contradicted | NotAsWritten):
                 told = {
                     "alert": "keeper_contradicts",
@@ -138,6 +143,8 @@ class _Work:
                 }
                 log.error("Keeper answered a write with success, but shows something else", extra={"json_fields": told})
             yield outcome
+        if without_teams:
+            yield from self._write(without_teams)
 
     def _send(self, changes: Sequence[Change]) -> Iterator[Written]:
         return self._keeper.accounts().write([write_for(change) for change in changes], self._deadline)
@@ -272,7 +279,8 @@ def _outcome(change: Change, written: Written) -> Outcome:
     except Contradicted as error:
         return Outcome(change=change, error=error, seconds=written.seconds)
     scim_id = written.scim_id or change.scim_id
-    return Outcome(change=change, scim_id=scim_id, seconds=written.seconds, sent=sent, shown=written.shown)
+    teams = change.teams if change.action.writes else None
+    return Outcome(change=change, scim_id=scim_id, seconds=written.seconds, sent=sent, shown=written.shown, teams=teams)
 
 
 def _unknown(error: Exception) -> Unresolved:

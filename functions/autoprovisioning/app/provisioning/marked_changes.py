@@ -103,11 +103,12 @@ class MarkedChanges:
         """
         by_user = {outcome.change.user_id: outcome for outcome in outcomes}
         seats = any(isinstance(outcome.error, SeatsExhausted) for outcome in outcomes)
+        names = self._team_names() if any(outcome.teams is not None for outcome in outcomes) else {}
 
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, set[str]]:
             now = self._services.clock()  # of this commit: who follows the audit must not be overtaken by its events
             held = {user_id: entry for user_id, entry in entries.items() if holds(by_user[user_id].change.id, entry)}
-            told = (event_for(by_user[user_id], self._by, now, self._origin) for user_id in held)
+            told = (event_for(by_user[user_id], self._by, now, self._origin, names) for user_id in held)
             events = [event for event in told if event is not None]
             counts = count(events, [by_user[user_id] for user_id in held])
             if outcomes[0].change.user_id in part:
@@ -122,6 +123,10 @@ class MarkedChanges:
             ), _waiting(entries)
 
         return set[str]().union(*self._services.roster.commit_in_parts(self._connection, by_user, edit))
+
+    def _team_names(self) -> Mapping[str, str]:
+        """Return what the teams are called, for the audit."""
+        return {team.team_id: team.team_name for team in self._services.teams.get(self._connection.id).values()}
 
 
 def _waiting(entries: Mapping[str, Entry]) -> set[str]:

@@ -1,4 +1,4 @@
-"""Make teams of the chosen groups in a full run, and rename those whose group was renamed."""
+"""Make teams of the chosen groups in a full run, rename them with their group, and read who is to be in them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from autoprovisioning.app.runs.open_run import Side
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.errors import ConfigurationRefused, Permanent, ProvisioningError, Throttled, Transient
 from autoprovisioning.domain.events import Actor, Event, configured
+from autoprovisioning.domain.memberships import Memberships, leaving, released, sizes
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import GroupTeam, Team, TeamState, plan_teams
@@ -47,13 +48,13 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
     Raises:
         ReauthorizationRequired: the token is dead; the connection is paused now.
     """
-    connection = side.connection
+    connection, now = side.connection, services.clock()
     if side.run.kind is not RunKind.FULL or not connection.settings.teams.on:
         return
     known = services.teams.get(connection.id)
     try:
         teams = side.keeper.ask(lambda accounts: accounts.teams())
-        plan = plan_teams(connection.settings.teams, groups.listed(), teams, known, services.clock())
+        plan = plan_teams(connection.settings.teams, groups.listed(), teams, known, now)
     except LISTING_FAILS as error:
         if isinstance(error, Throttled):
             side.keeper.throttle(error)
@@ -64,10 +65,45 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
     try:
         if (plan.creates or plan.renames) and as_it_was(services, connection):
             work.carry_out(plan.creates, plan.renames)
+        side.memberships = _follow_members(services, side, work.teams, now)
     finally:
         if work.teams != known:
             services.teams.put(connection.id, work.teams, work.events)
     _tell(side, work.teams.values(), work.done)
+
+
+def _follow_members(services: Services, side: Side, teams: dict[str, GroupTeam], now: datetime) -> Memberships:
+    """Read who is to be in each team, and hold the removals of those that would lose too many; notes both in `teams`.
+
+    The roster was read before: what is decided meanwhile is newer than both.
+    """
+    serving = [team for team in teams.values() if team.serves]
+
+    def read(team: GroupTeam) -> frozenset[str] | None:
+        try:
+            return frozenset(user_id for page in services.directory.members(team.group_id) for user_id in page)
+        except (Transient, ConfigurationRefused) as error:
+            log.warning("The members of a group could not be read: %s", type(error).__name__)
+            return None
+
+    told = services.executor.each(read, serving, services.reads_at_once)
+    members = dict(zip((team.team_id for team in serving), told, strict=True))
+    roster = list(side.roster.values())
+    people, lost = sizes(roster), leaving(roster, members)
+    held: set[str] = set()
+    for team in serving:
+        leaves = lost.get(team.team_id, set())
+        window = released(leaves, people[team.team_id], team.removals, now) if leaves else team.removals
+        if leaves and window is None:
+            held.add(team.team_id)
+        teams[team.group_id] = replace(
+            team,
+            people=people[team.team_id],
+            unread=members[team.team_id] is None,
+            held=len(leaves) if team.team_id in held else 0,
+            removals=team.removals if team.team_id in held else window,
+        )
+    return Memberships(members=members, held=held)
 
 
 class _Work:
@@ -126,7 +162,18 @@ class _Work:
 
 def _tell(side: Side, teams: Iterable[GroupTeam], done: Mapping[str, int]) -> None:
     """Say in the run's record what was done, and how many groups wait for somebody."""
-    waiting = Counter(TEAMS[team.state][0].lower() for team in teams if team.state not in UNDISTURBED)
+    known = list(teams)
+    unread = [team.name for team in known if team.unread]
+    if unread:
+        side.notes.append(f"Nobody is taken out of teams whose group could not be read: {', '.join(unread[:5])}")
+    held = {team.name: team.held for team in known if team.held}
+    if held:
+        told_held = ", ".join(f"{count} of {name}" for name, count in sorted(held.items())[:5])
+        side.notes.append(
+            f"People who left a group and are not taken out of its team, since they are many: {told_held}"
+        )
+        log.error("Removals from teams are held", extra={"json_fields": {"connection": side.connection.id}})
+    waiting = Counter(TEAMS[team.state][0].lower() for team in known if team.state not in UNDISTURBED)
     told = [f"{count} {what}" for what, count in (*done.items(), *sorted(waiting.items()))]
     if told:
         side.notes.append(f"{counted(sum(done.values()) + waiting.total(), 'team')}: {', '.join(told)}")

@@ -18,6 +18,7 @@ from autoprovisioning.domain.errors import (
     Transient,
 )
 from autoprovisioning.domain.keeper_listing import Listing
+from autoprovisioning.domain.memberships import Memberships
 from autoprovisioning.domain.plan import Planner
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 
@@ -38,6 +39,7 @@ class Side:
     listed: bool = True  # False: a drift run whose listing of Keeper broke off
     notes: list[str] = field(default_factory=list)  # what the run's record will say about Keeper
     planner: Planner | None = None
+    memberships: Memberships | None = None  # of the teams, in a full run of a connection that has chosen groups
 
     def meets_known(self) -> bool:
         """Say whether Keeper was listed, and lists an account that proves the node to be the connection's."""

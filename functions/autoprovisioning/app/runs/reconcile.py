@@ -102,11 +102,13 @@ def _reconcile(services: Services, asked: _Asked, deadline: datetime, fence: int
     earlier = {connection.id: run for connection in on if (run := earlier_run(services, connection)) is not None}
     if asked.insist and earlier:
         raise _under_way()
-    runs = list(earlier.values())
+    runs, groups = list(earlier.values()), AllGroups(services.directory)
     for connection in on:
         if connection.id in earlier or services.connections.get(connection.id) is None:
             continue  # deleted while the node of another was listed: nothing would remove the record of a run
         side = open_side(services, connection, asked.kind, fence, asked.request)
+        if side.run.state is RunState.OBSERVING:
+            _follow_teams(services, side, groups, deadline)
         if side.run.state is RunState.OBSERVING:
             sides.append(side)
         else:
@@ -132,15 +134,22 @@ def _reconcile(services: Services, asked: _Asked, deadline: datetime, fence: int
     return runs
 
 
+def _follow_teams(services: Services, side: Side, groups: AllGroups, deadline: datetime) -> None:
+    """Do what is to be done about teams, before their members are judged; a dead token ends this run alone."""
+    try:
+        follow_teams(services, side, groups, deadline)
+    except ProvisioningError as error:
+        refuse(services, side, str(error))
+
+
 def _send_out(services: Services, sides: Sequence[Side], survey: Survey, deadline: datetime) -> list[Run]:
     """Plan and dispatch each connection's run; one that fails does not hold up the others."""
     rosters = {side.connection.id: side.roster for side in sides}
-    groups = AllGroups(services.directory)
     runs: list[Run] = []
     failed: ProvisioningError | None = None
     for side in sides:
         try:
-            runs.append(_plan_and_dispatch(services, side, survey, rosters, groups, deadline))
+            runs.append(_plan_and_dispatch(services, side, survey, rosters, deadline))
         except ProvisioningError as error:
             close_unfinished(services, side.run, str(error))
             failed = failed or error
@@ -178,6 +187,7 @@ def _observe(
         side.planner = Planner(side.connection, side.roster, rules, now, side.found)
         if asked.kind is RunKind.FULL:
             side.planner.listed = {}
+            side.planner.memberships = side.memberships
         planners[side.connection.id] = side.planner
     survey = judge_differing(services, connections, sides) if asked.kind is RunKind.DRIFT else None
     rosters = {side.connection.id: side.roster for side in sides}
@@ -189,7 +199,6 @@ def _plan_and_dispatch(
     side: Side,
     survey: Survey,
     rosters: Mapping[str, Mapping[str, Entry]],
-    groups: AllGroups,
     deadline: datetime,
 ) -> Run:
     assert side.planner is not None  # noqa: S101 - _observe made it
@@ -200,7 +209,6 @@ def _plan_and_dispatch(
     expected = [change.user_id for change in plan.writes] + list(plan.notes)
     side.connection = services.roster.begin(side.connection, expected)
     follow_units(services, read, survey.units)
-    follow_teams(services, side, groups, deadline)
     grounds = AdoptionGrounds(services, side.connection, lambda: survey.deleted_addresses, rosters)
     _look_up_creations(services, side, plan, grounds, deadline)
     report_changes(services, side)

@@ -16,7 +16,9 @@ class Team(Model):
     """A group that is, or was, to be a team: `team_id` is empty where it never had one.
 
     `team_name` is the team's in Keeper, `reason` why the last request failed, `since` when the state began, `created`
-    when this connection made the team, null if it did not.
+    when this connection made the team, null if it did not. `people` counts those whom this connection has put into it
+    and not taken out, null if that is not known yet; `held` those of them who left the group and stay, since they are
+    too many at once; `unread` says that the group's members could not be listed.
     """
 
     group_id: str
@@ -28,6 +30,9 @@ class Team(Model):
     team_name: str
     reason: str
     created: datetime | None
+    people: int | None
+    held: int
+    unread: bool
 
 
 class Teams(Model):
@@ -54,6 +59,9 @@ def list_teams(call: Call, query: Paging, connection_id: str) -> Response:
             team_name=row.team_name,
             reason=row.reason,
             created=row.created,
+            people=row.people,
+            held=row.held,
+            unread=row.unread,
         )
         for row in page
     ]

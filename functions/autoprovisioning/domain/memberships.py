@@ -1,0 +1,94 @@
+"""Memberships: which teams each person is to be in, and how many people a team may lose at once.
+
+    group of the team    person                     wanted
+    has them             active                     the team
+    has them             any other                  the team, if they were put into it: nobody without access joins
+    has them not         any                        not the team; but while its removals are held, as it was
+    not read to its end  any                        as it was
+    not chosen any more  any                        as it was
+
+A team that nobody of ours was put into by us is not concerned: what was not sent is not taken away.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from .entry import Entry
+
+LEAST = 20  # people whom any team may lose in 24 hours, or PERCENT of it if that is more
+PERCENT = 10
+WINDOW = timedelta(hours=24)
+
+Members = Mapping[str, Set[str] | None]  # by team id: directory ids of the group's derived members; None: not known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removals:
+    """Who was let out of a team in the window that began then."""
+
+    since: datetime
+    users: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Memberships:
+    """What a run knows of the teams of one connection; `held` are those of which nobody is taken out."""
+
+    members: Members
+    held: Collection[str] = ()
+    _teams_of: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        found: dict[str, list[str]] = {}
+        for team_id, inside in self.members.items():
+            for user_id in inside or ():
+                found.setdefault(user_id, []).append(team_id)
+        self._teams_of = {user_id: tuple(sorted(teams)) for user_id, teams in found.items()}
+
+    def wanted(self, user_id: str, sent: tuple[str, ...], *, joins: bool) -> tuple[str, ...]:
+        """Return the teams of somebody who was put into those `sent`; `joins`: they have access, and may join more."""
+        inside = self._teams_of.get(user_id, ())
+        if joins and not sent:
+            return inside  # nearly everybody at first
+        kept = [team_id for team_id in sent if team_id in inside or self._stays(team_id)]
+        return tuple(sorted({*kept, *(inside if joins else ())}))
+
+    def _stays(self, team_id: str) -> bool:
+        """Say whether nobody may be taken out of a team now."""
+        return self.members.get(team_id) is None or team_id in self.held
+
+
+def leaving(roster: Iterable[Entry], members: Members) -> dict[str, set[str]]:
+    """Return whom each team is to lose: those who were put into it, and are not among the members as read."""
+    found: dict[str, set[str]] = {}
+    for entry in roster:
+        for team_id in entry.sent_teams:
+            inside = members.get(team_id)
+            if inside is not None and entry.user_id not in inside:
+                found.setdefault(team_id, set()).add(entry.user_id)
+    return found
+
+
+def sizes(roster: Iterable[Entry]) -> Counter[str]:
+    """Count who was put into each team."""
+    return Counter(team_id for entry in roster for team_id in entry.teams)
+
+
+def released(
+    leaves: Collection[str], size: int, before: Removals | None, now: datetime, *, approved: bool = False
+) -> Removals | None:
+    """Return the window with those who leave a team of that size now; None: they are held, all of them.
+
+    One person always goes; half of a team, from two people on, never does without an approval. Whoever was let out
+    before and is still to leave counts once.
+    """
+    window = before if before is not None and now - before.since < WINDOW else Removals(since=now)
+    gone = {*window.users, *leaves}
+    whole = size + len(gone - {*leaves})
+    if not approved and len(gone) > 1 and (2 * len(gone) >= whole or len(gone) > max(LEAST, whole * PERCENT // 100)):
+        return None
+    return Removals(since=window.since, users=tuple(sorted(gone)))

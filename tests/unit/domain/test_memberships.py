@@ -1,0 +1,103 @@
+"""Which teams each person is to be in, and how many people a team may lose at once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoprovisioning.domain.entry import Entry
+from autoprovisioning.domain.memberships import WINDOW, Memberships, Removals, leaving, released, sizes
+from tests.support.builders import NOW
+
+READ = {"t1": frozenset({"u1", "u2"}), "t2": frozenset({"u1"}), "t3": None}
+
+
+@pytest.mark.parametrize(
+    ("user_id", "sent", "joins", "held", "wanted"),
+    [
+        pytest.param("u1", (), True, (), ("t1", "t2"), id="joins"),
+        pytest.param("u1", ("t1",), True, (), ("t1", "t2"), id="joins another"),
+        pytest.param("u1", (), False, (), (), id="has no access"),
+        pytest.param("u1", ("t1",), False, (), ("t1",), id="has no access and stays"),
+        pytest.param("u2", ("t1", "t2"), True, (), ("t1",), id="leaves"),
+        pytest.param("u2", ("t1", "t2"), False, (), ("t1",), id="leaves without access"),
+        pytest.param("u2", ("t1", "t2"), True, ("t2",), ("t1", "t2"), id="removals are held"),
+        pytest.param("u1", (), True, ("t1", "t2"), ("t1", "t2"), id="joins while removals are held"),
+        pytest.param("u9", ("t3",), True, (), ("t3",), id="the group was not read"),
+        pytest.param("u9", ("t8",), True, (), ("t8",), id="the group is not chosen any more"),
+        pytest.param("u9", (), True, (), (), id="is in no group"),
+    ],
+)
+def test_who_is_to_be_in_which_team(user_id, sent, joins, held, wanted):
+    assert Memberships(READ, held).wanted(user_id, sent, joins=joins) == wanted
+
+
+def test_those_who_leave_are_counted_by_team_as_far_as_the_group_was_read():
+    roster = [
+        Entry(user_id="u1", teams=("t1", "t2", "t3")),
+        Entry(user_id="u7", teams=("t1",), asked=("t2",)),
+        Entry(user_id="u8", teams=("t1", "t3", "t8")),
+        Entry(user_id="u9"),
+    ]
+    assert leaving(roster, READ) == {"t1": {"u7", "u8"}, "t2": {"u7"}}
+    assert sizes(roster) == {"t1": 3, "t2": 1, "t3": 2, "t8": 1}
+
+
+def people(number: int, first: int = 0) -> set[str]:
+    return {f"u{each:05}" for each in range(first, first + number)}
+
+
+@pytest.mark.parametrize(
+    ("leaves", "size", "goes"),
+    [
+        (1, 1, True), (1, 2, True), (1, 1000, True), (2, 2, False), (2, 4, False), (2, 5, True), (20, 41, True),
+        (20, 40, False), (21, 100, False), (100, 1000, True), (101, 1000, False),
+    ],
+)  # fmt: skip
+def test_how_many_go_at_once(leaves, size, goes):
+    window = released(people(leaves), size, None, NOW)
+    assert (window is not None) is goes
+    assert released(people(leaves), size, None, NOW, approved=True) == Removals(
+        since=NOW, users=tuple(sorted(people(leaves)))
+    )
+
+
+def test_a_days_removals_count_together_and_those_who_come_again_count_once():
+    window = released(people(15), 100, None, NOW)
+    later = NOW + timedelta(hours=23)
+    assert released(people(15), 100, window, later) == window
+    assert released(people(5, first=15), 85, window, later) is not None
+    assert released(people(6, first=15), 85, window, later) is None
+    assert released(people(6, first=15), 85, window, NOW + WINDOW) is not None
+
+
+def test_one_after_the_other_does_not_empty_a_team():
+    window, size = None, 4
+    for number in range(4):
+        window = released(people(1, first=number), size - number, window, NOW) or window
+    assert len(window.users) == 1
+
+
+IDS = st.sets(st.sampled_from([f"u{number}" for number in range(6)]))
+TEAMS = ("t1", "t2", "t3")
+MEMBERS = st.fixed_dictionaries({team: st.one_of(st.none(), IDS.map(frozenset)) for team in TEAMS})
+SENT = st.sets(st.sampled_from([*TEAMS, "gone"])).map(lambda teams: tuple(sorted(teams)))
+
+
+@given(members=MEMBERS, sent=SENT, joins=st.booleans(), held=st.sets(st.sampled_from(TEAMS)))
+def test_nobody_joins_without_the_directory_and_nobody_leaves_on_what_was_not_read(members, sent, joins, held):
+    known = Memberships(members, held)
+    for user_id in (f"u{number}" for number in range(7)):
+        wanted = known.wanted(user_id, sent, joins=joins)
+        assert wanted == tuple(sorted(set(wanted)))
+        for team in set(wanted) - set(sent):
+            assert joins
+            assert user_id in members[team]
+        for team in set(sent) - set(wanted):
+            assert members[team] is not None
+            assert user_id not in members[team]
+            assert team not in held
+        assert known.wanted(user_id, wanted, joins=joins) == wanted, "once it is so nothing is left to do"

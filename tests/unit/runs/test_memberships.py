@@ -1,0 +1,313 @@
+"""People in teams: put in and taken out with the user's own write, by full runs, and what holds that up."""
+
+from __future__ import annotations
+
+import pytest
+
+from autoprovisioning.domain.entry import Status
+from autoprovisioning.domain.errors import AccountGone, Rejected, Transient
+from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.domain.scope import Group
+from autoprovisioning.domain.teams import Team, TeamChoice, TeamState
+from tests.support.builders import DAY
+from tests.support.scenario import LATER, USERS, Scenario
+from tests.support.settings import with_settings
+
+ENGINEERS = Group(id="g7", email="keeper-engineers@example.com", name="Engineers")
+NESTED = Group(id="g8", email="backend@example.com", name="Backend")
+TEAM = "t1"
+
+
+@pytest.fixture
+def teams(scenario: Scenario) -> Scenario:
+    """Three provisioned people, and a group that becomes a team, with another one in it."""
+    scenario.directory.groups |= {group.id: group for group in (ENGINEERS, NESTED)}
+    scenario.directory.nested["g7"].add("g8")
+    scenario.services.connections.change(
+        "c1", lambda current: with_settings(current, teams=TeamChoice(patterns=("keeper-*",)))
+    )
+    return scenario
+
+
+def run(scenario: Scenario, kind: RunKind = RunKind.FULL):
+    scenario.fakes.clock.advance(LATER)
+    done = scenario.plan(kind)
+    scenario.work_off()
+    return done
+
+
+def inside(scenario: Scenario) -> set[str]:
+    """Return the directory ids of those whom Keeper has in the team."""
+    accounts = scenario.keeper.accounts
+    return {accounts[scim_id].external_id for scim_id in scenario.keeper.members[TEAM] if scim_id in accounts}
+
+
+def join(scenario: Scenario, *users: str, group: Group = ENGINEERS) -> None:
+    scenario.directory.memberships[group.id] |= set(users)
+
+
+def leave(scenario: Scenario, *users: str, group: Group = ENGINEERS) -> None:
+    scenario.directory.memberships[group.id] -= set(users)
+
+
+def crowd(scenario: Scenario, number: int) -> list[str]:
+    users = [f"x{each:02}" for each in range(number)]
+    for user_id in users:
+        scenario.hire(user_id, f"{user_id}@example.com")
+    return users
+
+
+def test_members_direct_or_nested_are_put_into_the_team_and_only_people_who_are_provisioned(teams):
+    join(teams, "u1", "admin")
+    join(teams, "u2", group=NESTED)
+    told = run(teams)
+    assert inside(teams) == {"u1", "u2"}
+    assert teams.entry("u1").teams == (TEAM,)
+    assert told.planned == {"update": 2}
+    again = run(teams)
+    assert (again.planned, again.notes) == ({}, ())
+
+
+def test_a_new_user_is_created_with_the_teams_in_one_write(teams):
+    run(teams)
+    written = []
+    put = teams.keeper.write
+    teams.keeper.write = lambda write: (written.append(write), put(write))[1]
+    teams.hire("u4", "new@example.com")
+    join(teams, "u4")
+    run(teams)
+    assert "u4" in inside(teams)
+    assert [(write.kind.value, write.joins) for write in written] == [("create", (TEAM,))]
+
+
+def test_who_leaves_the_group_is_taken_out_and_the_audit_names_the_team(teams):
+    join(teams, "u1")
+    run(teams)
+    leave(teams, "u1")
+    run(teams)
+    assert (inside(teams), teams.entry("u1").teams) == (set(), ())
+    events = [event for event in teams.fakes.store.events["c1"].values() if "groups" in event.changed]
+    assert [(event.changed["groups"], event.before["groups"]) for event in events] == [
+        ("Engineers", ""),
+        ("", "Engineers"),
+    ]
+
+
+def test_what_people_did_in_keeper_is_left_alone(teams):
+    teams.keeper.teams["t9"] = Team(id="t9", name="Board")
+    run(teams)
+    (account,) = teams.keeper.of("u1")
+    teams.keeper.members[TEAM].add(account.scim_id)
+    teams.keeper.members["t9"].add(account.scim_id)
+    run(teams)
+    assert inside(teams) == {"u1"}
+    assert teams.keeper.members["t9"] == {account.scim_id}
+
+
+def test_a_drift_run_and_a_look_change_no_membership(teams):
+    join(teams, "u1")
+    run(teams)
+    leave(teams, "u1")
+    join(teams, "u2")
+    run(teams, RunKind.DRIFT)
+    teams.rename("u1", "Other")
+    for look in teams.sent:
+        teams.deliver(look)
+    assert inside(teams) == {"u1"}
+    run(teams)
+    assert inside(teams) == {"u2"}
+
+
+def test_an_unreadable_group_holds_back_its_own_team_only(teams):
+    other = Group(id="g9", email="keeper-sales@example.com", name="Sales")
+    teams.directory.groups["g9"] = other
+    join(teams, "u1", "u2")
+    join(teams, "u1", "u2", group=other)
+    run(teams)
+    leave(teams, "u1")
+    leave(teams, "u1", group=other)
+    teams.directory.unreadable.add("g7")
+    told = run(teams)
+    sizes = {team.name: len(teams.keeper.members[team.id]) for team in teams.keeper.teams.values()}
+    assert sizes == {"Engineers": 2, "Sales": 1}
+    assert any("could not be read: Engineers" in note for note in told.notes)
+    teams.directory.unreadable.clear()
+    run(teams)
+    assert inside(teams) == {"u2"}
+
+
+def test_half_of_a_team_is_never_taken_out_at_once(teams):
+    join(teams, *USERS[:3])
+    run(teams)
+    teams.directory.memberships["g7"].clear()
+    told = run(teams)
+    assert inside(teams) == set(USERS[:3])
+    assert any("3 of Engineers" in note for note in told.notes)
+    kept = teams.services.teams.get("c1")["g7"]
+    assert (kept.held, kept.people) == (3, 3)
+    join(teams, "u2", "u3")
+    run(teams)
+    assert inside(teams) == {"u2", "u3"}, "one may go"
+    assert teams.services.teams.get("c1")["g7"].held == 0
+
+
+def test_more_than_twenty_or_a_tenth_are_held_together(teams):
+    users = crowd(teams, 45)
+    run(teams)
+    join(teams, *users)
+    run(teams)
+    leave(teams, *users[:21])
+    run(teams)
+    assert len(inside(teams)) == 45
+    join(teams, users[0])
+    run(teams)
+    assert len(inside(teams)) == 25
+    leave(teams, users[0])
+    run(teams)
+    assert len(inside(teams)) == 25, "it is the twenty-first of this day"
+    teams.fakes.clock.advance(DAY)
+    run(teams)
+    assert len(inside(teams)) == 24
+
+
+def test_a_suspended_user_keeps_the_teams_but_those_whose_group_they_left(teams):
+    other = Group(id="g9", email="keeper-sales@example.com", name="Sales")
+    teams.directory.groups["g9"] = other
+    join(teams, "u1", "u2")
+    join(teams, "u1", group=other)
+    run(teams)
+    teams.suspend("u1")
+    run(teams)
+    assert (teams.entry("u1").status, len(teams.entry("u1").teams)) == (Status.SUSPENDED, 2)
+    leave(teams, "u1")
+    join(teams, "u1", group=NESTED)
+    leave(teams, "u1", group=NESTED)
+    run(teams)
+    assert inside(teams) == {"u2"}
+    assert [len(members) for members in teams.keeper.members.values()] == [1, 1]
+    join(teams, "u1")
+    run(teams)
+    assert inside(teams) == {"u2"}, "nobody joins without access"
+    teams.restore("u1")
+    run(teams)
+    run(teams)
+    assert inside(teams) == {"u1", "u2"}
+
+
+def test_a_membership_that_ended_meanwhile_is_removed_before_access_is_given_back(teams):
+    join(teams, "u1", "u2", "u3")
+    run(teams)
+    teams.suspend("u1")
+    run(teams)
+    teams.restore("u1")
+    leave(teams, "u1")
+    run(teams)
+    assert ("u1" in inside(teams), teams.entry("u1").status) == (False, Status.SUSPENDED)
+    run(teams)
+    assert teams.entry("u1").status is Status.ACTIVE
+
+
+def test_a_lost_answer_is_asked_again_and_a_membership_that_ended_meanwhile_goes(teams):
+    run(teams)
+    join(teams, "u1", "u2")
+    teams.keeper.faults.extend(["lost", None])
+    run(teams)
+    assert inside(teams) == {"u1", "u2"}
+    leave(teams, "u1")
+    for _ in range(4):
+        teams.fakes.clock.advance(DAY)
+        run(teams)
+    assert inside(teams) == {"u2"}
+    assert teams.entry("u1").sent_teams == ()
+
+
+def test_a_refused_write_is_that_users_failure_and_is_made_up_for(teams):
+    run(teams)
+    join(teams, "u1", "u2")
+    teams.keeper.faults.extend([Rejected("400"), None])
+    run(teams)
+    assert len(inside(teams)) == 1
+    teams.fakes.clock.advance(DAY)
+    run(teams)
+    assert inside(teams) == {"u1", "u2"}
+
+
+def test_a_refusal_of_memberships_keeps_nobody_from_an_account_or_a_change(teams):
+    run(teams)
+    teams.hire("u4", "new@example.com")
+    join(teams, "u1", "u4")
+    teams.rename("u1", "Other")
+    refuse = refusing_teams(teams.keeper.write)
+    put, teams.keeper.write = teams.keeper.write, refuse
+    run(teams)
+    assert [account.active for account in teams.keeper.of("u4")] == [True]
+    assert [account.attributes["name.givenName"] for account in teams.keeper.of("u1")] == ["Other"]
+    assert (inside(teams), teams.entry("u4").teams, teams.entry("u4").failure) == (set(), (), None)
+    run(teams)
+    assert {teams.entry(user_id).failure.code for user_id in ("u1", "u4")} == {"rejected"}
+    teams.keeper.write = put
+    teams.fakes.clock.advance(DAY)
+    run(teams)
+    assert inside(teams) == {"u1", "u4"}
+
+
+def refusing_teams(put):
+    def refuse(write):
+        if write.joins or write.leaves:
+            raise Rejected("400")
+        return put(write)
+
+    return refuse
+
+
+def test_a_group_that_is_not_chosen_any_more_leaves_its_people_in_the_team(teams):
+    join(teams, "u1")
+    run(teams)
+    teams.services.connections.change(
+        "c1", lambda current: with_settings(current, teams=TeamChoice(patterns=("other-*",)))
+    )
+    leave(teams, "u1")
+    told = run(teams)
+    assert inside(teams) == {"u1"}
+    assert teams.services.teams.get("c1")["g7"].state is TeamState.LEFT
+    assert told.planned == {}
+
+
+def test_a_team_that_is_deleted_in_keeper_concerns_nobody(teams):
+    join(teams, "u1")
+    run(teams)
+    teams.keeper.teams.clear()
+    leave(teams, "u1")
+    join(teams, "u2")
+    told = run(teams)
+    assert told.planned == {}
+
+
+def test_an_account_that_is_made_again_is_put_into_its_teams_again(teams):
+    join(teams, "u1", "u2")
+    run(teams)
+    (account,) = teams.keeper.of("u1")
+    del teams.keeper.accounts[account.scim_id]
+    teams.keeper.members[TEAM].discard(account.scim_id)
+    teams.rename("u1", "Back")
+    for _ in range(3):
+        run(teams)
+    assert inside(teams) == {"u1", "u2"}
+
+
+def test_without_a_choice_nobody_is_put_anywhere(teams):
+    teams.services.connections.change("c1", lambda current: with_settings(current, teams=TeamChoice()))
+    join(teams, "u1")
+    assert run(teams).planned == {}
+    assert teams.entry("u1").teams == ()
+
+
+@pytest.mark.parametrize("error", [Transient("Keeper failed"), AccountGone("404")])
+def test_whatever_fails_the_directory_decides_in_the_end(teams, error):
+    run(teams)
+    join(teams, "u1", "u2", "u3")
+    teams.keeper.faults.extend([error, None, error])
+    for _ in range(5):
+        teams.fakes.clock.advance(DAY)
+        run(teams)
+    assert inside(teams) == {"u1", "u2", "u3"}
