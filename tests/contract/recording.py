@@ -36,7 +36,7 @@ from autoprovisioning.domain.holds import Hold, Standing, Verdict, digest_of
 from autoprovisioning.domain.keeper_changes import KeeperChange
 from autoprovisioning.domain.locks import Lock
 from autoprovisioning.domain.mapping import AttributeMapping
-from autoprovisioning.domain.memberships import Removals
+from autoprovisioning.domain.memberships import Approval, Removals
 from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.runs import Batch, Evidence, Look, Run, RunKind, RunState
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
@@ -294,8 +294,10 @@ TEAM = GroupTeam(
     people=3,
     unread=True,
     held=2,
-    removals=Removals(since=NOW - HOUR, users=("u8", "u9")),
+    held_digest="d" * 32,
+    removals=Removals(since=NOW - HOUR, users=("u8", "u9"), approved=("u7",)),
 )
+APPROVAL = Approval(group_id="g2", digest="d" * 32, by="boss@example.com", at=NOW)
 LISTED = {
     "u1": Listed("ada@example.com", "Ada Lovelace", Presence.ARCHIVED),
     "u2": Listed("alan@example.com", "", Presence.UNKNOWN),
@@ -321,6 +323,7 @@ def populate(stores: Stores) -> None:
     stores.unprovisioned.change_locks("c1", lambda _known: ({LOCK.key: LOCK}, ()))
     stores.keeper_changes.add("c1", [KEEPER_CHANGE], NOW)
     stores.teams.put("c1", {"g2": TEAM}, [])
+    stores.teams.approve("c1", APPROVAL, replace(EVENT, id="x3"))
     stores.people.put(CONNECTION, NOW, LISTED, {"u1": FULL, "u2": PLAIN})
     stores.sweeps.put("c1", SWEPT)
     stores.leases.take("reconcile", "me", NOW, HOUR)

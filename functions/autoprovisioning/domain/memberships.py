@@ -12,9 +12,10 @@ A team that nobody of ours was put into by us is not concerned: what was not sen
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from .entry import Entry
@@ -28,10 +29,30 @@ Members = Mapping[str, Set[str] | None]  # by team id: directory ids of the grou
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removals:
-    """Who was let out of a team in the window that began then."""
+    """Who was let out of a team in the window that began then, and who besides, since an administrator approved it."""
 
     since: datetime
     users: tuple[str, ...] = ()
+    approved: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """An administrator's word that these people may be taken out of a group's team: `digest` is that of all of them."""
+
+    group_id: str
+    digest: str
+    by: str
+    at: datetime
+
+    def covers(self, leaves: Iterable[str], now: datetime) -> bool:
+        """Say whether it is about exactly these people, and not too old."""
+        return now - self.at < WINDOW and self.digest == digest_of(leaves)
+
+
+def digest_of(users: Iterable[str]) -> str:
+    """Name a set of people."""
+    return hashlib.blake2b("\n".join(sorted(users)).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(slots=True)
@@ -84,11 +105,13 @@ def released(
     """Return the window with those who leave a team of that size now; None: they are held, all of them.
 
     One person always goes; half of a team, from two people on, never does without an approval. Whoever was let out
-    before and is still to leave counts once.
+    before and is still to leave counts once, and who was approved not at all.
     """
     window = before if before is not None and now - before.since < WINDOW else Removals(since=now)
-    gone = {*window.users, *leaves}
+    if approved:
+        return replace(window, approved=tuple(sorted({*window.approved, *leaves})))
+    gone = {*window.users, *leaves} - {*window.approved}
     whole = size + len(gone - {*leaves})
-    if not approved and len(gone) > 1 and (2 * len(gone) >= whole or len(gone) > max(LEAST, whole * PERCENT // 100)):
+    if len(gone) > 1 and (2 * len(gone) >= whole or len(gone) > max(LEAST, whole * PERCENT // 100)):
         return None
-    return Removals(since=window.since, users=tuple(sorted(gone)))
+    return replace(window, users=tuple(sorted(gone)))

@@ -61,7 +61,7 @@ def test_how_many_go_at_once(leaves, size, goes):
     window = released(people(leaves), size, None, NOW)
     assert (window is not None) is goes
     assert released(people(leaves), size, None, NOW, approved=True) == Removals(
-        since=NOW, users=tuple(sorted(people(leaves)))
+        since=NOW, approved=tuple(sorted(people(leaves)))
     )
 
 
@@ -72,6 +72,13 @@ def test_a_days_removals_count_together_and_those_who_come_again_count_once():
     assert released(people(5, first=15), 85, window, later) is not None
     assert released(people(6, first=15), 85, window, later) is None
     assert released(people(6, first=15), 85, window, NOW + WINDOW) is not None
+
+
+def test_what_was_approved_counts_no_more():
+    window = released(people(50), 100, None, NOW, approved=True)
+    assert released(people(50), 100, window, NOW) is not None
+    assert released(people(20, first=50), 50, window, NOW).users == tuple(sorted(people(20, first=50)))
+    assert released(people(25, first=50), 50, window, NOW) is None
 
 
 def test_one_after_the_other_does_not_empty_a_team():

@@ -116,6 +116,26 @@ def test_a_directory_that_does_not_list_its_groups_loses_nothing_of_the_form():
     assert dict(page.form("Teams").fields)["patterns"] == "keeper-*"
 
 
+@pytest.mark.parametrize("door", ["page", "api"])
+def test_removals_that_are_held_are_approved_for_those_who_were_seen(door):
+    here = place(team(TeamState.THERE, team_id="t1", people=3, held=2, held_digest="d" * 32))
+    if door == "page":
+        done = here.browser().open(PAGE).send("Removals", "remove")
+        assert "Approved." in done.text
+    else:
+        headers = {"Content-Type": "application/json"}
+        body = json.dumps({"digest": "d" * 32}).encode()
+        answer = here.asking()("POST", f"{ROOT}{PAGE}/g-there/removals", body, headers)
+        assert (answer.status, json.loads(answer.body)) == (200, {"people": 2})
+    given = here.fakes.services.teams.approvals("c1")["g-there"]
+    assert (given.digest, given.at) == ("d" * 32, START)
+    assert here.fakes.queue.runs == [RunKind.FULL]
+    late = here.asking()(
+        "POST", f"{ROOT}{PAGE}/g-there/removals", b'{"digest": "e"}', {"Content-Type": "application/json"}
+    )
+    assert late.status == 412
+
+
 def test_long_lists_have_pages(monkeypatch):
     monkeypatch.setattr(settings, "TEAMS_A_PAGE", 1)
     here = place(team(TeamState.THERE), team(TeamState.WAITING))

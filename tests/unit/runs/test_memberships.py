@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from autoprovisioning.app.administration.approve_removals import approve_removals
 from autoprovisioning.domain.entry import Status
-from autoprovisioning.domain.errors import AccountGone, Rejected, Transient
+from autoprovisioning.domain.errors import AccountGone, NotFound, Rejected, Stale, Transient
+from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import Team, TeamChoice, TeamState
@@ -311,3 +313,62 @@ def test_whatever_fails_the_directory_decides_in_the_end(teams, error):
         teams.fakes.clock.advance(DAY)
         run(teams)
     assert inside(teams) == {"u1", "u2", "u3"}
+
+
+def approve(scenario: Scenario) -> int:
+    """Approve what is held of the team, as an administrator who looks at the page."""
+    team = scenario.services.teams.get("c1")["g7"]
+    return approve_removals(scenario.services, "c1", "g7", team.held_digest, Actor(address="boss@example.com"))
+
+
+def test_an_approval_takes_out_exactly_those_whom_it_is_about(teams):
+    join(teams, *USERS[:3])
+    run(teams)
+    leave(teams, "u1", "u2")
+    run(teams)
+    assert inside(teams) == set(USERS[:3])
+    assert approve(teams) == 2
+    assert teams.fakes.queue.runs == [RunKind.FULL]
+    run(teams)
+    assert inside(teams) == {"u3"}
+    assert teams.services.teams.get("c1")["g7"].held == 0
+    told = [event.reason for event in teams.fakes.store.events["c1"].values() if event.actor == "boss@example.com"]
+    assert told == ["Approved taking 2 people out of the team Engineers."]
+
+
+def test_an_approval_is_not_about_others_and_ends_after_a_day(teams):
+    users = crowd(teams, 6)
+    run(teams)
+    join(teams, *users)
+    run(teams)
+    leave(teams, *users[:3])
+    run(teams)
+    approve(teams)
+    leave(teams, users[3])
+    run(teams)
+    assert len(inside(teams)) == 6, "another one left meanwhile"
+    join(teams, users[3])
+    teams.fakes.clock.advance(DAY)
+    run(teams)
+    assert len(inside(teams)) == 6, "it was given a day ago"
+    with pytest.raises(Stale):
+        approve_removals(teams.services, "c1", "g7", "d" * 32, Actor(address="boss@example.com"))
+    with pytest.raises(NotFound):
+        approve_removals(teams.services, "c1", "g9", "d" * 32, Actor(address="boss@example.com"))
+    approve(teams)
+    run(teams)
+    assert inside(teams) == set(users[3:])
+
+
+def test_what_was_approved_and_could_not_be_done_needs_no_second_approval(teams):
+    join(teams, *USERS[:3])
+    run(teams)
+    leave(teams, "u1", "u2")
+    run(teams)
+    approve(teams)
+    teams.keeper.faults.extend([Rejected("400"), None])
+    run(teams)
+    assert len(inside(teams)) == 2
+    teams.fakes.clock.advance(DAY / 2)
+    run(teams)
+    assert inside(teams) == {"u3"}

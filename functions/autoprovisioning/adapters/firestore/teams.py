@@ -1,4 +1,4 @@
-"""The groups that are teams, or were to be: one document a connection."""
+"""The groups that are teams, or were to be: one document a connection, and one with approvals of removals."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.decoding import built
 from autoprovisioning.document_kinds import TEAMS
 from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.memberships import WINDOW, Approval
 from autoprovisioning.domain.teams import GroupTeam
 
 MOST_BYTES = 900_000  # a document has 1 MiB at most; a thousand teams have some 300,000
 
+_given = msgspec.msgpack.Decoder(built(list[Approval]))
 _teams = msgspec.msgpack.Decoder(built(list[GroupTeam]))
 
 
@@ -46,5 +48,27 @@ class FirestoreTeams:
         home = self._database.home(connection_id)
         self._database.edit(self._document(connection_id), change, lambda batch: add_events(batch, home, events))
 
-    def _document(self, connection_id: str) -> firestore.DocumentReference:
-        return self._database.home(connection_id).collection("teams").document("latest")
+    def approvals(self, connection_id: str) -> dict[str, Approval]:
+        """Read one document."""
+        return _approvals(self._database.get(self._document(connection_id, "approvals")))
+
+    def approve(self, connection_id: str, approval: Approval, told: Event) -> None:
+        """Write the document and the event in one commit; approvals that are over are left out."""
+
+        def change(snapshot: firestore.DocumentSnapshot) -> dict[str, Any]:
+            kept = {**_approvals(snapshot), approval.group_id: approval}
+            lasting = [each for each in kept.values() if approval.at - each.at < WINDOW]
+            return TEAMS.stamped({"approvals": msgspec.msgpack.encode(lasting)})
+
+        home = self._database.home(connection_id)
+        document = self._document(connection_id, "approvals")
+        self._database.edit(document, change, lambda batch: add_events(batch, home, [told]))
+
+    def _document(self, connection_id: str, name: str = "latest") -> firestore.DocumentReference:
+        return self._database.home(connection_id).collection("teams").document(name)
+
+
+def _approvals(snapshot: firestore.DocumentSnapshot) -> dict[str, Approval]:
+    fields = fields_of(snapshot)
+    TEAMS.check(fields)
+    return {each.group_id: each for each in _given.decode(fields["approvals"])} if fields else {}

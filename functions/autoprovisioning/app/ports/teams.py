@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.memberships import Approval
 from autoprovisioning.domain.teams import GroupTeam
 
 
@@ -17,3 +18,9 @@ class Teams(Protocol):
 
     def put(self, connection_id: str, teams: Mapping[str, GroupTeam], events: Sequence[Event]) -> None:
         """Store them in place of those before, with what was done to them; the lease of a run keeps others off."""
+
+    def approvals(self, connection_id: str) -> Mapping[str, Approval]:
+        """Return by the group's id the last approval of removals from its team."""
+
+    def approve(self, connection_id: str, approval: Approval, told: Event) -> None:
+        """Store an approval in place of one for the same group, with the event."""

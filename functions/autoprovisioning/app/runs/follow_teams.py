@@ -14,7 +14,7 @@ from autoprovisioning.app.runs.open_run import Side
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.errors import ConfigurationRefused, Permanent, ProvisioningError, Throttled, Transient
 from autoprovisioning.domain.events import Actor, Event, configured
-from autoprovisioning.domain.memberships import Memberships, leaving, released, sizes
+from autoprovisioning.domain.memberships import Memberships, digest_of, leaving, released, sizes
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import GroupTeam, Team, TeamState, plan_teams
@@ -90,18 +90,24 @@ def _follow_members(services: Services, side: Side, teams: dict[str, GroupTeam],
     members = dict(zip((team.team_id for team in serving), told, strict=True))
     roster = list(side.roster.values())
     people, lost = sizes(roster), leaving(roster, members)
-    held: set[str] = set()
+    approvals = services.teams.approvals(side.connection.id) if lost else {}
+    held: dict[str, set[str]] = {}
     for team in serving:
-        leaves = lost.get(team.team_id, set())
-        window = released(leaves, people[team.team_id], team.removals, now) if leaves else team.removals
-        if leaves and window is None:
-            held.add(team.team_id)
+        leaves, approval = lost.get(team.team_id, set()), approvals.get(team.group_id)
+        approved = approval is not None and approval.covers(leaves, now)
+        window = team.removals
+        if leaves:
+            window = released(leaves, people[team.team_id], team.removals, now, approved=approved)
+            if window is None:
+                held[team.team_id] = leaves
+        stays = held.get(team.team_id, set())
         teams[team.group_id] = replace(
             team,
             people=people[team.team_id],
             unread=members[team.team_id] is None,
-            held=len(leaves) if team.team_id in held else 0,
-            removals=team.removals if team.team_id in held else window,
+            held=len(stays),
+            held_digest=digest_of(stays) if stays else "",
+            removals=window or team.removals,
         )
     return Memberships(members=members, held=held)
 
@@ -170,7 +176,7 @@ def _tell(side: Side, teams: Iterable[GroupTeam], done: Mapping[str, int]) -> No
     if held:
         told_held = ", ".join(f"{count} of {name}" for name, count in sorted(held.items())[:5])
         side.notes.append(
-            f"People who left a group and are not taken out of its team, since they are many: {told_held}"
+            f"People who left a group and stay in its team until that is approved under Teams: {told_held}"
         )
         log.error("Removals from teams are held", extra={"json_fields": {"connection": side.connection.id}})
     waiting = Counter(TEAMS[team.state][0].lower() for team in known if team.state not in UNDISTURBED)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 from flask import Response
+from msgspec import Meta
 
+from autoprovisioning.app.administration.approve_removals import approve_removals
 from autoprovisioning.domain.teams import TeamState
 from autoprovisioning.entrypoints.console.api.models import Model, Paging
 from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
@@ -32,6 +35,7 @@ class Team(Model):
     created: datetime | None
     people: int | None
     held: int
+    held_digest: str
     unread: bool
 
 
@@ -61,6 +65,7 @@ def list_teams(call: Call, query: Paging, connection_id: str) -> Response:
             created=row.created,
             people=row.people,
             held=row.held,
+            held_digest=row.held_digest,
             unread=row.unread,
         )
         for row in page
@@ -68,7 +73,36 @@ def list_teams(call: Call, query: Paging, connection_id: str) -> Response:
     return answer(Teams(total=len(rows), items=items, cursor=following))
 
 
+class Removals(Model):
+    """Who is taken out: `digest` is the team's `held_digest`, as it was listed."""
+
+    digest: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Approved(Model):
+    """How many people the next run takes out, if they are still the same."""
+
+    people: int
+
+
+def approve(call: Call, body: Removals, connection_id: str, group_id: str) -> Response:
+    """Approve removals."""
+    connection = existing(call, connection_id)
+    people = approve_removals(call.parts.services, connection.id, group_id, body.digest, call.actor)
+    return answer(Approved(people=people))
+
+
 OPERATIONS = (
+    Operation(
+        name="approveTeamRemovals",
+        method="POST",
+        path="/connections/<id:connection_id>/teams/<id:group_id>/removals",
+        what="Approve that those who left a group are taken out of its team, though they are many; a run follows",
+        act=approve,
+        answers={200: Answers(what="How many", model=Approved)},
+        body=Removals,
+        refusals=(412,),
+    ),
     Operation(
         name="listTeams",
         method="GET",

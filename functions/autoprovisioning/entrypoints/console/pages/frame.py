@@ -67,6 +67,7 @@ NOTICES: Mapping[str, str] = {
     "not-ignored": "The account is counted again.",
     "chosen": "These accounts wait for approval. Nothing is locked before that.",
     "unlocking": "A reconciliation has been requested and unlocks the account.",
+    "removals-approved": "Approved. A reconciliation has been requested, which takes them out of the team.",
     "taken-over": "Taken over. A reconciliation has been requested: what is due is carried out, or held as one plan.",
 }
 TITLES: tuple[tuple[type[ProvisioningError], str], ...] = (

@@ -12,6 +12,7 @@ from typing import Any
 from flask import Response
 from werkzeug.datastructures import MultiDict
 
+from autoprovisioning.app.administration.approve_removals import approve_removals
 from autoprovisioning.app.administration.configure import chosen_groups, edit
 from autoprovisioning.app.administration.edits import edits_since
 from autoprovisioning.app.administration.preview import ask_preview
@@ -390,7 +391,12 @@ def _teams_of(
 def change_teams(call: Call, connection_id: str) -> Response:
     """Show which groups a choice of teams has, or save it."""
     posted = form(call)
-    if posted.get("do") != "show":
+    word, _, whom = posted.get("do", "").partition(":")
+    if word == "remove":
+        group_id, _, digest = whom.partition(":")
+        approve_removals(call.parts.services, existing(call, connection_id).id, group_id, digest, call.actor)
+        return go(f"/connections/{connection_id}/teams", "removals-approved")
+    if word != "show":
         return _saved(
             call, connection_id, lambda settings: replace(settings, teams=fields.read_teams(posted)), _show_teams
         )
