@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from autoprovisioning.app.administration.approve_removals import approve_removals
@@ -295,6 +297,22 @@ def test_an_account_that_is_made_again_is_put_into_its_teams_again(teams):
     for _ in range(3):
         run(teams)
     assert inside(teams) == {"u1", "u2"}
+
+
+def test_in_a_pilot_only_the_chosen_people_join_and_leave(teams):
+    join(teams, "u1")
+    run(teams)
+    teams.services.connections.change(
+        "c1", lambda current: replace(current, pilot={"u2": "b@example.com", "u3": "c@example.com"})
+    )
+    leave(teams, "u1")
+    join(teams, "u2", "u3")
+    run(teams)
+    assert inside(teams) == {"u1", "u2", "u3"}
+    assert teams.services.teams.get("c1")["g7"].held == 0
+    teams.services.connections.change("c1", lambda current: replace(current, pilot=None))
+    run(teams)
+    assert inside(teams) == {"u2", "u3"}
 
 
 def test_without_a_choice_nobody_is_put_anywhere(teams):

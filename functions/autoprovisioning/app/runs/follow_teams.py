@@ -89,7 +89,8 @@ def _follow_members(services: Services, side: Side, teams: dict[str, GroupTeam],
     told = services.executor.each(read, serving, services.reads_at_once)
     members = dict(zip((team.team_id for team in serving), told, strict=True))
     roster = list(side.roster.values())
-    people, lost = sizes(roster), leaving(roster, members)
+    served = (entry for entry in roster if side.connection.operates_on(entry.user_id))
+    people, lost = sizes(roster), leaving(served, members)
     approvals = services.teams.approvals(side.connection.id) if lost else {}
     held: dict[str, set[str]] = {}
     for team in serving:
