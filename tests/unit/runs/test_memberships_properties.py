@@ -1,0 +1,117 @@
+"""Whatever happens to people, groups and answers: in the end exactly the members are in the team, and nobody else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoprovisioning.app.administration.approve_removals import approve_removals
+from autoprovisioning.domain.directory_user import Presence
+from autoprovisioning.domain.errors import KeeperFailed, Rejected, Throttled, Transient
+from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.domain.scope import Group
+from autoprovisioning.domain.teams import TeamChoice
+from tests.support.builders import DAY
+from tests.support.scenario import GROUP, LATER, USERS, Scenario
+from tests.support.settings import with_settings
+
+ENGINEERS = Group(id="g7", email="keeper-engineers@example.com", name="Engineers")
+NESTED = Group(id="g8", email="backend@example.com", name="Backend")
+FAULTS = [
+    "lost",
+    "lost",
+    Transient("503"),
+    Rejected("400"),
+    KeeperFailed("500"),
+    Throttled("429", retry_after=60),
+    None,
+]
+CHANGES = {
+    "join": lambda scenario, whom: scenario.directory.memberships["g7"].add(whom),
+    "nest": lambda scenario, whom: scenario.directory.memberships["g8"].add(whom),
+    "leave": lambda scenario, whom: scenario.directory.memberships["g7"].discard(whom),
+    "unnest": lambda scenario, whom: scenario.directory.memberships["g8"].discard(whom),
+    "in": lambda scenario, whom: scenario.join(whom),
+    "out": lambda scenario, whom: scenario.leave(whom),
+    "suspend": lambda scenario, whom: scenario.suspend(whom),
+    "restore": lambda scenario, whom: scenario.restore(whom),
+    "rename": lambda scenario, whom: scenario.rename(whom, "Other"),
+}
+EVENTS = {
+    "run": lambda scenario: go(scenario),
+    "drift": lambda scenario: go(scenario, RunKind.DRIFT),
+    "look": lambda scenario: [scenario.deliver(look) for look in scenario.sent[-3:]],
+    "unreadable": lambda scenario: scenario.directory.unreadable.add("g7"),
+    "readable": lambda scenario: scenario.directory.unreadable.clear(),
+    "empty": lambda scenario: scenario.directory.memberships["g7"].clear(),
+    "day": lambda scenario: scenario.fakes.clock.advance(DAY),
+}
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(sorted(CHANGES)), st.sampled_from(USERS)),
+        st.tuples(st.just("fault"), st.sampled_from(range(len(FAULTS)))),
+        st.tuples(st.sampled_from(["run", *EVENTS]), st.none()),
+    ),
+    max_size=25,
+)
+
+
+def step(scenario: Scenario, verb: str, whom: object) -> None:
+    if verb == "fault":
+        scenario.keeper.faults.append(FAULTS[whom])
+    elif verb in CHANGES:
+        CHANGES[verb](scenario, whom)
+    else:
+        EVENTS[verb](scenario)
+
+
+def go(scenario: Scenario, kind: RunKind = RunKind.FULL) -> None:
+    scenario.fakes.clock.advance(LATER)
+    scenario.plan(kind)
+    scenario.work_off()
+
+
+def members(scenario: Scenario) -> set[str]:
+    return {user_id for page in scenario.directory.members("g7") for user_id in page}
+
+
+def inside(scenario: Scenario) -> set[str]:
+    """Return who is in the one team that there may be."""
+    assert len(scenario.keeper.teams) == 1, "no second team is made"
+    (team_id,) = scenario.keeper.teams
+    accounts = scenario.keeper.accounts
+    return {accounts[scim_id].external_id for scim_id in scenario.keeper.members[team_id]}
+
+
+@pytest.mark.parametrize("stranger", [False, True])
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS)
+def test_in_the_end_exactly_the_members_are_in_the_team(stranger, steps):
+    scenario = Scenario()
+    scenario.hire("u4", "dan@example.com")
+    scenario.directory.groups |= {group.id: group for group in (ENGINEERS, NESTED)}
+    scenario.directory.nested["g7"].add("g8")
+    choice = TeamChoice(patterns=("keeper-*",))
+    scenario.services.connections.change("c1", lambda current: with_settings(current, teams=choice))
+    go(scenario)
+    theirs = scenario.keeper.seed("stranger@example.com")
+    if stranger:
+        scenario.keeper.members["t1"].add(theirs.scim_id)
+    for verb, whom in steps:
+        step(scenario, verb, whom)
+    scenario.keeper.faults.clear()
+    scenario.directory.unreadable.clear()
+    for _ in range(6):
+        scenario.fakes.clock.advance(DAY)
+        go(scenario)
+        for team in scenario.services.teams.get("c1").values():
+            if team.held:
+                approve_removals(scenario.services, "c1", team.group_id, team.held_digest, Actor(address="boss"))
+    live, in_scope = scenario.directory.live, scenario.directory.memberships[GROUP.id]
+    active = {user_id for user_id in USERS if live[user_id].presence is Presence.ACTIVE and user_id in in_scope}
+    found = inside(scenario) - {""}
+    assert active & members(scenario) <= found, "who is entitled has joined"
+    assert found <= members(scenario), "nobody is in the team without being in the group"
+    assert ("" in inside(scenario)) is stranger, "whom somebody else put there stays"
