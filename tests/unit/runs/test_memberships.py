@@ -390,3 +390,55 @@ def test_what_was_approved_and_could_not_be_done_needs_no_second_approval(teams)
     teams.fakes.clock.advance(DAY / 2)
     run(teams)
     assert inside(teams) == {"u3"}
+
+
+@pytest.mark.parametrize("between", ["nothing", "another write", "a refusal"])
+def test_a_membership_that_may_have_arrived_goes_with_the_group(teams, between):
+    run(teams)
+    join(teams, "u1")
+    teams.keeper.faults.append("lost")
+    run(teams)
+    assert (inside(teams), teams.entry("u1").teams, teams.entry("u1").asked) == ({"u1"}, (), (TEAM,))
+    leave(teams, "u1")
+    if between != "nothing":
+        teams.rename("u1", "Other")
+        teams.keeper.faults.extend([Rejected("400")] * (between == "a refusal"))
+        for look in teams.sent[-1:]:
+            teams.deliver(look)
+    teams.fakes.clock.advance(DAY)
+    run(teams)
+    assert (inside(teams), teams.entry("u1").sent_teams) == (set(), ())
+
+
+def test_somebody_who_was_deleted_in_keeper_loses_teams_with_the_group(teams):
+    scenario = Scenario(delete_after=0)
+    scenario.directory.groups[ENGINEERS.id] = ENGINEERS
+    scenario.services.connections.change(
+        "c1", lambda current: with_settings(current, teams=TeamChoice(patterns=("keeper-*",)))
+    )
+    join(scenario, *USERS[:3])
+    run(scenario)
+    run(scenario)
+    scenario.suspend("u1")
+    run(scenario)
+    assert scenario.entry("u1").deleted
+    assert "u1" in inside(scenario)
+    leave(scenario, "u1")
+    run(scenario)
+    assert inside(scenario) == {"u2", "u3"}
+    assert not any(account.active for account in scenario.keeper.of("u1"))
+
+
+def test_an_account_that_takes_the_place_of_another_has_none_of_its_teams(teams):
+    join(teams, "u1", "u2")
+    run(teams)
+    (account,) = teams.keeper.of("u1")
+    moved = replace(account, scim_id="k900")
+    teams.keeper.accounts["k900"] = moved
+    del teams.keeper.accounts[account.scim_id]
+    for _ in range(3):
+        teams.rename("u1", f"Name {_}")
+        for look in teams.sent[-1:]:
+            teams.deliver(look)
+        run(teams)
+    assert "k900" in teams.keeper.members[TEAM]
