@@ -57,10 +57,10 @@ def test_what_is_no_listing_of_groups_proves_nothing(listener: Listener, answer:
 def test_a_listing_that_breaks_off_proves_nothing_and_a_refusal_is_the_set_ups(
     workspace: DirectorySide, directory: GoogleDirectory
 ) -> None:
-    workspace.fault(match={"path": "/groups$"}, status=403, reason="forbidden", times=None)
+    workspace.fault(match={"method": "groups.list"}, status=403, reason="forbidden", times=None)
     with pytest.raises(ConfigurationRefused):
         directory.all_groups()
     workspace.control("DELETE", "faults")
-    workspace.fault(match={"path": "/groups$"}, status=404, times=None)
+    workspace.fault(match={"method": "groups.list"}, status=404, times=None)
     with pytest.raises(Incomplete):
         directory.all_groups()

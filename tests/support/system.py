@@ -123,9 +123,10 @@ class System:
             repeat_first_page=False, short_pages=False, string_active=False, tell_created=True,
             taken_addresses=[], reserved_domains=[],
             max_operations=1000, max_payload=1_048_576, throttle_style="429", retry_after=1, bulk_responses=False,
-            normalization={},
+            normalization={}, teams={},
         )  # fmt: skip
         self.keeper.control("PUT", "accounts", [])
+        self.keeper.control("PUT", "teams", [])
         self._empty_database()
         self.directory.control("PUT", "state", customer(people))
         self._renew_functions()

@@ -1,0 +1,102 @@
+"""A group becomes a team, from the choice in the API to the members in Keeper, through the deployed functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.functional.test_pages import HOME, browser
+from tests.support.system import System
+
+TEAM, NESTED = "g-team", "g-nested"
+
+
+def member(key: str, kind: str = "USER") -> dict[str, str]:
+    number = key.removeprefix("u")
+    address = f"person{number}@example.com" if kind == "USER" else f"{key}@example.com"
+    return {"id": key, "email": address, "type": kind, "role": "MEMBER"}
+
+
+def arrange(system: System, name: str = "Engineers", *users: str) -> None:
+    """Have the group under this name with these members, and another group in it that has the third person."""
+    state = system.directory.control("GET", "state")
+    state["groups"] = [group for group in state["groups"] if group["id"] not in (TEAM, NESTED)]
+    state["groups"] += [
+        {"id": TEAM, "email": "keeper-engineers@example.com", "name": name},
+        {"id": NESTED, "email": f"{NESTED}@example.com", "name": "Backend"},
+    ]
+    state["members"][TEAM] = [*map(member, users), member(NESTED, "GROUP")]
+    state["members"][NESTED] = [member("u3")]
+    system.directory.control("PUT", "state", state)
+
+
+@pytest.fixture
+def teams(system: System) -> System:
+    """A connection that makes teams of groups named keeper-eng*, after its first run."""
+    arrange(system, "Engineers", "u1", "u2")
+    system.provisioned()
+    edition = system.world.console("GET", "connections/keeper")["edition"]
+    choice = {"teams": {"patterns": ["keeper-eng*"]}}
+    answer = system.api("PATCH", "/connections/keeper", choice, {"If-Match": f'"{edition}"'})
+    assert answer.status == 200, answer.body
+    system.sync()
+    return system
+
+
+def inside(system: System) -> set[str]:
+    (team,) = system.keeper.teams()
+    owners = {account["id"]: account["externalId"] for account in system.keeper.accounts()}
+    return {owners[scim_id] for scim_id in (*team["members"], *team["queued"])}
+
+
+def listed(system: System) -> dict[str, Any]:
+    (item,) = system.world.console("GET", "connections/keeper/teams")["items"]
+    return dict(item)
+
+
+def test_a_group_with_a_nested_one_becomes_a_team_that_waits_and_then_works(teams):
+    (team,) = teams.keeper.teams()
+    assert (team["displayName"], team["externalId"], team["pending"]) == ("Engineers", TEAM, True)
+    assert inside(teams) == {"u1", "u2", "u3"}
+    assert team["members"] == [], "nobody has accepted the invitation, and nobody has approved the team"
+    teams.keeper.accept()
+    teams.keeper.approve()
+    before = teams.keeper.requests()["methods"]
+    teams.sync()
+    after = teams.keeper.requests()["methods"]
+    assert {name: after[name] - before.get(name, 0) for name in after if name != "GET"} == dict.fromkeys(
+        (name for name in after if name != "GET"), 0
+    ), "what waits, and what works, is not sent again"
+    (team,) = teams.keeper.teams()
+    assert (len(team["members"]), team["queued"]) == (3, [])
+    teams.sync()
+    assert (listed(teams)["state"], listed(teams)["people"]) == ("there", 3)
+
+
+def test_a_rename_a_leave_and_an_emptied_group(teams):
+    arrange(teams, "Builders", "u1", "u2", "u4")
+    teams.sync()
+    (team,) = teams.keeper.teams()
+    assert (team["displayName"], inside(teams)) == ("Builders", {"u1", "u2", "u3", "u4"})
+    arrange(teams, "Builders", "u1", "u2")
+    teams.sync()
+    assert inside(teams) == {"u1", "u2", "u3"}
+    arrange(teams, "Builders")
+    teams.sync()
+    assert inside(teams) == {"u1", "u2", "u3"}, "two of three at once are held"
+    assert listed(teams)["held"] == 2
+    done = browser(teams).open(f"{HOME}/teams").send("Removals", "remove")
+    assert "Approved." in done.text
+    teams.sync()
+    assert inside(teams) == {"u3"}
+
+
+def test_a_group_that_cannot_be_read_loses_nobody(teams):
+    arrange(teams, "Engineers", "u1")
+    teams.directory.fault(match={"method": "members.list", "key": TEAM}, status=503, times=None)
+    teams.sync()
+    assert inside(teams) == {"u1", "u2", "u3"}
+    teams.directory.control("DELETE", "faults")
+    teams.sync()
+    assert inside(teams) == {"u1", "u3"}
