@@ -87,9 +87,12 @@ class Promptness:
         if any(archive.entry(each, user_id) or not truth.standings[each.id, user_id][-1].triggers for each in others):
             return False
         causes = {trigger for trigger, _ in truth.causes(connection.id, past[-1], delete=False, slack=-SECOND)}
-        return not self._edited(connection.id) and bool(
-            causes - {Trigger.APP_OFF}
-        )  # a membership is proven by listings alone
+        causes -= {Trigger.APP_OFF}  # a membership is proven by listings alone
+        gone = past[-1].triggers.get(Trigger.DELETED)
+        for trigger, since in past[-1].triggers.items() if gone is not None else ():
+            if since < gone and truth.ran(connection.id, user_id, since, gone) < SECOND:
+                causes -= {trigger}  # what stood still until the deletion does not begin with it
+        return not self._edited(connection.id) and bool(causes)
 
     def _edited(self, connection_id: str) -> bool:
         """Say whether the policy was changed within an hour: what is due by one of them may not be by the other."""
