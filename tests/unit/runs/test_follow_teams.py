@@ -18,7 +18,7 @@ from autoprovisioning.domain.errors import (
 from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import RESTS, Team, TeamChoice, TeamState
-from tests.support.builders import DAY
+from tests.support.builders import DAY, MINUTE
 from tests.support.scenario import GROUP, LATER, Scenario
 from tests.support.settings import with_settings
 
@@ -59,6 +59,22 @@ def test_nothing_is_asked_where_no_group_is_chosen(scenario, monkeypatch):
     monkeypatch.setattr(scenario.directory, "all_groups", None)
     assert run(scenario).state in (RunState.PLANNED, RunState.DONE)
     assert scenario.keeper.teams == {}
+
+
+def test_events_are_dated_as_they_are_committed(teams, monkeypatch):
+    clock, members = teams.fakes.clock, teams.directory.members
+    monkeypatch.setattr(teams.directory, "members", lambda group: (clock.advance(5 * MINUTE), members(group))[1])
+    ended = None
+
+    def put(connection_id, kept, events, put=teams.services.teams.put):
+        nonlocal ended
+        ended = clock()
+        put(connection_id, kept, events)
+
+    monkeypatch.setattr(teams.services.teams, "put", put)
+    run(teams)
+    events = [event for event in teams.fakes.store.events["c1"].values() if "team" in event.changed]
+    assert [event.at for event in events] == [ended, ended]
 
 
 def test_a_full_run_makes_the_teams_once_and_tells(teams):

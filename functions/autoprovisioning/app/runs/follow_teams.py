@@ -68,7 +68,8 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
         side.memberships = _follow_members(services, side, work.teams, now)
     finally:
         if work.teams != known:
-            services.teams.put(connection.id, work.teams, work.events)
+            at = services.clock()  # of the commit, since who follows the audit must not be overtaken
+            services.teams.put(connection.id, work.teams, [replace(event, at=at) for event in work.events])
     _tell(side, work.teams.values(), work.done)
 
 
