@@ -87,6 +87,10 @@ class Administrators:
     def edit_archived(self, step: Step) -> None:
         self._edited(step, lambda settings: replace(settings, archived_as_suspended=not settings.archived_as_suspended))
 
+    def edit_drift(self, step: Step) -> None:
+        """Have what somebody else changes in Keeper only reported, or repaired again."""
+        self._edited(step, lambda settings: replace(settings, repair_drift=not settings.repair_drift))
+
     def edit_endpoint(self, step: Step) -> None:
         """Point a connection to another node, to which all of its accounts were moved in Keeper while it was off."""
         self.off(step)

@@ -180,7 +180,8 @@ def _access(
         others = list(_elsewhere(world, connection, user_id))
         theirs = any(account.scim_id in node.theirs for account in accounts)
         held = any(_held(world, each, user_id) for each in world.ports.archive.connections())
-        if not active and not _failing(entry) and not theirs and not held and not any(map(any, others)):
+        reported = any(_lost(world, each, user_id) for each in world.ports.archive.connections())
+        if not (active or reported or theirs or held or _failing(entry) or any(map(any, others))):
             world.watch.broken("everybody who should have access has it", f"{where}: {accounts}, {entry}")
         if active and any(has and not fails for has, fails in others) and not held and not _failing(entry):
             world.watch.broken("one account a person", f"{where}: {active}, and on another connection")
@@ -198,6 +199,23 @@ def _access(
     _unprovisioned(world, connection, node, user_id, entry, due=due)
     if entry is not None and not failing:
         _timers(world, connection, standing, entry, mended)
+
+
+def _only_reported(world: World, connection: Connection, user_id: str, scim_id: str) -> bool:
+    """Say whether somebody changed an account in Keeper, and the connection is to tell that alone; see that it did."""
+    if connection.settings.repair_drift or scim_id not in world.node_of(connection.id).hands:
+        return False
+    if all(change.user_id != user_id for change in world.ports.keeper_changes.get(connection.id)):
+        world.watch.broken("what is only reported is told", f"{connection.id}/{user_id}: {scim_id}")
+    return True
+
+
+def _lost(world: World, connection: Connection, user_id: str) -> bool:
+    """Say whether the account that a roster has is gone, and a connection that is to tell that alone told it."""
+    entry = world.ports.archive.entry(connection, user_id)
+    scim_id = entry.scim_id if entry is not None else ""
+    gone = bool(scim_id) and scim_id not in world.node_of(connection.id).accounts
+    return gone and _only_reported(world, connection, user_id, scim_id)
 
 
 def _as_noticed(standing: Standing, entry: Entry | None) -> Standing:
@@ -318,5 +336,5 @@ def _attributes(world: World, connection: Connection, user_id: str, account: Acc
         for name, value in wanted.items()
         if not same(name, account.attributes.get(name), value)
     }
-    if wrong:
+    if wrong and not _only_reported(world, connection, user_id, account.scim_id):
         world.watch.broken("accounts are as the directory says", f"{connection.id}/{user_id}: {wrong}")

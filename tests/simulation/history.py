@@ -122,8 +122,9 @@ VERBS: Mapping[str, tuple[int, str]] = {
     "choose_locks": (0, ""),  # in one history of six, besides (`_locks`), and so is what follows:
     "undo_lock": (0, ""),
     "namesake": (0, ""),
+    "edit_drift": (0, ""),  # in another history of six, besides (`_reporting`)
 }
-LOCKING = 6  # of so many seeds one has locks of accounts that nobody provisions
+LOCKING = REPORTING = 6  # of so many seeds one has locks of accounts that nobody provisions, one drift only reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +260,7 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
     if leaning is EVEN:
         steps += [sequel for step in steps for sequel in _sequels(chance, step) if sequel.verb in verbs]
         steps += _locks(chance, setting, minutes) if seed % LOCKING == 2 else ()
+        steps += _reporting(chance, setting, minutes) if seed % REPORTING == 5 else ()
     return History(seed, setting, tuple(sorted(steps, key=lambda step: step.at)), left_out)
 
 
@@ -284,6 +286,15 @@ def _locks(chance: Random, setting: Setting, minutes: int) -> Iterator[Step]:
         for verb in (*verbs, *chance.choice(((), ("undo_lock",), ("undo_lock", "choose_locks", "approve")))):
             at += 1 + 40 * chance.random()
             yield Step(round(at, 1), verb, whom, connection + 6 * (other // 6))
+
+
+def _reporting(chance: Random, setting: Setting, minutes: int) -> Iterator[Step]:
+    """Yield how a connection comes to only report what is changed in Keeper, what is changed there, and so on."""
+    users, connection = USERS[: setting.people + 3], chance.randrange(6)
+    by_hand = ("unlock", "unlock", "rename_by_hand", "delete_by_hand", "relabel", "lock", "suspend", "leave", "delete")
+    for verb in ("edit_drift", *chance.choices(by_hand, k=chance.randint(3, 8)), *chance.choice(((), ("edit_drift",)))):
+        at = 0.2 * minutes * chance.random() if verb == "edit_drift" else minutes * chance.random()
+        yield Step(round(at, 1), verb, chance.choice(users), connection + 6 * chance.randrange(100))
 
 
 def _time(chance: Random, minutes: int, *, together: bool) -> float:

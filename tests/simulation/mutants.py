@@ -114,6 +114,10 @@ UNMAPPED = Leaning(
     steps=60, minutes=90, people=8, limit=1000, connections=1, skewed=False, together=True, firestore=False,
     parts=False,
 )  # fmt: skip
+REPORTED = Leaning(
+    verbs=("edit_drift", "suspend", "unlock"), rate=0.0, policy=0, steps=16, minutes=240, people=4, connections=1,
+    limit=1000, skewed=False,
+)  # fmt: skip
 LOCKED = Leaning(
     verbs=("stranger", "choose_locks", "approve", "namesake", "run"), rate=0.0, policy=0, steps=24,
     minutes=240, people=4, connections=1, limit=1000, skewed=False,
@@ -632,6 +636,13 @@ MUTANTS = (
         old="    return lock.until is not None and account.active is lock.returns\n",
         new="    return False\n",
         leaning=replace(LOCKED, kinds=("lost, done",), rate=0.5),
+    ),
+    Mutant(
+        name="where drift is only reported, access that somebody gave stays",
+        file="domain/keeper_listing.py",
+        old="    return replace(found, fingerprint=entry.fingerprint, drift=drift)\n",
+        new="    return replace(entry, drift=drift)\n",
+        leaning=REPORTED,
     ),
 )
 
