@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
 
-from infra.gcp import commands, upload
+from infra.gcp import commands, labels, upload
 from infra.gcp.description import DEPLOYMENT, FORMER_GRANT
+from infra.gcp.steps import Step
+from infra.gcp.target import Target
 from tests.gcp.stand_in import NUMBER, PROJECT, StandIn
 from tests.gcp.stand_in.cloud import REGION
 from tests.gcp.stand_in.run import managed_by_functions
 
 SECONDS = 600
+KEPT = 64  # targets: each has some hundred steps
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -39,6 +42,30 @@ def same_source() -> Iterator[None]:
         patch.setattr(upload, "version", lambda _: version)
         patch.setattr(upload, "commit", lambda _: commit)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def same_steps() -> Iterator[None]:
+    """Have the steps for a target made once: a deployment makes them three times, and hundreds are of few targets."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("foundation", "functions", "workload", "alerts"):
+            patch.setattr(commands, name, _kept(getattr(commands, name)))
+        yield
+
+
+def _kept(make: Callable[[Target], list[Step]]) -> Callable[[Target], list[Step]]:
+    """Return what makes steps from all that they depend on, but keeps those of the latest targets."""
+    made: dict[str, list[Step]] = {}
+
+    def of(target: Target) -> list[Step]:
+        known = repr((target, labels.KINDS))
+        if known not in made:
+            if len(made) == KEPT:
+                made.clear()
+            made[known] = make(target)
+        return list(made[known])
+
+    return of
 
 
 @pytest.fixture(scope="module")
