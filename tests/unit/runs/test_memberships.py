@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from autoprovisioning import messages
 from autoprovisioning.app.administration.approve_removals import approve_removals
+from autoprovisioning.app.runs import dispatch
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.errors import AccountGone, NotFound, Rejected, Stale, Transient
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.domain.runs import Batch, RunKind
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import Team, TeamChoice, TeamState
 from tests.support.builders import DAY
@@ -442,3 +444,24 @@ def test_an_account_that_takes_the_place_of_another_has_none_of_its_teams(teams)
             teams.deliver(look)
         run(teams)
     assert "k900" in teams.keeper.members[TEAM]
+
+
+def test_a_batch_stays_within_its_size_though_everybody_is_in_many_teams(teams):
+    for number in range(150):
+        group = Group(id=f"m{number}", email=f"keeper-{number}@example.com", name=f"{number}".rjust(60, "x"))
+        teams.directory.groups[group.id] = group
+        teams.directory.memberships[group.id] = {"u1", "u2", "u3"}
+    choice = TeamChoice(patterns=("keeper-*",), most=500)
+    teams.services.connections.change("c1", lambda current: with_settings(current, teams=choice))
+    for _ in range(2):  # a run makes a hundred teams
+        teams.fakes.clock.advance(LATER)
+        teams.plan()
+        [*batches] = teams.fakes.queue.batches
+        teams.work_off()
+    changes = [change for batch in batches for change in batch.changes]
+    assert len(changes) == 3
+    for change in changes:
+        sent = len(
+            messages.encode_batch(Batch(connection_id="c1", run_id="r1", fence=1, number="1", changes=(change,)))
+        )
+        assert dispatch.weight(change) >= sent - 500, "the envelope is not counted"

@@ -192,20 +192,21 @@ def _cut(ordered: Iterable[PlannedChange]) -> Iterator[list[PlannedChange]]:
     chunk: list[PlannedChange] = []
     size = 0
     for change in ordered:
-        weight = _weight(change)
-        if chunk and (len(chunk) >= CHANGES_A_BATCH or size + weight > BYTES_A_BATCH):
+        more = weight(change)
+        if chunk and (len(chunk) >= CHANGES_A_BATCH or size + more > BYTES_A_BATCH):
             yield chunk
             chunk, size = [], 0
         chunk.append(change)
-        size += weight
+        size += more
     if chunk:
         yield chunk
 
 
-def _weight(change: PlannedChange) -> int:
+def weight(change: PlannedChange) -> int:
     """Estimate the bytes of a change as JSON; characters outside ASCII take up to four."""
     beside = (text for account in change.beside for text in (account.scim_id, account.user_name, "locked".ljust(50)))
-    texts = (*change.attributes, *map(str, change.attributes.values()), *change.aliases, change.email, *beside)
+    values = map(str, change.attributes.values())
+    texts = (*change.attributes, *values, *change.aliases, change.email, *beside, *(change.teams or ()))
     return 280 + sum(len(text) * (1 if text.isascii() else 4) + 6 for text in texts)
 
 
