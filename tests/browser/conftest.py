@@ -35,9 +35,12 @@ def _without(reason: str) -> None:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """The browser, closed with each module: Playwright keeps an event loop running, others cannot start one then."""
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    # The headless shell is the same engine without a browser's windows around it, which nobody sees here.
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if not path:
-        _without("Chromium is not installed: sudo apt-get install chromium (or set CHROMIUM to its path)")
+        _without(
+            "Chromium is not installed: sudo apt-get install chromium-headless-shell (or set CHROMIUM to its path)"
+        )
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
