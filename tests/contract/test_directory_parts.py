@@ -15,6 +15,7 @@ from autoprovisioning.adapters.threads import Threads
 from autoprovisioning.app.runs.list_users import Parts, everybody
 from autoprovisioning.app.runs.read_directory import Survey
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
+from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import Incomplete, Transient
 from autoprovisioning.domain.listing_parts import LETTERS
 from infra.local.simulation import DirectorySide
@@ -28,7 +29,8 @@ from tests.support.builders import DAY, NOW
 def in_parts(
     directory: GoogleDirectory, known: Sequence[str] = (), beginnings: Sequence[str] = tuple(LETTERS)
 ) -> tuple[list[DirectoryUser], Survey]:
-    parts = Parts(beginnings=tuple(beginnings), executor=Threads(), at_once=4, known=lambda: known)
+    entries = [Entry(user_id=user_id, email=f"{user_id}@example.com") for user_id in known]
+    parts = Parts(beginnings=tuple(beginnings), executor=Threads(), at_once=4, known=lambda: entries)
     survey = Survey(members={}, deleted={})
     return list(everybody(directory, survey, FIELDS, lambda: NOW, NOW + DAY, parts)), survey
 
