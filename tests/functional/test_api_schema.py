@@ -73,6 +73,7 @@ def known(lively: System) -> dict[str, str]:
         "request_id": asked["id"],
         "preview_id": preview["id"],
         "inquiry_id": inquiry["id"],
+        "group_id": "g-keeper",
     }
 
 
