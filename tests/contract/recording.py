@@ -36,7 +36,7 @@ from autoprovisioning.domain.holds import Hold, Standing, Verdict, digest_of
 from autoprovisioning.domain.keeper_changes import KeeperChange
 from autoprovisioning.domain.locks import Lock
 from autoprovisioning.domain.mapping import AttributeMapping
-from autoprovisioning.domain.memberships import Approval, Removals
+from autoprovisioning.domain.memberships import ApprovedRemovals, Removals
 from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.runs import Batch, Evidence, Look, Run, RunKind, RunState
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
@@ -297,7 +297,7 @@ TEAM = GroupTeam(
     held_digest="d" * 32,
     removals=Removals(since=NOW - HOUR, users=("u8", "u9"), approved=("u7",)),
 )
-APPROVAL = Approval(group_id="g2", digest="d" * 32, by="boss@example.com", at=NOW)
+APPROVAL = ApprovedRemovals(group_id="g2", digest="d" * 32, by="boss@example.com", at=NOW)
 LISTED = {
     "u1": Listed("ada@example.com", "Ada Lovelace", Presence.ARCHIVED),
     "u2": Listed("alan@example.com", "", Presence.UNKNOWN),

@@ -13,7 +13,15 @@ import grpc
 import pytest
 
 from autoprovisioning.adapters.firestore import reports as adapter
-from autoprovisioning.app.ports.reports import DayUsage, Failing, FailureCause, HeldPlan, Pace, Page, Waiting
+from autoprovisioning.app.ports.reports import (
+    DayUsage,
+    Failing,
+    FailureCause,
+    HeldPlan,
+    KeeperAnswers,
+    Page,
+    WaitingUsers,
+)
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.causes import Cause, Source
 from autoprovisioning.domain.connections import Connection
@@ -375,14 +383,14 @@ class TestFailures:
 class TestWaiting:
     def test_nobody_waits(self, state):
         put(state, Entry(user_id="u1"))
-        assert state.reports.waiting("c1") == Waiting()
+        assert state.reports.waiting("c1") == WaitingUsers()
 
     def test_the_longest_wait_counts_from_when_it_began(self, state):
         put(state, Entry(user_id="u1", pending=True))
         began = state.collection("c1", "pending")["u1"]["since"]
         put(state, Entry(user_id="u2", pending=True))
         put(state, Entry(user_id="u1", version=2, email="renamed@example.com", pending=True))
-        assert state.reports.waiting("c1") == Waiting(count=2, oldest=began)
+        assert state.reports.waiting("c1") == WaitingUsers(count=2, oldest=began)
 
     def test_whoever_no_longer_waits_is_not_counted(self, state):
         put(state, Entry(user_id="u1", pending=True))
@@ -391,7 +399,7 @@ class TestWaiting:
         second = state.collection("c1", "pending")["u2"]["since"]
         put(state, Entry(user_id="u1"))
         remove(state, "u3")
-        assert state.reports.waiting("c1") == Waiting(count=1, oldest=second)
+        assert state.reports.waiting("c1") == WaitingUsers(count=1, oldest=second)
 
     def test_it_reads_two_documents_however_many_wait(self, state):
         put(state, *(Entry(user_id=f"u{number}", pending=True) for number in range(30)))
@@ -446,7 +454,7 @@ def answered(event_id: str, name: EventName, hours: float, seconds: float, **cha
 class TestPace:
     def test_nothing_was_asked_of_keeper(self, state):
         state.audit.record("c1", [event("e1", EventName.CONFIGURED), event("e2", EventName.PAUSED)])
-        assert state.reports.pace("c1", NOW - DAY) == Pace()
+        assert state.reports.pace("c1", NOW - DAY) == KeeperAnswers()
 
     def test_answers_and_refusals_are_counted_with_their_seconds(self, state):
         events = [answered(f"e{number}", name, 0, 0.5) for number, name in enumerate(list(EventName)[:6])]
@@ -454,18 +462,18 @@ class TestPace:
         never_sent = answered("mapping", EventName.FAILED, 0, 0.0)
         unrelated = replace(refused, id="other", attempted=None)
         state.audit.record("c1", [*events, refused, never_sent, unrelated])
-        assert state.reports.pace("c1", NOW) == Pace(changes=7, failed=1, seconds=5.25, unsent=1)
+        assert state.reports.pace("c1", NOW) == KeeperAnswers(changes=7, failed=1, seconds=5.25, unsent=1)
 
     def test_it_adds_up_from_the_full_hour_on_over_midnight(self, state):
         for number in range(48):  # NOW is 9:00: the day before from 9:00, that day, and the next until 9:00
             state.audit.record("c1", [answered(f"e{number}", EventName.UPDATED, number - 24, 0.25)])
         since = NOW - timedelta(hours=3, minutes=-20)
-        assert state.reports.pace("c1", since) == Pace(changes=27, failed=0, seconds=6.75)
-        assert state.reports.pace("c1", since.astimezone(timezone(timedelta(hours=-9)))) == Pace(
+        assert state.reports.pace("c1", since) == KeeperAnswers(changes=27, failed=0, seconds=6.75)
+        assert state.reports.pace("c1", since.astimezone(timezone(timedelta(hours=-9)))) == KeeperAnswers(
             changes=27, failed=0, seconds=6.75
         )
-        assert state.reports.pace("c1", NOW - 5 * DAY) == Pace(changes=48, failed=0, seconds=12.0)
-        assert state.reports.pace("c1", NOW + 5 * DAY) == Pace()
+        assert state.reports.pace("c1", NOW - 5 * DAY) == KeeperAnswers(changes=48, failed=0, seconds=12.0)
+        assert state.reports.pace("c1", NOW + 5 * DAY) == KeeperAnswers()
 
     def test_how_long_changes_took_is_counted_by_source(self, state):
         told = [(Source.EVENT, 0.9), (Source.EVENT, 1.1), (Source.NOTIFICATION, 0.2), (Source.RUN, 400.0)]
@@ -489,12 +497,12 @@ class TestPace:
     def test_hours_of_one_day_in_one_commit_are_kept_apart(self, state):
         late = [answered("e1", EventName.CREATED, 0, 1.0), answered("e2", EventName.CREATED, 2, 2.0)]
         state.roster.commit(HOME, [], lambda _known: (Edit(events=late), None))
-        assert state.reports.pace("c1", NOW + HOUR) == Pace(changes=1, failed=0, seconds=2.0)
+        assert state.reports.pace("c1", NOW + HOUR) == KeeperAnswers(changes=1, failed=0, seconds=2.0)
 
     def test_counters_of_before_this_version_say_nothing_of_hours(self, state):
         older = {"day": "2026-11-24", "counts": {EventName.CREATED.value: 3}}
         state.client.document("connections/c1/usage/2026-11-24.0").set(older)
-        assert state.reports.pace("c1", NOW) == Pace()
+        assert state.reports.pace("c1", NOW) == KeeperAnswers()
         assert state.reports.usage("c1", NOW.date(), NOW.date()) == [
             DayUsage(day=NOW.date(), counts={EventName.CREATED: 3})
         ]

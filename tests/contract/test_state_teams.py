@@ -8,7 +8,7 @@ import pytest
 
 from autoprovisioning.adapters.firestore import teams
 from autoprovisioning.domain.events import Actor, Stamp, configured
-from autoprovisioning.domain.memberships import Approval, Removals
+from autoprovisioning.domain.memberships import ApprovedRemovals, Removals
 from autoprovisioning.domain.teams import GroupTeam, TeamState
 from tests.contract.state_stores import HOME, Firestore
 from tests.support.builders import DAY, NOW
@@ -44,7 +44,7 @@ def test_they_are_kept_by_group_in_place_of_those_before_with_what_was_done(stat
 
 def test_an_approval_takes_the_place_of_the_one_before_and_of_those_that_are_over(state):
     assert dict(state.teams.approvals("c1")) == {}
-    first = Approval(group_id="g1", digest="d1", by="boss@example.com", at=NOW)
+    first = ApprovedRemovals(group_id="g1", digest="d1", by="boss@example.com", at=NOW)
     state.teams.approve("c1", first, TOLD)
     state.teams.approve("c1", replace(first, digest="d2", at=NOW + DAY / 2), replace(TOLD, id="x2"))
     assert state.teams.approvals("c1")["g1"].digest == "d2"
@@ -57,7 +57,7 @@ def test_an_approval_takes_the_place_of_the_one_before_and_of_those_that_are_ove
 def test_they_are_forgotten_with_the_connection(state):
     state.connections.create(HOME)
     state.teams.put("c1", {"g1": ENGINEERS}, [])
-    state.teams.approve("c1", Approval(group_id="g1", digest="d1", by="", at=NOW), TOLD)
+    state.teams.approve("c1", ApprovedRemovals(group_id="g1", digest="d1", by="", at=NOW), TOLD)
     state.connections.purge("c1")
     assert dict(state.teams.approvals("c1")) == {}
     assert dict(state.teams.get("c1")) == {}

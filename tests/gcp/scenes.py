@@ -18,12 +18,12 @@ from autoprovisioning import telemetry
 from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.administration.vital_signs import log_vital_signs
 from autoprovisioning.app.notifications.renew_watch import renew_watch
-from autoprovisioning.app.ports.reports import Pace, Page, Waiting
+from autoprovisioning.app.ports.reports import KeeperAnswers, Page, WaitingUsers
 from autoprovisioning.app.provisioning.carry_out import carry_out
 from autoprovisioning.app.provisioning.target import Keeper
 from autoprovisioning.app.runs.close_run import close_if_finished, close_unfinished
 from autoprovisioning.app.runs.drift import tell_drift
-from autoprovisioning.app.runs.hold_plan import Wanted, admit
+from autoprovisioning.app.runs.hold_plan import DueChange, admit
 from autoprovisioning.app.runs.open_run import Side
 from autoprovisioning.app.runs.read_directory import begin, read_groups
 from autoprovisioning.app.runs.reconcile import reconcile
@@ -70,11 +70,11 @@ class Told:
     def failing_users(self, connection_id: str) -> int:
         return 12
 
-    def waiting(self, connection_id: str) -> Waiting:
-        return Waiting(count=3, oldest=START - 16 * MINUTE)
+    def waiting(self, connection_id: str) -> WaitingUsers:
+        return WaitingUsers(count=3, oldest=START - 16 * MINUTE)
 
-    def pace(self, connection_id: str, since: object) -> Pace:
-        return Pace(changes=20, failed=5, seconds=3.0)
+    def pace(self, connection_id: str, since: object) -> KeeperAnswers:
+        return KeeperAnswers(changes=20, failed=5, seconds=3.0)
 
     def decided(self, connection_id: str) -> tuple[()]:
         return ()
@@ -167,7 +167,7 @@ def changed_in_keeper() -> None:
 
 
 LEAVERS = [
-    Wanted(member=Member(resource=f"u{number}", action="suspend", trigger="suspended", since=START), entry=None)
+    DueChange(member=Member(resource=f"u{number}", action="suspend", trigger="suspended", since=START), entry=None)
     for number in range(30)
 ]
 

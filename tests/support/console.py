@@ -14,7 +14,15 @@ from werkzeug.test import EnvironBuilder
 
 from autoprovisioning.app.administration.roles import Admitted, Caller, Role
 from autoprovisioning.app.ports.channels import Channel
-from autoprovisioning.app.ports.reports import DayUsage, Failing, FailureCause, HeldPlan, Pace, Page, Waiting
+from autoprovisioning.app.ports.reports import (
+    DayUsage,
+    Failing,
+    FailureCause,
+    HeldPlan,
+    KeeperAnswers,
+    Page,
+    WaitingUsers,
+)
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
@@ -62,7 +70,7 @@ LONE = "\ud800"  # half of a surrogate pair: no text that could be encoded
 LONG = "Extraordinarily-long-name-without-any-blank-" * 6
 DAY = timedelta(days=1)
 HOME = "/connections/c1"
-NOBODY, NOTHING = Waiting(), Pace()
+NOBODY, NOTHING = WaitingUsers(), KeeperAnswers()
 
 
 @dataclass
@@ -73,8 +81,8 @@ class Told:
     failing: tuple[Failing, ...] = ()
     used: dict[EventName, int] = field(default_factory=dict)
     latest: tuple[Run, ...] = ()
-    waits: Waiting = NOBODY
-    answers: Pace = NOTHING
+    waits: WaitingUsers = NOBODY
+    answers: KeeperAnswers = NOTHING
     cursor: str = ""
     order: EventOrder = EventOrder.NEWEST  # that was asked for last
     held: Callable[[], int] = lambda: 0
@@ -119,10 +127,10 @@ class Told:
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         return [DayUsage(day=day, counts=self.used) for day in days]
 
-    def pace(self, _connection_id: str, _since: Any) -> Pace:
+    def pace(self, _connection_id: str, _since: Any) -> KeeperAnswers:
         return self.answers
 
-    def waiting(self, _connection_id: str) -> Waiting:
+    def waiting(self, _connection_id: str) -> WaitingUsers:
         return self.waits
 
     def runs(self, _connection_id: str, _cursor: str, limit: int) -> Page[Run]:
@@ -324,7 +332,7 @@ def everything() -> Told:
     )
     done = replace(running, id="r2", state=RunState.DONE, finished=START, counts={"created": 20_000, "failed": 1})
     runs = (running, done, replace(done, kind=RunKind.SWEEP))
-    waiting, pace = Waiting(count=3, oldest=START - DAY), Pace(changes=20, failed=5, seconds=9.5)
+    waiting, pace = WaitingUsers(count=3, oldest=START - DAY), KeeperAnswers(changes=20, failed=5, seconds=9.5)
     return Told(events, failing, dict.fromkeys(EventName, 1_234_567), runs, waiting, pace, cursor="next&page")
 
 

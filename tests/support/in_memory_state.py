@@ -30,7 +30,7 @@ from autoprovisioning.domain.holds import Hold, HoldState
 from autoprovisioning.domain.keeper_changes import KeeperChange, with_newer
 from autoprovisioning.domain.listing_parts import Listings
 from autoprovisioning.domain.locks import Locks
-from autoprovisioning.domain.memberships import WINDOW, Approval
+from autoprovisioning.domain.memberships import WINDOW, ApprovedRemovals
 from autoprovisioning.domain.people import Lines, Listed, Roll, entitled, line_of, person_of
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.sources import NOTHING, AllHeard, Feed, Heard, heard
@@ -78,7 +78,7 @@ class Store:
     locks: dict[str, Locks] = field(default_factory=dict)
     keeper_changes: dict[str, tuple[KeeperChange, ...]] = field(default_factory=dict)
     teams: dict[str, dict[str, GroupTeam]] = field(default_factory=dict)
-    approvals: dict[str, dict[str, Approval]] = field(default_factory=dict)
+    approvals: dict[str, dict[str, ApprovedRemovals]] = field(default_factory=dict)
     people: dict[str, tuple[datetime, dict[str, Listed], set[str]]] = field(default_factory=dict)
     leases: dict[str, tuple[str, datetime, int]] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
@@ -615,10 +615,10 @@ class FakeTeams:
             self._store.teams[connection_id] = dict(teams)
             self._store.append(connection_id, events)
 
-    def approvals(self, connection_id: str) -> Mapping[str, Approval]:
+    def approvals(self, connection_id: str) -> Mapping[str, ApprovedRemovals]:
         return self._store.approvals.get(connection_id, {})
 
-    def approve(self, connection_id: str, approval: Approval, told: Event) -> None:
+    def approve(self, connection_id: str, approval: ApprovedRemovals, told: Event) -> None:
         with self._store.lock:
             kept = {**self.approvals(connection_id), approval.group_id: approval}
             self._store.approvals[connection_id] = {

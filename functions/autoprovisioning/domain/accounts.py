@@ -86,7 +86,7 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Result:
     """What became of one request, which `key` names; `error` is one of `domain.errors`."""
 
     key: str
@@ -94,7 +94,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written(Answer):
+class Written(Result):
     """The outcome of a Write: `scim_id` on success, else `error`.
 
     Both if a creation made an account, but not as written: it is ours, and must be kept track of. `shown` is what
@@ -116,7 +116,7 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found(Answer):
+class Found(Result):
     """The accounts that really carry the externalId or a userName asked for; `error` if that is not known."""
 
     accounts: tuple[Account, ...] = ()

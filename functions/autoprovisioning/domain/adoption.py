@@ -25,7 +25,9 @@ from .errors import AdoptionInDoubt, NotAdoptable
 
 DELETED_HAD_IT = "a recently deleted user had this address"
 
-Locks = Set[tuple[str, str]]  # (directory id, SCIM id), and (directory id, address casefolded), of suspended accounts
+RecordedLocks = Set[
+    tuple[str, str]
+]  # (directory id, SCIM id), and (directory id, address casefolded), of suspended accounts
 Confirmed = Mapping[str, frozenset[str]]  # directory id -> SCIM ids that an administrator confirmed for this user
 
 
@@ -68,7 +70,7 @@ class Grounds(Protocol):
         """SCIM id -> directory id, over the rosters of all connections."""
 
     @property
-    def locks(self) -> Locks:
+    def locks(self) -> RecordedLocks:
         """What we locked ourselves, over the rosters of all connections."""
 
     @property
@@ -87,7 +89,7 @@ class Known:
     held_by: Mapping[str, str] = field(default_factory=dict)
     deleted_addresses: frozenset[str] | None = frozenset()
     confirmed: Confirmed = field(default_factory=dict)
-    locks: Locks = frozenset()
+    locks: RecordedLocks = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +148,7 @@ def _free(account: Account, user_id: str, held_by: Mapping[str, str]) -> bool:
     return account.external_id in ("", user_id) and held_by.get(account.scim_id, user_id) == user_id
 
 
-def locked_by_us(account: Account, user_id: str, locks: Locks) -> bool:
+def locked_by_us(account: Account, user_id: str, locks: RecordedLocks) -> bool:
     """Say whether the lock of an account is our own suspension of this user, on whichever connection.
 
     An account keeps its SCIM id where it is moved from node to node; where not, its address and our externalId tell.

@@ -42,7 +42,7 @@ class Affected(NamedTuple):
         return "unknown" if told is None else "yes" if told else "no"
 
 
-class Group(NamedTuple):
+class Share(NamedTuple):
     """Some of those affected: what names them in an address, what they are called, and how many they are."""
 
     key: str
@@ -51,7 +51,7 @@ class Group(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Selection:
     """Which of those affected are meant; empty fields do not restrict. `administrators`: see `ADMINISTRATORS`."""
 
     search: str = ""
@@ -76,7 +76,7 @@ class Wanted:
         return frozenset({self.standing}) if self.standing in DECIDED else DECIDED
 
 
-_EVERYBODY = Wanted()
+_EVERYBODY = Selection()
 
 
 class Approval:
@@ -116,25 +116,25 @@ class Approval:
         """Count the kinds of changes that it has."""
         return len({each.member.action for each in self.everybody})
 
-    def causes(self) -> list[Group]:
+    def causes(self) -> list[Share]:
         """Count them by cause, most first."""
         return _groups((each.cause, DUE_BECAUSE[each.cause]) for each in self.everybody)
 
-    def units(self) -> list[Group]:
+    def units(self) -> list[Share]:
         """Count them by organizational unit, most first; of many units those above them are counted."""
         return _groups((unit, UNIT_NAMES.get(unit, unit)) for unit in map(self._unit, self.everybody))
 
-    def administrators(self) -> list[Group]:
+    def administrators(self) -> list[Share]:
         """Count those who administer Workspace, and those of whom no full run told whether they do."""
         found = Counter(each.role for each in self.everybody)
-        return [Group(key, name, found[key]) for key, name in ADMINISTRATORS.items() if found[key]]
+        return [Share(key, name, found[key]) for key, name in ADMINISTRATORS.items() if found[key]]
 
-    def standings(self) -> list[Group]:
+    def standings(self) -> list[Share]:
         """Count them by what became of them."""
         found = Counter(each.verdict.standing for each in self.everybody)
-        return [Group(each.value, STANDINGS[each], found[each]) for each in Standing if found[each]]
+        return [Share(each.value, STANDINGS[each], found[each]) for each in Standing if found[each]]
 
-    def found(self, wanted: Wanted) -> Sequence[Affected]:
+    def found(self, wanted: Selection) -> Sequence[Affected]:
         """Return those who are meant, in the order of their names."""
         found: Iterable[Affected] = self.everybody
         if wanted.cause:
@@ -183,9 +183,9 @@ def _cut(path: str, depth: int) -> str:
     return "/".join(path.split("/")[: depth + 1])
 
 
-def _groups(named: Iterable[tuple[str, str]]) -> list[Group]:
+def _groups(named: Iterable[tuple[str, str]]) -> list[Share]:
     counts = Counter(named)
-    return [Group(key, name, number) for (key, name), number in sorted(counts.items(), key=lambda each: -each[1])]
+    return [Share(key, name, number) for (key, name), number in sorted(counts.items(), key=lambda each: -each[1])]
 
 
 def ended(hold: Hold) -> str:

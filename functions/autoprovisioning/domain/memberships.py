@@ -37,7 +37,7 @@ class Removals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approval:
+class ApprovedRemovals:
     """An administrator's word that these people may be taken out of a group's team: `digest` is that of all of them."""
 
     group_id: str

@@ -33,7 +33,7 @@ from .memberships import Memberships
 from .observation import mapped, observed, observed_with
 from .people import Listed, listed_of
 from .runs import Evidence, Look
-from .unprovisioned import Search
+from .unprovisioned import OwnerSearch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +129,7 @@ class Planner:
         self._rules = replace(rules, holder=lambda address: self._holders.get(address, ""))
         self._now = now
         self._met: set[str] = set()
-        self.search: Search | None = None  # for the owners of accounts that nobody provisions
+        self.search: OwnerSearch | None = None  # for the owners of accounts that nobody provisions
         self.memberships: Memberships | None = None  # of teams, if they are to be kept in step
         self.listed: dict[str, Listed] | None = None  # who is on the roster, or entitled to be, if that is to be kept
         self.plan = Plan(now=now, active=sum(entry.status is Status.ACTIVE for entry in roster.values()))

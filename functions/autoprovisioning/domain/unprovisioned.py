@@ -126,7 +126,7 @@ def digest_of(accounts: Iterable[Account]) -> str:
     return hashlib.blake2b("\x1e".join(lines).encode(), digest_size=16).hexdigest()
 
 
-class Search:
+class OwnerSearch:
     """Joins accounts with the directory, a user at a time."""
 
     def __init__(self, accounts: Iterable[Account], roster: Mapping[str, Entry], archived_as_suspended: bool) -> None:

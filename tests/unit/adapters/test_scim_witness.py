@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from autoprovisioning.adapters.scim.lookup import Search
+from autoprovisioning.adapters.scim.lookup import AccountLookup
 from autoprovisioning.adapters.scim.protocol import Answer
 from autoprovisioning.domain.accounts import Lookup
 from autoprovisioning.domain.errors import Transient
@@ -44,7 +44,7 @@ class Blind:
 
 def test_who_asks_while_the_filter_is_tried_out_waits_for_what_it_shows():
     async def many() -> list[Any]:
-        search = Search(Blind(), 100)  # type: ignore[arg-type]
+        search = AccountLookup(Blind(), 100)  # type: ignore[arg-type]
         return await asyncio.gather(*(search.find(LOOKUP) for _ in range(8)))
 
     assert [[account.scim_id for account in found] for found in asyncio.run(many())] == [["1"]] * 8
@@ -52,7 +52,7 @@ def test_who_asks_while_the_filter_is_tried_out_waits_for_what_it_shows():
 
 def test_where_it_could_not_be_tried_out_nothing_is_believed():
     async def twice() -> Any:
-        search = Search(Blind(failing=1), 100)  # type: ignore[arg-type]
+        search = AccountLookup(Blind(failing=1), 100)  # type: ignore[arg-type]
         with pytest.raises(Transient):
             await search.find(LOOKUP)
         return await search.find(LOOKUP)

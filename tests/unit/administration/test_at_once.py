@@ -15,7 +15,7 @@ from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.administration.tokens import destroy_unused, reauthorize
 from autoprovisioning.app.notifications.renew_watch import renew_watch
 from autoprovisioning.app.ports.channels import Channel
-from autoprovisioning.app.runs.close_run import EDITED
+from autoprovisioning.app.runs.close_run import LEFT_BY_EDIT
 from autoprovisioning.app.runs.reconcile import reconcile
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.connections import Connection, State
@@ -322,7 +322,7 @@ def test_an_edit_stops_the_changes_that_were_planned_for_other_settings(scenario
     assert scenario.keeper.of("u4") == []
     closed = scenario.services.runs.get("c1", run.id)
     assert closed.state is RunState.SUPERSEDED
-    assert closed.notes == (EDITED,)
+    assert closed.notes == (LEFT_BY_EDIT,)
 
 
 def test_the_run_after_an_edit_does_not_wait_for_what_was_planned_before_it(scenario):

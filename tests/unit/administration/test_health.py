@@ -10,8 +10,8 @@ import pytest
 
 from autoprovisioning.app.administration.health import health
 from autoprovisioning.app.ports.channels import Channel
-from autoprovisioning.app.ports.reports import HeldPlan, Pace, Page, Waiting
-from autoprovisioning.app.runs.close_run import EDITED, OUTAGE
+from autoprovisioning.app.ports.reports import HeldPlan, KeeperAnswers, Page, WaitingUsers
+from autoprovisioning.app.runs.close_run import LEFT_BY_EDIT, OUTAGE
 from autoprovisioning.app.services import ChangeSources
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.holds import HoldState
@@ -29,7 +29,7 @@ LIVE = Channel(id="n1", address="https://hook", expires=START + timedelta(days=1
 GONE = Scope(groups=(), org_units=(replace(SALES, listed=False), unit("/Navy")))
 TODAY = ChangeSources()
 NEVER: Mapping[Feed, Sequence[timedelta]] = {}
-NOBODY, SWIFT = Waiting(), Pace(changes=100, failed=0, seconds=5.0)
+NOBODY, SWIFT = WaitingUsers(), KeeperAnswers(changes=100, failed=0, seconds=5.0)
 DONE = Run(
     id="r1",
     connection_id="c1",
@@ -39,7 +39,7 @@ DONE = Run(
     state=RunState.DONE,
     finished=START - 19 * MINUTE,
 )
-WAITING = Waiting(count=3, oldest=START - 10 * MINUTE)
+WAITING = WaitingUsers(count=3, oldest=START - 10 * MINUTE)
 FAILS = Run(
     id="r2",
     connection_id="c1",
@@ -81,8 +81,8 @@ class Told:
     """The Reports port, as far as health reads it."""
 
     latest: Sequence[Run] = (DONE,)
-    waits: Waiting = NOBODY
-    answers: Pace = SWIFT
+    waits: WaitingUsers = NOBODY
+    answers: KeeperAnswers = SWIFT
     held: int = 0
     plans: Sequence[HeldPlan] = ()
     failing: int = 0
@@ -93,7 +93,7 @@ class Told:
     def runs(self, connection_id: str, cursor: str, limit: int) -> Page[Run]:
         return Page(items=tuple(self.latest[:limit]))
 
-    def waiting(self, connection_id: str) -> Waiting:
+    def waiting(self, connection_id: str) -> WaitingUsers:
         return self.waits
 
     def plans_held(self, connection_id: str) -> int:
@@ -102,7 +102,7 @@ class Told:
     def decided(self, connection_id: str) -> Sequence[HeldPlan]:
         return self.plans
 
-    def pace(self, connection_id: str, since: object) -> Pace:
+    def pace(self, connection_id: str, since: object) -> KeeperAnswers:
         return self.answers
 
 
@@ -176,7 +176,7 @@ def test_there_is_no_concern_while_all_is_well():
         (Told(plans=(APPROVED,)), ON, LIVE, "not carried out yet: 7 changes. The approval ends by 25 Nov 2026, 09:00"),
         (Told(latest=()), ON, LIVE, "No full run has succeeded for 3 d 0 h"),
         (Told(latest=(replace(DONE, finished=START - 61 * MINUTE),)), ON, LIVE, "succeeded for 1 h 1 min"),
-        (Told(waits=Waiting(count=3, oldest=START - 16 * MINUTE)), ON, LIVE, "waiting for 16 min"),
+        (Told(waits=WaitingUsers(count=3, oldest=START - 16 * MINUTE)), ON, LIVE, "waiting for 16 min"),
         (Told(), ON, None, "No notification channel"),
         (Told(), ON, replace(LIVE, proven=False), "No notification channel"),
         (Told(), ON, replace(LIVE, expires=START - MINUTE), "No notification channel"),
@@ -190,7 +190,7 @@ def test_there_is_no_concern_while_all_is_well():
             f"{OUTAGE}HTTP 500: 3 users wait since 24 Nov 2026, 08:50 UTC.",
         ),
         (Told(waits=WAITING, latest=(REFUSED, DONE)), ON, LIVE, "Keeper did not answer (HTTP 500): 3 users wait since"),
-        (Told(answers=Pace(changes=20, failed=3, seconds=2.0)), ON, LIVE, "3 of 20 changes failed"),
+        (Told(answers=KeeperAnswers(changes=20, failed=3, seconds=2.0)), ON, LIVE, "3 of 20 changes failed"),
         (
             Told(),
             with_settings(ON, scope=GONE),
@@ -204,7 +204,7 @@ def test_there_is_no_concern_while_all_is_well():
         (Told(latest=(replace(FAILS, notes=()), REFUSED, DONE)), ON, LIVE, "Keeper did not answer"),  # tried again now
         (Told(failing=1), ON, LIVE, "1 user fails"),
         (
-            Told(answers=Pace(changes=8, failed=0, seconds=2.0, unsent=12)),
+            Told(answers=KeeperAnswers(changes=8, failed=0, seconds=2.0, unsent=12)),
             ON,
             LIVE,
             "12 of 20 changes failed within the last hour, 12 of them before",
@@ -230,11 +230,11 @@ def test_a_deletion_that_does_not_end_is_not_said_to_take_seconds(minutes, mend)
     [
         (Told(latest=(replace(DONE, finished=START - 59 * MINUTE),)), ON),
         (Told(latest=()), replace(ON, changed_at=START - 10 * MINUTE)),  # turned on just now
-        (Told(waits=Waiting(count=3, oldest=START - 14 * MINUTE)), ON),
+        (Told(waits=WaitingUsers(count=3, oldest=START - 14 * MINUTE)), ON),
         (Told(latest=()), JUST_ON),  # nor is a channel open yet
-        (Told(answers=Pace(changes=9, failed=9, seconds=2.0)), ON),  # too few to tell
+        (Told(answers=KeeperAnswers(changes=9, failed=9, seconds=2.0)), ON),  # too few to tell
         (Told(), replace(ON, throttled_until=START - MINUTE)),
-        (Told(latest=(replace(REFUSED, notes=(EDITED,)), DONE)), ON),  # the run after it does it
+        (Told(latest=(replace(REFUSED, notes=(LEFT_BY_EDIT,)), DONE)), ON),  # the run after it does it
         (Told(latest=(REFUSED, DONE)), replace(ON, changed_at=START - 9 * MINUTE)),  # turned on since
         (Told(waits=WAITING, latest=(replace(FAILS, notes=("Accounts locked: 3",)), DONE)), ON),
         (Told(waits=WAITING, latest=(replace(DONE, notes=FAILS.notes),)), ON),  # it is over

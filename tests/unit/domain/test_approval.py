@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.domain.approval import Approval, Wanted, approving, keeping
+from autoprovisioning.domain.approval import Approval, Selection, approving, keeping
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Action, Entry, Status
@@ -95,7 +95,7 @@ def test_units_are_told_apart_as_far_as_a_handful_of_them_goes():
     approval = Approval(suspends(*many), roll(many))
     assert sorted(group[::2] for group in approval.units()) == [("/Sales", 10), ("/Support", 10)]
     for key, _, number in approval.units():
-        assert len(approval.found(Wanted(unit=key))) == number
+        assert len(approval.found(Selection(unit=key))) == number
 
 
 def test_who_was_never_listed_is_not_counted_as_no_administrator():
@@ -104,7 +104,7 @@ def test_who_was_never_listed_is_not_counted_as_no_administrator():
     everybody = replace(everybody, lines=Lines(map(line_of, people)))
     approval = Approval(suspends("ada", "boss", "new", "root", "stranger"), everybody)
     assert [group[::2] for group in approval.administrators()] == [("yes", 2), ("unknown", 2)]
-    found = {key: approval.found(Wanted(administrators=key)) for key in ("yes", "unknown", "")}
+    found = {key: approval.found(Selection(administrators=key)) for key in ("yes", "unknown", "")}
     assert {each.member.resource for each in found["yes"]} == {"boss", "root"}
     assert {each.member.resource for each in found["unknown"]} == {"new", "stranger"}
     assert len(found[""]) == 5
@@ -115,7 +115,7 @@ def test_people_are_found_by_every_word_in_the_order_of_their_names():
     approval = Approval(suspends("zoe", "ada", "unknown1"), roll({"ada": "/", "zoe": "/"}))
     assert [each.member.resource for each in approval.everybody] == ["ada", "zoe", "unknown1"]
     for search, found in {"ADA": 1, "example": 2, "ada zoe": 0, "unknown1": 1, "unknown": 0, "": 3}.items():
-        assert len(approval.found(Wanted(search=search))) == found, search
+        assert len(approval.found(Selection(search=search))) == found, search
 
 
 def test_when_it_ends_is_told_by_the_last_approval_and_the_first_rejection():

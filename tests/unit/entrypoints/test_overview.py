@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from autoprovisioning.app.ports.reports import Failing, HeldPlan, Waiting
+from autoprovisioning.app.ports.reports import Failing, HeldPlan, WaitingUsers
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Entry, Status, Timer, Trigger
@@ -104,7 +104,7 @@ def test_failing_users_are_grouped_by_cause_and_seats_are_told_apart():
 
 
 def test_an_outage_is_never_called_syncing_active():
-    shown = here(waits=Waiting(count=3, oldest=START))
+    shown = here(waits=WaitingUsers(count=3, oldest=START))
     shown.told.latest = (replace(DONE, state=RunState.REFUSED, notes=("Keeper did not answer",)),)
     assert said(shown).startswith("The last full run could not be planned, so nothing was changed: Keeper did not")
     assert "Syncing active" not in shown.open(HOME).text

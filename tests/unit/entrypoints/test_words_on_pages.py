@@ -9,7 +9,7 @@ import pytest
 
 from autoprovisioning.app.administration.configure import edit
 from autoprovisioning.app.administration.tokens import reauthorize
-from autoprovisioning.app.ports.reports import HeldPlan, Pace, Waiting
+from autoprovisioning.app.ports.reports import HeldPlan, KeeperAnswers, WaitingUsers
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.events import Actor
@@ -37,7 +37,11 @@ def place(state: State = State.ON) -> Place:
         full(state), name="Keeper", mapping=AttributeMapping(), scope=Scope(), limit=VolumeLimit(minimum=1, percent=1.0)
     )
     told = everything()
-    told.failing, told.waits, told.answers = told.failing[:1], Waiting(count=1, oldest=START), Pace(changes=1, failed=1)
+    told.failing, told.waits, told.answers = (
+        told.failing[:1],
+        WaitingUsers(count=1, oldest=START),
+        KeeperAnswers(changes=1, failed=1),
+    )
     told.failing = tuple(replace(failing, attempts=1) for failing in told.failing)
     told.latest = (
         replace(

@@ -14,8 +14,8 @@ from autoprovisioning.app.notifications.follow_changes import (
     BEHIND,
     COST,
     LAG_ABOVE,
+    Followed,
     Follower,
-    Outcome,
     ask_for_due_runs,
     follow,
 )
@@ -116,7 +116,7 @@ class Office:
             lag=LAG,
         )
 
-    def hears(self, entry: LogEntry, *, late: timedelta = SECOND / 2) -> Outcome:
+    def hears(self, entry: LogEntry, *, late: timedelta = SECOND / 2) -> Followed:
         """Let the follower hear of a change that was made so long ago."""
         now = self.clock()
         (outcome,) = follow(self.follower, replace(entry, at=now - late), now)
@@ -160,41 +160,41 @@ def lags(*waits: timedelta) -> set[tuple[RunKind, timedelta]]:
 
 @pytest.mark.parametrize("entry", [member(EVE), delta(f"user:{EVE}")])
 def test_a_new_member_of_a_scope_group_is_looked_at(office, entry):
-    assert office.hears(entry) is Outcome.LOOK
+    assert office.hears(entry) is Followed.LOOK
     assert [replace(look, cause=None) for look in office.queue.looks] == [Look(user_id="u9", asked_at=office.clock())]
     assert (office.queue.runs, office.waits) == ([], set())
 
 
 def test_both_shapes_of_a_change_cost_one_look(office):
-    assert [office.hears(member(EVE)), office.hears(delta(f"user:{EVE}"))] == [Outcome.LOOK, Outcome.REPEATED]
+    assert [office.hears(member(EVE)), office.hears(delta(f"user:{EVE}"))] == [Followed.LOOK, Followed.REPEATED]
     assert office.looks == [("u9", "")]
 
 
 def test_a_change_after_the_look_was_asked_for_is_looked_at_again(office):
     office.hears(member(EVE))
     office.clock.advance(SECOND)
-    assert office.hears(member(EVE), late=SECOND / 2) is Outcome.LOOK
-    assert office.hears(member(EVE), late=2 * SECOND) is Outcome.REPEATED, "an older one, delivered late"
+    assert office.hears(member(EVE), late=SECOND / 2) is Followed.LOOK
+    assert office.hears(member(EVE), late=2 * SECOND) is Followed.REPEATED, "an older one, delivered late"
 
 
 def test_a_change_right_before_the_look_was_asked_for_is_looked_at_again(office):
     """What that look read of the directory may be a second or two old."""
     office.hears(event("SUSPEND_USER", USER_EMAIL=ADA), late=SECOND)
-    assert office.hears(event("UNSUSPEND_USER", USER_EMAIL=ADA), late=SECOND / 2) is Outcome.LOOK
-    assert office.hears(event("SUSPEND_USER", USER_EMAIL=ADA), late=SECOND / 4) is Outcome.LOOK, "suspended once more"
-    assert office.hears(event("SUSPEND_USER", USER_EMAIL=ADA), late=SECOND / 4) is Outcome.REPEATED, "delivered twice"
-    assert office.hears(event("RENAME_USER", USER_EMAIL=ADA), late=BEHIND) is Outcome.REPEATED
+    assert office.hears(event("UNSUSPEND_USER", USER_EMAIL=ADA), late=SECOND / 2) is Followed.LOOK
+    assert office.hears(event("SUSPEND_USER", USER_EMAIL=ADA), late=SECOND / 4) is Followed.LOOK, "suspended once more"
+    assert office.hears(event("SUSPEND_USER", USER_EMAIL=ADA), late=SECOND / 4) is Followed.REPEATED, "delivered twice"
+    assert office.hears(event("RENAME_USER", USER_EMAIL=ADA), late=BEHIND) is Followed.REPEATED
 
 
 def test_the_other_shape_of_a_change_may_have_another_time(office):
-    assert office.hears(member(EVE), late=SECOND) is Outcome.LOOK
-    assert office.hears(delta(f"user:{EVE}"), late=SECOND * 0.9) is Outcome.REPEATED
-    assert office.hears(delta(f"user:{EVE}", TEAM), late=SECOND * 0.9) is Outcome.LOOK, "another group"
+    assert office.hears(member(EVE), late=SECOND) is Followed.LOOK
+    assert office.hears(delta(f"user:{EVE}"), late=SECOND * 0.9) is Followed.REPEATED
+    assert office.hears(delta(f"user:{EVE}", TEAM), late=SECOND * 0.9) is Followed.LOOK, "another group"
 
 
 @pytest.mark.parametrize("entry", [member(removed=True), delta(f"user:{ADA}", removes=True)])
 def test_a_removal_asks_for_a_sweep_now_and_in_a_minute(office, entry):
-    assert office.hears(entry) is Outcome.RUN
+    assert office.hears(entry) is Followed.RUN
     assert (office.looks, office.queue.runs) == ([], [RunKind.SWEEP])
     assert office.waits == lags(MINUTE)
     assert RunKind.SWEEP in {run.kind for run in office.store.due_runs if run.at <= office.clock()}
@@ -202,24 +202,24 @@ def test_a_removal_asks_for_a_sweep_now_and_in_a_minute(office, entry):
 
 def test_a_crowd_of_removals_asks_for_one_sweep(office):
     outcomes = Counter(office.hears(member(removed=True)) for _ in range(50))
-    assert outcomes == {Outcome.RUN: 1, Outcome.REPEATED: 49}
+    assert outcomes == {Followed.RUN: 1, Followed.REPEATED: 49}
     office.clock.advance(SECOND)
-    assert office.hears(member(removed=True)) is Outcome.RUN
+    assert office.hears(member(removed=True)) is Followed.RUN
     assert office.queue.runs == [RunKind.SWEEP] * 2
 
 
 def test_a_minute_of_removals_asks_for_no_more_sweeps_than_the_limit_and_then_for_one(office):
-    outcomes: Counter[Outcome] = Counter()
+    outcomes: Counter[Followed] = Counter()
     for _ in range(590):
         outcomes[office.hears(member(removed=True), late=timedelta(0))] += 1
         office.clock.advance(SECOND / 10)
-    assert outcomes[Outcome.RUN] == len(office.queue.runs) <= DIRECTORY_REQUESTS_A_MINUTE / COST
-    assert outcomes[Outcome.MANY] == 590 - outcomes[Outcome.RUN]
+    assert outcomes[Followed.RUN] == len(office.queue.runs) <= DIRECTORY_REQUESTS_A_MINUTE / COST
+    assert outcomes[Followed.MANY] == 590 - outcomes[Followed.RUN]
     assert len(office.store.due_runs) <= 3
 
 
 def test_a_member_of_a_nested_group_is_looked_at_and_swept_for_once_the_parent_has_followed(office):
-    assert office.hears(member(EVE, TEAM)) is Outcome.LOOK
+    assert office.hears(member(EVE, TEAM)) is Followed.LOOK
     assert office.looks == [("u9", "")]
     assert office.waits == lags(*LAG_ABOVE)
 
@@ -227,28 +227,28 @@ def test_a_member_of_a_nested_group_is_looked_at_and_swept_for_once_the_parent_h
 @pytest.mark.parametrize("entry", [member(CLUB.email), delta(f"group:{CLUB.email}")])
 @pytest.mark.parametrize("removed", [False, True])
 def test_a_group_as_member_asks_for_sweeps_after_1_5_and_12_minutes(office, entry, removed):
-    assert office.hears(entry) is Outcome.RUN
+    assert office.hears(entry) is Followed.RUN
     assert (office.looks, office.queue.runs) == ([], [])
     assert office.waits == lags(MINUTE, 5 * MINUTE, 12 * MINUTE)
 
 
 def test_a_group_that_has_just_been_nested_is_known_as_that(office):
-    assert office.hears(member(EVE, CLUB)) is Outcome.OUTSIDE
+    assert office.hears(member(EVE, CLUB)) is Followed.OUTSIDE
     office.directory.nested[GROUP.id].add(CLUB.id)
     office.hears(member(CLUB.email))
-    assert office.hears(member(EVE, CLUB)) is Outcome.LOOK
+    assert office.hears(member(EVE, CLUB)) is Followed.LOOK
 
 
 def test_groups_nested_in_a_circle_are_asked_about_once_each(office):
     office.directory.nested[CLUB.id], office.directory.nested["g4"] = {"g4"}, {CLUB.id}
     office.directory.groups["g4"] = Group(id="g4", email="four@example.com")
-    assert office.hears(member(EVE, CLUB)) is Outcome.OUTSIDE
+    assert office.hears(member(EVE, CLUB)) is Followed.OUTSIDE
     assert office.directory.asked["groups_of"] == 2
 
 
 def test_the_members_of_other_groups_cost_two_requests_in_five_minutes(office):
     for _ in range(20):
-        assert office.hears(member(ADA, CLUB)) is Outcome.OUTSIDE
+        assert office.hears(member(ADA, CLUB)) is Followed.OUTSIDE
     assert office.directory.asked == {"group": 1, "groups_of": 1}
     office.clock.advance(KEPT)
     office.hears(member(ADA, CLUB))
@@ -257,15 +257,15 @@ def test_the_members_of_other_groups_cost_two_requests_in_five_minutes(office):
 
 
 def test_a_member_from_outside_and_an_unknown_group_cost_no_look(office):
-    assert office.hears(member("guest@elsewhere.example")) is Outcome.STRANGER
-    assert office.hears(delta("user:guest@elsewhere.example", removes=True)) is Outcome.STRANGER
-    assert office.hears(member(ADA, Group(id="", email="nowhere@example.com"))) is Outcome.OUTSIDE
+    assert office.hears(member("guest@elsewhere.example")) is Followed.STRANGER
+    assert office.hears(delta("user:guest@elsewhere.example", removes=True)) is Followed.STRANGER
+    assert office.hears(member(ADA, Group(id="", email="nowhere@example.com"))) is Followed.OUTSIDE
     assert (office.looks, office.queue.runs, office.waits) == ([], [], set())
 
 
 def test_groups_that_cannot_be_listed_leave_it_to_a_sweep(office):
     office.directory.fails["groups_of"] = Incomplete("groups.list broke off")
-    assert office.hears(member(EVE, CLUB)) is Outcome.RUN
+    assert office.hears(member(EVE, CLUB)) is Followed.RUN
     assert (office.looks, office.waits) == ([], lags(MINUTE))
 
 
@@ -273,9 +273,9 @@ def test_another_organizations_group_above_one_of_ours_is_not_asked_about(office
     """It is listed, but the directory refuses to say which groups have it as a member."""
     office.directory.groups["g5"] = Group(id="g5", email="all@partner.example")
     office.directory.nested["g5"] = {CLUB.id}
-    assert office.hears(member(EVE, CLUB)) is Outcome.OUTSIDE
+    assert office.hears(member(EVE, CLUB)) is Followed.OUTSIDE
     office.directory.nested["g5"].add(TEAM.id)
-    assert office.hears(member(EVE, TEAM)) is Outcome.LOOK
+    assert office.hears(member(EVE, TEAM)) is Followed.LOOK
 
 
 def test_a_directory_that_refuses_to_list_the_groups_above_one_of_ours_is_an_error(office):
@@ -289,34 +289,34 @@ def test_a_directory_that_refuses_to_list_the_groups_above_one_of_ours_is_an_err
 
 def test_who_was_created_moved_or_undeleted_is_looked_at_wherever_they_are(office):
     for name in ("CREATE_USER", "MOVE_USER_TO_ORG_UNIT", "UNDELETE_USER", "UNSUSPEND_USER"):
-        assert office.hears(event(name, USER_EMAIL=EVE)) is Outcome.LOOK, name
+        assert office.hears(event(name, USER_EMAIL=EVE)) is Followed.LOOK, name
         office.clock.advance(SECOND)
     assert office.looks == [("u9", "add"), ("u9", "update"), ("u9", "undelete"), ("u9", "update")]
 
 
 def test_any_other_change_of_a_user_costs_a_look_only_if_a_roster_has_them(office):
     for name in ("SUSPEND_USER", "CHANGE_USER_PHONE_NUMBER", "RENAME_USER"):
-        assert office.hears(event(name, USER_EMAIL=EVE)) is Outcome.OUTSIDE
-        assert office.hears(event(name, USER_EMAIL=ADA)) is Outcome.LOOK
+        assert office.hears(event(name, USER_EMAIL=EVE)) is Followed.OUTSIDE
+        assert office.hears(event(name, USER_EMAIL=ADA)) is Followed.LOOK
         office.clock.advance(SECOND)
     assert office.looks == [("u1", "update")] * 3
 
 
 def test_an_alias_names_its_user(office):
     office.directory.live["u1"] = replace(office.directory.live["u1"], aliases=("lady@example.com",))
-    assert office.hears(event("SUSPEND_USER", USER_EMAIL="lady@example.com")) is Outcome.LOOK
+    assert office.hears(event("SUSPEND_USER", USER_EMAIL="lady@example.com")) is Followed.LOOK
 
 
 def test_a_renamed_user_is_found_under_either_address(office):
     for old, new in ((ADA, "gone@example.com"), ("gone@example.com", ADA)):
-        assert office.hears(event("RENAME_USER", USER_EMAIL=old, NEW_VALUE=new)) is Outcome.LOOK
+        assert office.hears(event("RENAME_USER", USER_EMAIL=old, NEW_VALUE=new)) is Followed.LOOK
         office.clock.advance(SECOND)
 
 
 def test_a_deleted_user_is_found_among_the_deleted_though_somebody_else_has_the_address_by_now(office):
     office.directory.removed["u1"] = office.directory.live.pop("u1")
     office.directory.live["u8"] = person("u8", ADA, "Another")
-    assert office.hears(event("DELETE_USER", USER_EMAIL=ADA)) is Outcome.LOOK
+    assert office.hears(event("DELETE_USER", USER_EMAIL=ADA)) is Followed.LOOK
     assert office.looks == [("u1", "delete")]
 
 
@@ -324,14 +324,14 @@ def test_many_deletions_list_the_deleted_once(office):
     for user_id in ("u1", "u2", "u3"):
         office.directory.removed[user_id] = office.directory.live.pop(user_id)
     for address in ADDRESSES[:3]:
-        assert office.hears(event("DELETE_USER", USER_EMAIL=address)) is Outcome.LOOK
+        assert office.hears(event("DELETE_USER", USER_EMAIL=address)) is Followed.LOOK
     assert office.directory.asked["deleted_users"] == 1
 
 
 def test_deleted_users_who_cannot_be_listed_are_left_to_a_full_run(office):
     office.directory.removed["u1"] = office.directory.live.pop("u1")
     office.directory.fails["deleted_users"] = Incomplete("users.list answers 400")
-    assert office.hears(event("DELETE_USER", USER_EMAIL=ADA)) is Outcome.RUN
+    assert office.hears(event("DELETE_USER", USER_EMAIL=ADA)) is Followed.RUN
     assert {kind for kind, _ in office.waits} == {RunKind.FULL}
 
 
@@ -342,7 +342,7 @@ def test_what_the_directory_does_not_show_yet_is_delivered_again_for_a_minute(of
         office.hears(entry)
     published = office.clock()
     office.clock.advance(LAG)
-    assert list(follow(office.follower, entry, published)) == [Outcome.STRANGER]
+    assert list(follow(office.follower, entry, published)) == [Followed.STRANGER]
 
 
 def test_a_newcomer_who_got_somebodys_address_is_not_taken_for_them(office):
@@ -354,10 +354,10 @@ def test_a_newcomer_who_got_somebodys_address_is_not_taken_for_them(office):
 
 
 def test_bulk_uploads_and_a_deleted_group_wait_for_a_run(office):
-    assert office.hears(event("GROUP_MEMBER_BULK_UPLOAD")) is Outcome.RUN
-    assert office.hears(event("DELETE_GROUP", GROUP_EMAIL=TEAM.email)) is Outcome.RUN
+    assert office.hears(event("GROUP_MEMBER_BULK_UPLOAD")) is Followed.RUN
+    assert office.hears(event("DELETE_GROUP", GROUP_EMAIL=TEAM.email)) is Followed.RUN
     assert office.waits == lags(MINUTE)
-    assert office.hears(event("USERS_BULK_UPLOAD")) is Outcome.RUN
+    assert office.hears(event("USERS_BULK_UPLOAD")) is Followed.RUN
     assert {kind for kind, _ in office.waits} == {RunKind.SWEEP, RunKind.FULL}
 
 
@@ -368,21 +368,21 @@ def test_without_a_connection_nothing_is_asked(office):
     connection = office.scenario.connection
     office.store.connections[connection.id] = replace(connection, state=State.OFF)
     entries = [member(EVE), member(removed=True), event("CREATE_USER", USER_EMAIL=EVE), event("USERS_BULK_UPLOAD")]
-    assert {office.hears(entry) for entry in entries} == {Outcome.OUTSIDE}
+    assert {office.hears(entry) for entry in entries} == {Followed.OUTSIDE}
     assert (office.directory.asked, office.looks, office.waits) == ({}, [], set())
 
 
 def test_without_scope_groups_members_concern_nobody(office):
     connection = office.scenario.connection
     office.store.connections[connection.id] = with_settings(connection, scope=Scope())
-    assert office.hears(member(EVE)) is Outcome.OUTSIDE
-    assert office.hears(event("CREATE_USER", USER_EMAIL=EVE)) is Outcome.LOOK
+    assert office.hears(member(EVE)) is Followed.OUTSIDE
+    assert office.hears(event("CREATE_USER", USER_EMAIL=EVE)) is Followed.LOOK
     assert office.directory.asked == {"by_address": 1}
 
 
 def test_what_reports_nothing_of_ours_is_counted_as_that(office):
-    assert office.hears(event("CHANGE_PASSWORD", USER_EMAIL=ADA)) is Outcome.OTHER
-    assert office.hears(LogEntry(service="login.googleapis.com", method="x")) is Outcome.OTHER
+    assert office.hears(event("CHANGE_PASSWORD", USER_EMAIL=ADA)) is Followed.OTHER
+    assert office.hears(LogEntry(service="login.googleapis.com", method="x")) is Followed.OTHER
 
 
 # ---- storms
@@ -390,17 +390,17 @@ def test_what_reports_nothing_of_ours_is_counted_as_that(office):
 
 def test_a_storm_of_different_people_is_left_to_runs_once_the_minute_is_spent(office):
     """As a bulk import is: no more requests than the limit, and one run of each kind every few minutes."""
-    outcomes: Counter[Outcome] = Counter()
+    outcomes: Counter[Followed] = Counter()
     for number in range(2_000):
         office.directory.live[f"v{number}"] = person(f"v{number}", f"v{number}@example.com", "V")
         outcomes[office.hears(member(f"v{number}@example.com"))] += 1
         outcomes[office.hears(event("CREATE_USER", USER_EMAIL=f"v{number}@example.com"))] += 1
-    assert outcomes[Outcome.LOOK] <= DIRECTORY_REQUESTS_A_MINUTE / COST
-    assert outcomes[Outcome.LOOK] + outcomes[Outcome.MANY] == 4_000
+    assert outcomes[Followed.LOOK] <= DIRECTORY_REQUESTS_A_MINUTE / COST
+    assert outcomes[Followed.LOOK] + outcomes[Followed.MANY] == 4_000
     assert sum(office.directory.asked.values()) <= DIRECTORY_REQUESTS_A_MINUTE
     assert len(office.store.due_runs) == 2
     office.clock.advance(MINUTE)
-    assert office.hears(member(EVE)) is Outcome.LOOK, "the next minute begins anew"
+    assert office.hears(member(EVE)) is Followed.LOOK, "the next minute begins anew"
 
 
 def test_a_storm_of_unknown_groups_is_limited_too(office):
@@ -424,12 +424,12 @@ def test_what_the_directory_does_not_know_is_counted_with_the_second_request_tha
 def test_a_group_that_the_directory_does_not_know_is_asked_about_once_in_a_minute(office):
     nowhere = Group(id="", email="nowhere@example.com")
     for _ in range(20):
-        assert office.hears(member(ADA, nowhere)) is Outcome.OUTSIDE
+        assert office.hears(member(ADA, nowhere)) is Followed.OUTSIDE
     assert office.directory.asked == {"group": 1}
     office.directory.groups["g6"] = replace(nowhere, id="g6")
     office.directory.nested[GROUP.id].add("g6")
     office.clock.advance(MINUTE)
-    assert office.hears(member(ADA, nowhere)) is Outcome.LOOK
+    assert office.hears(member(ADA, nowhere)) is Followed.LOOK
 
 
 def test_a_cause_that_could_not_be_stored_is_stored_with_the_next_delivery(office):
@@ -442,7 +442,7 @@ def test_a_cause_that_could_not_be_stored_is_stored_with_the_next_delivery(offic
     with pytest.raises(Transient):
         office.hears(member(removed=True))
     office.follower.due_runs.add = add
-    assert office.hears(member(removed=True)) is Outcome.RUN
+    assert office.hears(member(removed=True)) is Followed.RUN
     assert office.store.causes.keys() == {"u1"}
 
 
@@ -467,7 +467,7 @@ def test_runs_that_are_stored_are_not_stored_again(office):
     office.store.due_runs = frozenset()
     office.hears(member(CLUB.email))
     assert office.store.due_runs == frozenset(), "the process knows them"
-    assert Outcome.RUN is follow(office.another(), member(CLUB.email), office.clock())[0]
+    assert Followed.RUN is follow(office.another(), member(CLUB.email), office.clock())[0]
     assert office.waits == lags(*LAG_ABOVE)
 
 
@@ -478,7 +478,7 @@ def test_a_directory_that_fails_has_the_entry_delivered_again(office, verb):
         office.hears(member(EVE))
     assert office.looks == []
     office.directory.fails.clear()
-    assert office.hears(member(EVE)) is Outcome.LOOK
+    assert office.hears(member(EVE)) is Followed.LOOK
 
 
 def test_what_is_remembered_stays_bounded():
@@ -604,4 +604,4 @@ def test_a_hidden_user_proves_nothing(office):
     office.directory.by_address = lambda _address: DirectoryUser(  # type: ignore[method-assign]
         id="", primary_email="", presence=Presence.UNKNOWN
     )
-    assert office.hears(member(EVE)) is Outcome.STRANGER
+    assert office.hears(member(EVE)) is Followed.STRANGER

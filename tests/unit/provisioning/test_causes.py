@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.notifications.follow_changes import Follower, Outcome, follow
+from autoprovisioning.app.notifications.follow_changes import Followed, Follower, follow
 from autoprovisioning.domain.causes import KEPT, Cause, Source
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.runs import Look, RunKind
@@ -24,7 +24,7 @@ def events(scenario: Scenario, user_id: str = "u1") -> list[Event]:
     return sorted((event for event in found if event.name is not EventName.CREATED), key=lambda event: event.at)
 
 
-def hears(scenario: Scenario, name: str, user_id: str = "u1", *, late: timedelta = SECOND) -> Outcome:
+def hears(scenario: Scenario, name: str, user_id: str = "u1", *, late: timedelta = SECOND) -> Followed:
     """Let the audit log report a change that was made so long ago."""
     fakes, services = scenario.fakes, scenario.services
     follower = Follower(
@@ -51,7 +51,7 @@ def cause(scenario: Scenario, event: str, *, late: timedelta = SECOND, group: st
 def test_a_change_of_a_user_names_who_made_it_in_workspace_and_when(scenario):
     scenario.suspend("u1")
     expected = cause(scenario, "SUSPEND_USER")
-    assert hears(scenario, "SUSPEND_USER") is Outcome.LOOK
+    assert hears(scenario, "SUSPEND_USER") is Followed.LOOK
     scenario.work_off()
     (event,) = events(scenario)
     assert (event.name, event.cause) == (EventName.SUSPENDED, expected)
@@ -100,7 +100,7 @@ def test_who_leaves_a_group_is_found_by_a_sweep_that_knows_who_removed_them(scen
     scenario.leave("u1")
     scenario.leave("u2")
     expected = cause(scenario, "REMOVE_GROUP_MEMBER", group=GROUP.email)
-    assert hears(scenario, "REMOVE_GROUP_MEMBER") is Outcome.RUN
+    assert hears(scenario, "REMOVE_GROUP_MEMBER") is Followed.RUN
     scenario.sweep()
     assert [event.cause for event in events(scenario)] == [expected]
     assert [(event.cause, event.source) for event in events(scenario, "u2")] == [(None, Source.RUN)], "unreported"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from autoprovisioning.app.ports.roster import Edit
-from autoprovisioning.app.provisioning.marked_changes import MarkedChanges, Wanted, holds
+from autoprovisioning.app.provisioning.marked_changes import Intent, MarkedChanges, holds
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.changes import Change, Outcome
 from autoprovisioning.domain.entry import Action, Entry, Status
@@ -30,11 +30,11 @@ class AnswerLost:
         return self._roster.commit_in_parts(connection, user_ids, edit)
 
 
-def creation(user_id: str, known: Entry | None) -> Wanted:
+def creation(user_id: str, known: Entry | None) -> Intent:
     def change(entry: Entry | None) -> Change:
         return Change(id="c1", entry=entry or Entry(user_id=user_id), action=Action.CREATE, email="new@example.com")
 
-    return Wanted(id="c1", user_id=user_id, stands=lambda entry: entry == known, change=change)
+    return Intent(id="c1", user_id=user_id, stands=lambda entry: entry == known, change=change)
 
 
 def test_who_asked_for_a_look_while_the_answer_to_a_mark_was_lost_gets_it():

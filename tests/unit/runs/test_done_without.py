@@ -11,7 +11,7 @@ from autoprovisioning.app.administration.finish_deletions import finish_deletion
 from autoprovisioning.app.administration.health import health
 from autoprovisioning.app.administration.tokens import DESTROY_AFTER, destroy_retired, reauthorize
 from autoprovisioning.app.administration.vital_signs import log_vital_signs
-from autoprovisioning.app.ports.reports import Waiting
+from autoprovisioning.app.ports.reports import WaitingUsers
 from autoprovisioning.domain.connections import RetiredToken, State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
@@ -203,7 +203,7 @@ def test_health_of_a_run_that_met_an_outage_names_it_until_nobody_waits(scenario
     assert run.state is RunState.REFUSED
     scenario.deliver(scenario.sent[-1])
     assert list(scenario.fakes.store.pending["c1"]) == ["u1"]
-    told = Told(latest=(run,), waits=Waiting(count=1, oldest=scenario.fakes.clock.now))
+    told = Told(latest=(run,), waits=WaitingUsers(count=1, oldest=scenario.fakes.clock.now))
     concerns = health(scenario.services, told, FakeChannels(scenario.fakes.store), scenario.connection).concerns
     why = "Keeper answers HTTP 500: 1 user waits since 24 Nov 2026, 09:00 UTC."
     assert concerns[0].what == f"The last full run could not be planned, so nothing was changed: {why}"

@@ -9,7 +9,7 @@ import pytest
 
 from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.provisioning.volume_guard import may_go, remember_active, reserve_all
-from autoprovisioning.app.runs.hold_plan import Wanted, admit
+from autoprovisioning.app.runs.hold_plan import DueChange, admit
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.errors import BadInput, NotFound, Stale
@@ -38,10 +38,10 @@ def fakes() -> FakeServices:
     return FakeServices()
 
 
-def leavers(number: int, start: int = 0, trigger: str = "suspended") -> list[Wanted]:
+def leavers(number: int, start: int = 0, trigger: str = "suspended") -> list[DueChange]:
     names = [f"u{index}" for index in range(start, start + number)]
     return [
-        Wanted(
+        DueChange(
             member=Member(resource=name, action="suspend", trigger=trigger, since=NOW),
             entry=Entry(user_id=name, status=Status.ACTIVE),
         )
@@ -49,11 +49,11 @@ def leavers(number: int, start: int = 0, trigger: str = "suspended") -> list[Wan
     ]
 
 
-def run(fakes: FakeServices, wanted: list[Wanted], *, whole: bool = True) -> tuple[list[Wanted], Hold | None]:
+def run(fakes: FakeServices, wanted: list[DueChange], *, whole: bool = True) -> tuple[list[DueChange], Hold | None]:
     return admit(fakes.services, HOME, TAKING, wanted, fakes.services.holds.standing(HOME.id), whole=whole)
 
 
-def users(held: list[Wanted]) -> set[str]:
+def users(held: list[DueChange]) -> set[str]:
     return {each.member.resource for each in held}
 
 

@@ -20,7 +20,7 @@ from autoprovisioning.adapters.directory.resources import (
     unknown,
     user_of,
 )
-from autoprovisioning.adapters.directory.transport import DELEGATION, DirectoryTransport, Refusal, part
+from autoprovisioning.adapters.directory.transport import DELEGATION, ApiRefusal, DirectoryTransport, part
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, Incomplete, Transient
@@ -70,7 +70,7 @@ class GoogleDirectory:
     def user(self, user_id: str) -> DirectoryUser | None:
         """Read one user by id, with every field that could be mapped."""
         answer = self._transport.get(f"{BASE}/users/{part(user_id)}", {"projection": "full"})
-        if isinstance(answer, Refusal):
+        if isinstance(answer, ApiRefusal):
             return self._not_shown(user_id, answer)
         if answer.get("id") != user_id:
             return unknown(user_id, "The directory returned a different user than the one requested.")
@@ -79,13 +79,13 @@ class GoogleDirectory:
     def by_address(self, address: str) -> DirectoryUser | None:
         """Read one user by primary address or alias."""
         answer = self._transport.get(f"{BASE}/users/{part(address)}", {"projection": "basic"})
-        if isinstance(answer, Refusal):
+        if isinstance(answer, ApiRefusal):
             return self._not_shown("", answer)
         if not is_user_id(answer.get("id")) or not has_address(answer, address):
             return unknown("", "The directory returned a different user than the one requested.")
         return user_of(answer)
 
-    def _not_shown(self, user_id: str, refusal: Refusal) -> DirectoryUser | None:
+    def _not_shown(self, user_id: str, refusal: ApiRefusal) -> DirectoryUser | None:
         """Say what a refused users.get means: None is a 404, or the 412 of the 20 days in which one may be undeleted.
 
         Anything else says nothing about the user, if the same credentials can read another one.
@@ -172,7 +172,7 @@ class GoogleDirectory:
         """Ask members.hasMember; if it gives no answer, a derived listing that has the user is one."""
         path = f"{BASE}/groups/{part(group_id)}/hasMember/{part(user_id)}"
         answer = self._transport.get(path, {})
-        told = None if isinstance(answer, Refusal) else answer.get("isMember")
+        told = None if isinstance(answer, ApiRefusal) else answer.get("isMember")
         if isinstance(told, bool):
             return told
         found = any(user_id in page for page in self._members(group_id, LOOKING_FOR_ONE))
@@ -181,14 +181,14 @@ class GoogleDirectory:
     def group(self, key: str) -> Group | None:
         """Find a group by id or e-mail address; if groups.get knows no addresses, by a query."""
         answer = self._transport.get(f"{BASE}/groups/{part(key)}", {})
-        if not isinstance(answer, Refusal) and (answer.get("id") == key or has_address(answer, key)):
+        if not isinstance(answer, ApiRefusal) and (answer.get("id") == key or has_address(answer, key)):
             return group_of(answer)
-        if isinstance(answer, Refusal) and answer.status == 401:
+        if isinstance(answer, ApiRefusal) and answer.status == 401:
             raise _refused("groups.get", answer)
         if "@" not in key or NOT_IN_QUERIES.search(key):
             return None
         listed = self._transport.get(f"{BASE}/groups", {"customer": self._customer, "query": f"email={key}"})
-        if isinstance(listed, Refusal):
+        if isinstance(listed, ApiRefusal):
             if listed.status in (401, 403):
                 raise _refused("groups.list", listed)
             return None
@@ -232,7 +232,7 @@ class GoogleDirectory:
         found: dict[str, DirectoryUser] = {}
         if is_user_id(text) and any(map(str.isdigit, text)):
             answer = self._transport.get(f"{BASE}/users/{part(text)}", {"projection": "basic"})
-            if not isinstance(answer, Refusal) and answer.get("id") == text:
+            if not isinstance(answer, ApiRefusal) and answer.get("id") == text:
                 found[text] = user_of(answer)
         params = {"projection": "basic", "fields": f"kind,nextPageToken,users({KNOWN_FIELDS},name)"}
         for query in _user_queries(_carried(text)):
@@ -265,7 +265,7 @@ class GoogleDirectory:
         found: list[dict[str, Any]] = []
         for _ in range(pages):
             listed = self._transport.get(path, asked)
-            if isinstance(listed, Refusal):
+            if isinstance(listed, ApiRefusal):
                 if listed.status in (401, 403):
                     raise _refused(method, listed)
                 raise BadInput("search", f"{method} refuses it: {listed}", "Try other letters.")
@@ -291,7 +291,7 @@ class GoogleDirectory:
         """Say whether these credentials read some user of this customer."""
         params = {"customer": self._customer, "maxResults": "1", "fields": "users(id)"}
         answer = self._transport.get(f"{BASE}/users", params)
-        return not isinstance(answer, Refusal) and any(
+        return not isinstance(answer, ApiRefusal) and any(
             is_user_id(item.get("id")) for item in _dicts(answer.get("users"))
         )
 
@@ -307,7 +307,7 @@ class GoogleDirectory:
         if channel.expires is not None:
             body["expiration"] = str(int(channel.expires.timestamp() * 1000))
         answer = self._transport.post(f"{BASE}/users/watch", params, body)
-        if isinstance(answer, Refusal):
+        if isinstance(answer, ApiRefusal):
             if answer.status == 400 and not event and "event" in answer.message.lower():
                 raise BadInput("event", "the Directory API asks for one", "Open one channel for each event.")
             if answer.reason == "channelIdNotUnique":
@@ -322,7 +322,7 @@ class GoogleDirectory:
     def stop(self, channel: Channel) -> None:
         """Stop a channel; 404 is one that is gone already."""
         answer = self._transport.post(STOP, {}, {"id": channel.id, "resourceId": channel.resource_id})
-        if isinstance(answer, Refusal) and answer.status != 404:
+        if isinstance(answer, ApiRefusal) and answer.status != 404:
             raise _refused("channels.stop", answer)
 
     def _pages(
@@ -352,7 +352,7 @@ class GoogleDirectory:
             answer = self._transport.get(path, params)
         except Transient as error:
             raise Incomplete(f"{method} broke off: {error}") from error
-        if not isinstance(answer, Refusal):
+        if not isinstance(answer, ApiRefusal):
             return answer
         if answer.status in (401, 403):
             raise _refused(method, answer)
@@ -422,7 +422,7 @@ def _user_queries(text: str) -> list[str]:
     return queries
 
 
-def _refused(method: str, refusal: Refusal) -> ConfigurationRefused:
+def _refused(method: str, refusal: ApiRefusal) -> ConfigurationRefused:
     mend = DELEGATION if refusal.status in (401, 403) else "Check the directory settings of this deployment."
     return ConfigurationRefused(f"{method} is refused: {refusal}. {mend}")
 

@@ -70,7 +70,7 @@ class Count(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class ApiRefusal:
     """An answer that is not to be retried: status, and Google's reason and message, cut short and without our token."""
 
     status: int
@@ -156,17 +156,17 @@ class DirectoryTransport:
         self._idle: list[requests.Session] = []  # the last one used is used next
         self._large = threading.Semaphore(LARGE_AT_ONCE)
 
-    def get(self, path: str, params: Mapping[str, str]) -> dict[str, Any] | Refusal:
+    def get(self, path: str, params: Mapping[str, str]) -> dict[str, Any] | ApiRefusal:
         """GET a resource; raises Transient once the retries are used up, ConfigurationRefused without credentials."""
         return self._request("GET", path, params, None)
 
-    def post(self, path: str, params: Mapping[str, str], body: Mapping[str, Any]) -> dict[str, Any] | Refusal:
+    def post(self, path: str, params: Mapping[str, str], body: Mapping[str, Any]) -> dict[str, Any] | ApiRefusal:
         """POST a resource."""
         return self._request("POST", path, params, msgspec.json.encode(body))
 
     def _request(
         self, method: str, path: str, params: Mapping[str, str], body: bytes | None
-    ) -> dict[str, Any] | Refusal:
+    ) -> dict[str, Any] | ApiRefusal:
         problem = ""
         wait: float | None = None
         for attempt in range(self._attempts):
@@ -188,7 +188,7 @@ class DirectoryTransport:
                 continue
             except auth.RefreshError as error:
                 raise _no_token(error) from None  # its text quotes the endpoint's answer
-            if not isinstance(answer, Refusal) or not _passes(answer):
+            if not isinstance(answer, ApiRefusal) or not _passes(answer):
                 return answer
             if answer.status == 429 or answer.reason in USAGE_LIMITS:
                 self._quota.refused()
@@ -199,7 +199,7 @@ class DirectoryTransport:
 
     def _once(
         self, method: str, path: str, params: Mapping[str, str], body: bytes | None
-    ) -> tuple[dict[str, Any] | Refusal, float | None]:
+    ) -> tuple[dict[str, Any] | ApiRefusal, float | None]:
         """Send once; returns the answer and how long it asks to wait."""
         session = self._session()
         try:
@@ -209,7 +209,7 @@ class DirectoryTransport:
 
     def _answered(
         self, session: requests.Session, method: str, path: str, params: Mapping[str, str], body: bytes | None
-    ) -> tuple[dict[str, Any] | Refusal, float | None]:
+    ) -> tuple[dict[str, Any] | ApiRefusal, float | None]:
         response = session.request(
             method,
             self._endpoint + path,
@@ -255,14 +255,14 @@ def part(value: str) -> str:
     return quote(value, safe="")
 
 
-def _passes(refusal: Refusal) -> bool:
+def _passes(refusal: ApiRefusal) -> bool:
     """Say whether the same request may be answered in a moment."""
     if refusal.status == 403:
         return refusal.reason in USAGE_LIMITS
     return refusal.status in (408, 429) or (refusal.status >= 500 and refusal.status not in NEVER_SERVED)
 
 
-def _understood(response: requests.Response, content: bytes) -> dict[str, Any] | Refusal:
+def _understood(response: requests.Response, content: bytes) -> dict[str, Any] | ApiRefusal:
     """Return the resource or the refusal, without our token should the answer repeat it.
 
     Raises:
@@ -285,7 +285,7 @@ def _understood(response: requests.Response, content: bytes) -> dict[str, Any] |
     details = error if isinstance(error, dict) else {}
     errors = details.get("errors")
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
-    return Refusal(status=status, reason=_short(first.get("reason")), message=_short(details.get("message")))
+    return ApiRefusal(status=status, reason=_short(first.get("reason")), message=_short(details.get("message")))
 
 
 def _short(text: object) -> str:

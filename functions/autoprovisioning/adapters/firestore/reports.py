@@ -21,7 +21,15 @@ from autoprovisioning.adapters.firestore.audit import event_of
 from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.adapters.firestore.paging import Position, at_position, position_of
 from autoprovisioning.adapters.firestore.runs import run_of
-from autoprovisioning.app.ports.reports import DayUsage, Failing, FailureCause, HeldPlan, Pace, Page, Waiting
+from autoprovisioning.app.ports.reports import (
+    DayUsage,
+    Failing,
+    FailureCause,
+    HeldPlan,
+    KeeperAnswers,
+    Page,
+    WaitingUsers,
+)
 from autoprovisioning.document_kinds import FAILURE, HOLD, PENDING, USAGE
 from autoprovisioning.domain.causes import Source
 from autoprovisioning.domain.connections import Deleted
@@ -121,7 +129,7 @@ class FirestoreReports:
         wanted = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         return [DayUsage(day=day, counts=dict(days.get(day.isoformat(), {}))) for day in wanted]
 
-    def pace(self, connection_id: str, since: datetime) -> Pace:
+    def pace(self, connection_id: str, since: datetime) -> KeeperAnswers:
         """Add up the hours from `since` on: one query, at most eight documents a day."""
         since = since.astimezone(UTC)
         start = (since.date().isoformat(), f"{since.hour:02d}")
@@ -134,7 +142,7 @@ class FirestoreReports:
         changes, failed, unsent = (
             sum(figures.get(name, 0) for figures in hours) for name in ("changes", "failed", "unsent")
         )
-        return Pace(
+        return KeeperAnswers(
             changes=changes,
             failed=failed,
             seconds=sum(float(figures.get("seconds", 0)) for figures in hours),
@@ -142,14 +150,14 @@ class FirestoreReports:
             latencies=_latencies(hours),
         )
 
-    def waiting(self, connection_id: str) -> Waiting:
+    def waiting(self, connection_id: str) -> WaitingUsers:
         """Count the users who wait, in the service, and read the one who has waited longest."""
         pending = self._database.home(connection_id).collection("pending")
         count = self._database.total(pending)
         if not count:
-            return Waiting()
+            return WaitingUsers()
         oldest = self._database.stream(pending.order_by("since").limit(1))
-        return Waiting(count=count, oldest=PENDING.read(fields_of(oldest[0]), _Pending).since if oldest else None)
+        return WaitingUsers(count=count, oldest=PENDING.read(fields_of(oldest[0]), _Pending).since if oldest else None)
 
     def plans_held(self, connection_id: str) -> int:
         """Count the held plans that wait, in the service, without reading one."""

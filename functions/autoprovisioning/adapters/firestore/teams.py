@@ -13,12 +13,12 @@ from autoprovisioning.adapters.firestore.database import Database, fields_of
 from autoprovisioning.decoding import built
 from autoprovisioning.document_kinds import TEAMS
 from autoprovisioning.domain.events import Event
-from autoprovisioning.domain.memberships import WINDOW, Approval
+from autoprovisioning.domain.memberships import WINDOW, ApprovedRemovals
 from autoprovisioning.domain.teams import GroupTeam
 
 MOST_BYTES = 900_000  # a document has 1 MiB at most; a thousand teams have some 300,000
 
-_given = msgspec.msgpack.Decoder(built(list[Approval]))
+_given = msgspec.msgpack.Decoder(built(list[ApprovedRemovals]))
 _teams = msgspec.msgpack.Decoder(built(list[GroupTeam]))
 
 
@@ -48,11 +48,11 @@ class FirestoreTeams:
         home = self._database.home(connection_id)
         self._database.edit(self._document(connection_id), change, lambda batch: add_events(batch, home, events))
 
-    def approvals(self, connection_id: str) -> dict[str, Approval]:
+    def approvals(self, connection_id: str) -> dict[str, ApprovedRemovals]:
         """Read one document."""
         return _approvals(self._database.get(self._document(connection_id, "approvals")))
 
-    def approve(self, connection_id: str, approval: Approval, told: Event) -> None:
+    def approve(self, connection_id: str, approval: ApprovedRemovals, told: Event) -> None:
         """Write the document and the event in one commit; approvals that are over are left out."""
 
         def change(snapshot: firestore.DocumentSnapshot) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class FirestoreTeams:
         return self._database.home(connection_id).collection("teams").document(name)
 
 
-def _approvals(snapshot: firestore.DocumentSnapshot) -> dict[str, Approval]:
+def _approvals(snapshot: firestore.DocumentSnapshot) -> dict[str, ApprovedRemovals]:
     fields = fields_of(snapshot)
     TEAMS.check(fields)
     return {each.group_id: each for each in _given.decode(fields["approvals"])} if fields else {}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from autoprovisioning.adapters.scim.lookup import Search
+from autoprovisioning.adapters.scim.lookup import AccountLookup
 from autoprovisioning.adapters.scim.names import spelled
 from autoprovisioning.adapters.scim.protocol import (
     PROVIDER_CONFIG,
@@ -70,7 +70,7 @@ class ScimAccounts:
         self._sender = Sender(
             transport, clock, concurrency, first_pause=first_pause, longest_wait=longest_wait, stop_for=stop_for
         )
-        self._search = Search(self._sender, page_size)
+        self._search = AccountLookup(self._sender, page_size)
         self._clock = clock
         self._capabilities: Capabilities | None = None
         self._writing = Writing(self._sender, self._search, dialect)

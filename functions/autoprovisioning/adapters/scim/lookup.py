@@ -44,7 +44,7 @@ class _Listing:
     error: ProvisioningError | None = None
 
 
-class Search:
+class AccountLookup:
     """Reads many accounts of one node."""
 
     def __init__(self, sender: Sender, page_size: int) -> None:

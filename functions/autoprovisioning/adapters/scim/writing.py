@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from autoprovisioning.adapters.scim.bulk import BulkRound, BulkSizes
-from autoprovisioning.adapters.scim.lookup import Search
+from autoprovisioning.adapters.scim.lookup import AccountLookup
 from autoprovisioning.adapters.scim.proof import as_written, proven, proven_by_account, refused
 from autoprovisioning.adapters.scim.protocol import (
     USERS,
@@ -97,7 +97,7 @@ class Call:
 class Writing:
     """Writes of one node."""
 
-    def __init__(self, sender: Sender, search: Search, dialect: PatchDialect) -> None:
+    def __init__(self, sender: Sender, search: AccountLookup, dialect: PatchDialect) -> None:
         self.sender = sender
         self.search = search
         self.dialect = dialect

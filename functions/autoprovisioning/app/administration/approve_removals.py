@@ -7,7 +7,7 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import NotFound, Stale
 from autoprovisioning.domain.events import Actor, configured
-from autoprovisioning.domain.memberships import Approval
+from autoprovisioning.domain.memberships import ApprovedRemovals
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.words import counted
 
@@ -26,7 +26,7 @@ def approve_removals(services: Services, connection_id: str, group_id: str, dige
     if not team.held or team.held_digest != digest:
         raise Stale("Others have left the group meanwhile, or nobody is held any more. Look at the page again.")
     stamp = services.stamp(actor)
-    approval = Approval(group_id=group_id, digest=digest, by=actor.address, at=stamp.at)
+    approval = ApprovedRemovals(group_id=group_id, digest=digest, by=actor.address, at=stamp.at)
     what = f"Approved taking {counted(team.held, 'person', 'people')} out of the team {team.name}."
     services.teams.approve(connection_id, approval, configured(stamp, what))
     if connection.state is State.ON:

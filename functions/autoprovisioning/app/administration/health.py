@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from autoprovisioning.app.ports.channels import Channel, Channels
-from autoprovisioning.app.ports.reports import HeldPlan, HistoryReports, Pace, Reports, Waiting
+from autoprovisioning.app.ports.reports import HeldPlan, HistoryReports, KeeperAnswers, Reports, WaitingUsers
 from autoprovisioning.app.provisioning.volume_guard import spent
-from autoprovisioning.app.runs.close_run import EDITED, OUTAGE
+from autoprovisioning.app.runs.close_run import LEFT_BY_EDIT, OUTAGE
 from autoprovisioning.app.services import ChangeSources, Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.full_runs import SCHEDULED, why_often
@@ -61,12 +61,12 @@ class Health:
     last_success: Run | None
     running: Run | None
     last_run: Run | None
-    waiting: Waiting
+    waiting: WaitingUsers
     oldest_pending: datetime | None
     channels: tuple[Channel, ...]
     live_until: datetime | None  # when the last channel that works expires
-    hour: Pace
-    day: Pace
+    hour: KeeperAnswers
+    day: KeeperAnswers
     throttled_until: datetime | None
     plans_held: int  # that wait for an approval, while the connection is on
     decided: tuple[HeldPlan, ...]  # with live approvals, or rejections that keep somebody
@@ -268,7 +268,7 @@ def _late(seen: Health, connection: Connection) -> list[Concern]:
 def _not_done(seen: Health, connection: Connection) -> list[Concern]:
     """Report at once a full run that did not end as done; one from before the connection was turned on is over."""
     run = seen.last_ended
-    if run is None or run.state is RunState.DONE or EDITED in run.notes:
+    if run is None or run.state is RunState.DONE or LEFT_BY_EDIT in run.notes:
         return []
     if connection.changed_at is not None and run.started < connection.changed_at:
         return []
@@ -289,7 +289,7 @@ def _ended_as(run: Run) -> str:
             return "was closed with work left"
 
 
-def _who_waits(waiting: Waiting) -> str:
+def _who_waits(waiting: WaitingUsers) -> str:
     if not waiting.count:
         return ""
     since = f" since {at_time(waiting.oldest)}" if waiting.oldest is not None else ""

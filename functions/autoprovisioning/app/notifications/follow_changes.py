@@ -46,7 +46,7 @@ BEHIND = timedelta(seconds=2)  # by which a look's reading of the directory may 
 COST = 4  # directory requests, of a look; a sweep that is asked for counts as one
 
 
-class Outcome(StrEnum):
+class Followed(StrEnum):
     """What became of a change, as it is counted."""
 
     LOOK = "look"
@@ -72,7 +72,7 @@ class Follower:
     memory: Memory = field(default_factory=Memory)
 
 
-def follow(follower: Follower, entry: LogEntry, published: datetime) -> Sequence[Outcome]:
+def follow(follower: Follower, entry: LogEntry, published: datetime) -> Sequence[Followed]:
     """Ask for what an entry's changes need; returns what became of each.
 
     Raises:
@@ -83,7 +83,7 @@ def follow(follower: Follower, entry: LogEntry, published: datetime) -> Sequence
     at = min(entry.at or published, now)
     changes = changes_of(entry)
     if not changes:
-        return [Outcome.OTHER]
+        return [Followed.OTHER]
     following = _Following(follower, entry, at=at, young=now < published + follower.lag)
     return [following.outcome(change) for change in changes]
 
@@ -112,16 +112,16 @@ class _Following:
         self._at = at
         self._young = young
 
-    def outcome(self, change: Change) -> Outcome:
+    def outcome(self, change: Change) -> Followed:
         """Ask for what one change needs."""
         concerned = self._serving if self._finds(change) is RunKind.FULL else self._scoped
         if not concerned:
-            return Outcome.OUTSIDE
+            return Followed.OUTSIDE
         if isinstance(change, ManyChanged):
             return self._later(change.finds, SOON)
         if self._memory.exhausted(self._now):
             self._later(self._finds(change), SOON)
-            return Outcome.MANY
+            return Followed.MANY
         return self._member(change) if isinstance(change, MemberChanged) else self._user(change)
 
     @staticmethod
@@ -149,20 +149,20 @@ class _Following:
         """The ids of their scope groups."""
         return frozenset(group.id for each in self._serving for group in each.settings.scope.groups)
 
-    def _member(self, change: MemberChanged) -> Outcome:
+    def _member(self, change: MemberChanged) -> Followed:
         try:
             lineage = self._lineage(change.group)
         except Incomplete:  # nobody knows which groups it is in
             return self._later(RunKind.SWEEP, SOON)
         if lineage is None or not ({lineage.id} | lineage.above) & self._scoped:
-            return Outcome.OUTSIDE
+            return Followed.OUTSIDE
         nested = lineage.id not in self._scoped
         user_id = "" if change.type is MemberType.GROUP else self._user_id(change.member)
         if not user_id and self._is_group(change):
             self._memory.lineages.forget()
             return self._later(RunKind.SWEEP, *LAG_ABOVE)
         if not user_id:
-            return Outcome.STRANGER
+            return Followed.STRANGER
         if nested:
             self._later(RunKind.SWEEP, *LAG_ABOVE, causes=self._news(user_id, change))
         return self._sweep(user_id, change) if change.removed else self._look(user_id, "", change)
@@ -217,7 +217,7 @@ class _Following:
             todo += sorted(filter(None, found.values()))
         return frozenset(above)
 
-    def _user(self, change: UserChanged) -> Outcome:
+    def _user(self, change: UserChanged) -> Followed:
         try:
             user_ids = self._user_ids(change)
         except Incomplete:  # the deleted users cannot be listed: a full run compares everybody
@@ -225,10 +225,10 @@ class _Following:
         if not user_ids:
             if self._young and change.event in WAITED_FOR:
                 raise Transient("The directory does not yet show what was reported of a user", retry_after=5)
-            return Outcome.STRANGER
+            return Followed.STRANGER
         concerned = [user_id for user_id in user_ids if change.may_enter or self._on_a_roster(user_id)]
         outcomes = [self._look(user_id, change.event, change) for user_id in concerned]
-        return outcomes[0] if outcomes else Outcome.OUTSIDE
+        return outcomes[0] if outcomes else Followed.OUTSIDE
 
     def _user_ids(self, change: UserChanged) -> Sequence[str]:
         """Return who is meant: an address may be a deleted user's and another's by now."""
@@ -278,19 +278,19 @@ class _Following:
         group = change.group if isinstance(change, MemberChanged) else ""
         return checked(Cause(at=self._at, event=change.name, actor=self._entry.actor, group=group))
 
-    def _look(self, user_id: str, event: str, change: UserChanged | MemberChanged) -> Outcome:
+    def _look(self, user_id: str, event: str, change: UserChanged | MemberChanged) -> Followed:
         """Ask to look at a user, unless this was told before, or a look that sees it was asked for since."""
         now, cause = self._now, self._cause(change)
         key = (user_id, event if event in WAITED_FOR else "")
         what = (user_id, change.name, change.group if isinstance(change, MemberChanged) else "")
         asked = self._memory.asked.get(key, now)
         if asked is not None and (asked - BEHIND >= self._at or self._told_before(what)):
-            return Outcome.REPEATED
+            return Followed.REPEATED
         self._follower.queue.look_again([Look(user_id=user_id, event=event, asked_at=now, cause=cause)])
         self._memory.asked.put(key, now, now)
         self._memory.reported.put(what, (self._at, self._entry.service), now)
         self._memory.spend(now, COST)
-        return Outcome.LOOK
+        return Followed.LOOK
 
     def _told_before(self, what: tuple[str, str, str]) -> bool:
         """Say whether this report came before: the same delivered again, or its other shape, by another service."""
@@ -310,7 +310,7 @@ class _Following:
         for user_id, cause in causes.items():
             self._memory.noted.put(user_id, cause.at, now)
 
-    def _sweep(self, user_id: str, change: MemberChanged) -> Outcome:
+    def _sweep(self, user_id: str, change: MemberChanged) -> Followed:
         """Ask for a sweep now, unless one was asked for since the change, and for another one in a minute.
 
         The second one finds a user whose account was being created when they were removed.
@@ -319,18 +319,18 @@ class _Following:
         if self._memory.requested >= self._at:
             if causes:
                 self._store((), now, causes)
-            return Outcome.REPEATED
+            return Followed.REPEATED
         self._store(due_now(RunKind.SWEEP, now) | due(RunKind.SWEEP, now, SOON), now, causes)
         self._follower.queue.request_run(RunKind.SWEEP)
         self._memory.requested = now
         self._memory.spend(now, COST)
-        return Outcome.RUN
+        return Followed.RUN
 
-    def _later(self, kind: RunKind, *waits: timedelta, causes: Mapping[str, Cause] = NO_CAUSES) -> Outcome:
+    def _later(self, kind: RunKind, *waits: timedelta, causes: Mapping[str, Cause] = NO_CAUSES) -> Followed:
         """Store runs that are due later, unless they are stored, and whom they may find."""
         now = self._now
         runs: DueRunSet = due(kind, now, *waits)
         if causes or not runs <= self._memory.due:
             self._store(runs, now, causes)
             self._memory.due = frozenset(run for run in self._memory.due | runs if run.at > now)
-        return Outcome.RUN
+        return Followed.RUN

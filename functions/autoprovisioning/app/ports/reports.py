@@ -65,7 +65,7 @@ class DayUsage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class KeeperAnswers:
     """How Keeper answered: changes carried out, how many of them failed, and the seconds they took together.
 
     `unsent` counts the changes that failed before anything was sent: a mandatory attribute without a value, say.
@@ -91,7 +91,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class WaitingUsers:
     """Users with a change that waits for a retry or a new token, and since when the longest has waited."""
 
     count: int = 0
@@ -143,7 +143,7 @@ class UserReports(Protocol):
     def failing_users(self, connection_id: str) -> int:
         """Count the users who are failing."""
 
-    def waiting(self, connection_id: str) -> Waiting:
+    def waiting(self, connection_id: str) -> WaitingUsers:
         """Count the users who wait."""
 
 
@@ -153,7 +153,7 @@ class UsageReports(Protocol):
     def usage(self, connection_id: str, first: date, last: date) -> Sequence[DayUsage]:
         """Return one entry for each day from first to last, oldest first, those without events included."""
 
-    def pace(self, connection_id: str, since: datetime) -> Pace:
+    def pace(self, connection_id: str, since: datetime) -> KeeperAnswers:
         """Sum up Keeper's answers since then, to the full hour, and how long changes took to get there."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from autoprovisioning.domain.events import Event
-from autoprovisioning.domain.memberships import Approval
+from autoprovisioning.domain.memberships import ApprovedRemovals
 from autoprovisioning.domain.teams import GroupTeam
 
 
@@ -19,8 +19,8 @@ class Teams(Protocol):
     def put(self, connection_id: str, teams: Mapping[str, GroupTeam], events: Sequence[Event]) -> None:
         """Store them in place of those before, with what was done to them; the lease of a run keeps others off."""
 
-    def approvals(self, connection_id: str) -> Mapping[str, Approval]:
+    def approvals(self, connection_id: str) -> Mapping[str, ApprovedRemovals]:
         """Return by the group's id the last approval of removals from its team."""
 
-    def approve(self, connection_id: str, approval: Approval, told: Event) -> None:
+    def approve(self, connection_id: str, approval: ApprovedRemovals, told: Event) -> None:
         """Store an approval in place of one for the same group, with the event."""

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from autoprovisioning.app.ports.directory import DirectoryUsers
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.adoption import Confirmed, Locks
+from autoprovisioning.domain.adoption import Confirmed, RecordedLocks
 from autoprovisioning.domain.changes import remembers_lock
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.directory_user import DirectoryUser
@@ -40,12 +40,12 @@ class AdoptionGrounds:
         return self._holders[0]
 
     @property
-    def locks(self) -> Locks:
+    def locks(self) -> RecordedLocks:
         """What we locked ourselves, over the rosters of all connections."""
         return self._holders[1]
 
     @cached_property
-    def _holders(self) -> tuple[Mapping[str, str], Locks]:
+    def _holders(self) -> tuple[Mapping[str, str], RecordedLocks]:
         return holders(self._services, self._rosters)
 
     @cached_property
@@ -71,7 +71,7 @@ def in_doubt(entry: Entry) -> bool:
     return entry.failure is not None and entry.failure.code == AdoptionInDoubt.code
 
 
-def holders(services: Services, rosters: Mapping[str, Mapping[str, Entry]]) -> tuple[dict[str, str], Locks]:
+def holders(services: Services, rosters: Mapping[str, Mapping[str, Entry]]) -> tuple[dict[str, str], RecordedLocks]:
     """Return SCIM id -> directory id over the rosters of all connections, and our locks; those not at hand are read."""
     held_by: dict[str, str] = {}
     locks: set[tuple[str, str]] = set()

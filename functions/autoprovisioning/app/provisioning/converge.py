@@ -17,7 +17,7 @@ from autoprovisioning.app.ports.accounts import Accounts
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.provisioning.adoption_grounds import confirmed_for
 from autoprovisioning.app.provisioning.carry_out import carry_out
-from autoprovisioning.app.provisioning.marked_changes import MarkedChanges, Wanted, holds
+from autoprovisioning.app.provisioning.marked_changes import Intent, MarkedChanges, holds
 from autoprovisioning.app.provisioning.read_user import Asked, Round, Seen, entry_of, nobody_waits
 from autoprovisioning.app.provisioning.serving import as_it_was, served
 from autoprovisioning.app.provisioning.target import Keeper, first_found
@@ -436,7 +436,7 @@ class _Convergence:
             raise outcome.error
         return again
 
-    def _wanted(self, entry: Entry | None, attempt: Do, observation: Observed) -> Wanted:
+    def _wanted(self, entry: Entry | None, attempt: Do, observation: Observed) -> Intent:
         """Return the change to be marked; it is given up if anything of the entry changed since it was read."""
         recreates, noted = attempt.action is Action.RECREATE, attempt.noted
         change = Change(
@@ -451,7 +451,7 @@ class _Convergence:
             created=observation.created,
             handed=observation.handed,
         )
-        return Wanted(
+        return Intent(
             id=change.id, user_id=change.user_id, stands=lambda current: current == entry, change=lambda _: change
         )
 

@@ -27,7 +27,7 @@ NOTHING: Counts = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Intent:
     """A change to be marked: `stands` says whether the entry is still what it was decided by, `change` makes it of it.
 
     The change that it makes has `id` for its own, and an entry that the mark is then put on.
@@ -59,7 +59,7 @@ class MarkedChanges:
         self._run_id = run_id
         self._origin = origin
 
-    def mark(self, wanted: Iterable[Wanted], until: datetime) -> tuple[list[Change], dict[str, Entry | None]]:
+    def mark(self, wanted: Iterable[Intent], until: datetime) -> tuple[list[Change], dict[str, Entry | None]]:
         """Mark the entries that still stand; return the changes marked, and the other users' entries as they are."""
         by_user = {each.user_id: each for each in wanted}
 

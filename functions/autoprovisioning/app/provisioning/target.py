@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from autoprovisioning.app.ports.accounts import Accounts
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.accounts import Account, Answer, Lookup, Value
+from autoprovisioning.domain.accounts import Account, Lookup, Result, Value
 from autoprovisioning.domain.connections import LONGEST_THROTTLE, Connection, State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 SHORTEST_THROTTLE = timedelta(seconds=1)
 T = TypeVar("T")
 A = TypeVar("A")
-R = TypeVar("R", bound=Answer)
+R = TypeVar("R", bound=Result)
 
 WAIT = "waits for Keeper until"  # in the audit
 
@@ -104,13 +104,13 @@ class Keeper:
 
         answers: list[A] = []
 
-        def send(_: object) -> Iterator[Answer]:
+        def send(_: object) -> Iterator[Result]:
             try:
                 answers.append(request(self.accounts()))
             except AuthorizationRefused as error:
-                yield Answer(key="", error=error)
+                yield Result(key="", error=error)
             else:
-                yield Answer(key="")
+                yield Result(key="")
 
         ((_, told),) = self.through({"": None}, send)
         if told.error is not None:

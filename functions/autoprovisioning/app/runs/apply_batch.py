@@ -12,11 +12,11 @@ from functools import partial
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.provisioning.carry_out import carry_out
 from autoprovisioning.app.provisioning.converge import converge
-from autoprovisioning.app.provisioning.marked_changes import MarkedChanges, Wanted
+from autoprovisioning.app.provisioning.marked_changes import Intent, MarkedChanges
 from autoprovisioning.app.provisioning.read_user import Asked, RunOf
 from autoprovisioning.app.provisioning.target import Keeper, fails_for_everybody, may_be_outage
 from autoprovisioning.app.provisioning.volume_guard import taken_back
-from autoprovisioning.app.runs.close_run import EDITED, OUTAGE, add_notes, close_if_finished, close_unfinished
+from autoprovisioning.app.runs.close_run import LEFT_BY_EDIT, OUTAGE, add_notes, close_if_finished, close_unfinished
 from autoprovisioning.app.runs.take_access import leavers
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import known_or_unforeseen
@@ -122,7 +122,7 @@ class _Application:
         if connection.state is State.PAUSED:
             self._flag_pending(connection)
         if connection.state is not State.ON or connection.edition != run.edition:
-            close_unfinished(self._services, run, EDITED if connection.state is State.ON else "")
+            close_unfinished(self._services, run, LEFT_BY_EDIT if connection.state is State.ON else "")
             return None
         return connection, run
 
@@ -352,8 +352,8 @@ class _Application:
             close_if_finished(self._services, recorded)
 
 
-def _wanted(change_id: str, planned: PlannedChange) -> Wanted:
-    return Wanted(
+def _wanted(change_id: str, planned: PlannedChange) -> Intent:
+    return Intent(
         id=change_id,
         user_id=planned.user_id,
         stands=lambda entry: planned.stands(planned.known(entry)),

@@ -14,7 +14,7 @@ from autoprovisioning.app.runs.hold_plan import (
     BY_LISTINGS,
     LOCKED_BY_OTHERS,
     UNPROVEN,
-    Wanted,
+    DueChange,
     admit,
     settle_holds,
     would_hold,
@@ -29,33 +29,33 @@ from autoprovisioning.domain.plan import Plan, PlannedLook
 
 def _wanted(
     services: Services, connection: Connection, plan: Plan, roster: Mapping[str, Entry]
-) -> Mapping[Kind, Sequence[Wanted]]:
+) -> Mapping[Kind, Sequence[DueChange]]:
     """Return what of a plan counts, or was decided about, by kind; `roster` is as it was read."""
-    wanted: dict[Kind, list[Wanted]] = {kind: [] for kind in Kind if kind is not Kind.LOCKING}
+    wanted: dict[Kind, list[DueChange]] = {kind: [] for kind in Kind if kind is not Kind.LOCKING}
     for user_id, planned in plan.looks.items():
         due = planned.due
         if due is not None and braked(due.action, due.noted, due.attributes, plan.now):
             member = member_of(due.action, due.noted, due.trigger, due.attributes)
             wanted[member.kind].append(
-                Wanted(member=member, entry=roster.get(user_id), unproven=_unproven(connection, planned))
+                DueChange(member=member, entry=roster.get(user_id), unproven=_unproven(connection, planned))
             )
-    free: list[Wanted] = []
+    free: list[DueChange] = []
     for change in plan.writes:
         entry, creates = roster.get(change.user_id), change.action is Action.CREATE
         if creates and change.scim_id:
             continue  # it adopts
         member = member_of(change.action, entry or Entry(user_id=change.user_id), None, change.attributes)
         if braked(change.action, entry, change.attributes, plan.now):
-            wanted[member.kind].append(Wanted(member=member, entry=entry))
+            wanted[member.kind].append(DueChange(member=member, entry=entry))
         elif creates:
-            free.append(Wanted(member=member, entry=entry))
+            free.append(DueChange(member=member, entry=entry))
     if free:  # a creation that failed needs no room, but what was decided about it stands
         book = Book(services.holds.standing(connection.id))
         wanted[Kind.GIVING] += [each for each in free if book.verdict(each.member) is not None]
     return wanted
 
 
-def _members(wanted: Mapping[Kind, Sequence[Wanted]]) -> frozenset[Member]:
+def _members(wanted: Mapping[Kind, Sequence[DueChange]]) -> frozenset[Member]:
     """Return everything that is planned, also as members of schema 1, which say less."""
     named = {each.member for several in wanted.values() for each in several}
     return frozenset(named | {Member(resource=member.resource, action=member.action) for member in named})
@@ -128,10 +128,10 @@ def _keep_timers(
     connection: Connection,
     plan: Plan,
     roster: Mapping[str, Entry],
-    held: Sequence[Wanted],
+    held: Sequence[DueChange],
     *,
     overtaken: Collection[str],
-) -> list[Wanted]:
+) -> list[DueChange]:
     """Record the timers of held users, unless the plan's notes did, and that they no longer wait for anything else.
 
     Returns what is held under the times that the roster has: where the directory does not say when a trigger began, a
@@ -158,7 +158,7 @@ def _keep_timers(
     return [_as_recorded(each, dated.get(each.member), entries) for each in held]
 
 
-def _as_recorded(wanted: Wanted, trigger: Trigger | None, entries: Mapping[str, Entry]) -> Wanted:
+def _as_recorded(wanted: DueChange, trigger: Trigger | None, entries: Mapping[str, Entry]) -> DueChange:
     """Name a deprovisioning by the time that the roster has for its `trigger`."""
     if trigger is None:
         return wanted
@@ -169,7 +169,7 @@ def _as_recorded(wanted: Wanted, trigger: Trigger | None, entries: Mapping[str, 
 
 
 def _asked_again(
-    services: Services, connection: Connection, looks: Mapping[str, PlannedLook], held: Iterable[Wanted], active: int
+    services: Services, connection: Connection, looks: Mapping[str, PlannedLook], held: Iterable[DueChange], active: int
 ) -> dict[str, PlannedLook]:
     """Return looks at those whose change only listings support: without an approval they take nothing, but by now the
     directory may answer about them. Not if they are many: looks would take piecemeal what only a plan may.
@@ -181,7 +181,7 @@ def _asked_again(
     return {each.member.resource: PlannedLook(look=looks[each.member.resource].look) for each in untold}
 
 
-def _take_out(plan: Plan, held: Iterable[Wanted]) -> None:
+def _take_out(plan: Plan, held: Iterable[DueChange]) -> None:
     gone = {each.member.resource for each in held}
     if gone:
         plan.looks = {user_id: look for user_id, look in plan.looks.items() if user_id not in gone}

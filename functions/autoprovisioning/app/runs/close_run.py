@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 NOTE_LIMIT = 500  # characters
 MOST_NOTES = 50
 OUTAGE = "Keeper fails for everybody: "  # how the note for this begins; Health looks for it
-EDITED = "The connection has been changed: what was planned for its old settings is left to the next run."
+LEFT_BY_EDIT = "The connection has been changed: what was planned for its old settings is left to the next run."
 
 
 def close_if_finished(services: Services, run: Run) -> Run:

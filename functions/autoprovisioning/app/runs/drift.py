@@ -27,7 +27,7 @@ from autoprovisioning.domain.keeper_changes import keeper_changes, unknown
 from autoprovisioning.domain.keeper_listing import Listing, as_found
 from autoprovisioning.domain.plan import Plan, Planner
 from autoprovisioning.domain.runs import Look
-from autoprovisioning.domain.unprovisioned import Offer, Search, digest_of, unprovisioned
+from autoprovisioning.domain.unprovisioned import Offer, OwnerSearch, digest_of, unprovisioned
 from autoprovisioning.domain.words import DRIFTED
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def _begin_search(services: Services, side: Side) -> bool:
     same = known is not None and known.digest == digest_of(accounts)
     if known is not None and same and (not accounts or services.clock() - known.at < SEARCHED_ANEW):
         return False
-    side.planner.search = Search(accounts, side.roster, side.connection.settings.archived_as_suspended)
+    side.planner.search = OwnerSearch(accounts, side.roster, side.connection.settings.archived_as_suspended)
     return bool(accounts)
 
 

@@ -33,7 +33,7 @@ LOCKED_BY_OTHERS = "of accounts that somebody else seems to have locked in Keepe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class DueChange:
     """A change that a plan asks for; `unproven` says what lacks proof: such changes are held however few they are.
 
     `overtaken`: the roster does not have the trigger that it names, since the entry changed while the run was listing.
@@ -50,13 +50,13 @@ class Wanted:
 class _Sifted:
     """Planned changes of one kind, sorted by what an administrator decided about them."""
 
-    approved: list[Wanted]
-    kept: list[Wanted]  # rejected, to be decided again, or part of a plan that this one does not see all of
-    unproven: list[Wanted]
-    fresh: list[Wanted]
+    approved: list[DueChange]
+    kept: list[DueChange]  # rejected, to be decided again, or part of a plan that this one does not see all of
+    unproven: list[DueChange]
+    fresh: list[DueChange]
 
 
-def _sift(holds: Iterable[Hold], wanted: Sequence[Wanted], now: datetime, *, whole: bool = True) -> _Sifted:
+def _sift(holds: Iterable[Hold], wanted: Sequence[DueChange], now: datetime, *, whole: bool = True) -> _Sifted:
     book, sifted = Book(holds), _Sifted(approved=[], kept=[], unproven=[], fresh=[])
     keeps = {Standing.REJECTED, Standing.WITHDRAWN} | ({Standing.WAITING} if not whole else set())
     for each in wanted:
@@ -70,24 +70,24 @@ def _sift(holds: Iterable[Hold], wanted: Sequence[Wanted], now: datetime, *, who
     return sifted
 
 
-def _names(wanted: Iterable[Wanted]) -> list[str]:
+def _names(wanted: Iterable[DueChange]) -> list[str]:
     return [attempt(each.member, each.entry) for each in wanted]
 
 
-Keep = Callable[[Sequence[Wanted]], list[Wanted]]
+Keep = Callable[[Sequence[DueChange]], list[DueChange]]
 
 
 def admit(
     services: Services,
     connection: Connection,
     kind: Kind,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[DueChange],
     holds: Sequence[Hold],
     *,
     whole: bool = True,
     confirmed: int | None = None,
     keep: Keep = list,
-) -> tuple[list[Wanted], Hold | None]:
+) -> tuple[list[DueChange], Hold | None]:
     """Pass what a run plans of one kind through the brake: return what is held, and the plan raised for it, if any.
 
     `holds` are the connection's. What is over the limit is held as a whole. A waiting plan ends if it is empty, fits,
@@ -112,7 +112,7 @@ def admit(
     return recorded, _stand(services, connection, mine, members, "; ".join(reasons))
 
 
-def _let_go(services: Services, connection: Connection, kind: Kind, approved: Sequence[Wanted]) -> None:
+def _let_go(services: Services, connection: Connection, kind: Kind, approved: Sequence[DueChange]) -> None:
     """Warn of many changes at once, even approved ones: somebody may have approved them unread."""
     note(services, connection, APPROVED, [each.member.name for each in approved])
     if len(approved) > room(services, connection, kind).allowed:
@@ -124,7 +124,7 @@ def would_hold(
     services: Services,
     connection: Connection,
     kind: Kind,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[DueChange],
     active: int,
     confirmed: int | None,
 ) -> frozenset[str]:

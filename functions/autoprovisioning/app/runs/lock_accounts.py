@@ -17,8 +17,8 @@ from autoprovisioning.app.provisioning.owner_of_account import owner_of
 from autoprovisioning.app.provisioning.serving import as_it_was
 from autoprovisioning.app.provisioning.target import Keeper
 from autoprovisioning.app.provisioning.volume_guard import note, room
-from autoprovisioning.app.runs.close_run import EDITED
-from autoprovisioning.app.runs.hold_plan import Wanted, admit, settle_holds
+from autoprovisioning.app.runs.close_run import LEFT_BY_EDIT
+from autoprovisioning.app.runs.hold_plan import DueChange, admit, settle_holds
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Write, WriteKind, Written
 from autoprovisioning.domain.connections import Connection
@@ -85,7 +85,7 @@ def hold_chosen(services: Services, connection: Connection) -> Hold | None:
     holds = settle_holds(services, connection, due, entries, locks=True)
     left = room(services, connection, Kind.LOCKING)
     over = f", which is more than the limit of {left.allowed} within 24 hours" if len(due) > left.allowed else ""
-    wanted = [Wanted(member=member, entry=None, unproven=f"{CHOSEN}{over}") for member in due]
+    wanted = [DueChange(member=member, entry=None, unproven=f"{CHOSEN}{over}") for member in due]
     return admit(services, connection, Kind.LOCKING, wanted, holds)[1]
 
 
@@ -144,7 +144,7 @@ class _Work:
         attempts = self._mark(due)
         if not as_it_was(self._services, self._connection):  # since the mark, whoever turns it off waits for its end
             self._record([_Result(lock=each.lock, later=True, unknown=each.was.until is not None) for each in attempts])
-            return 0, EDITED
+            return 0, LEFT_BY_EDIT
         whose = list(self._services.executor.each(self._owner, attempts, READ_AT_ONCE))
         results: list[_Result] = []
         ready: list[Lock] = []

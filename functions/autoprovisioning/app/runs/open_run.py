@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field, replace
 
 from autoprovisioning.app.provisioning.target import Keeper
-from autoprovisioning.app.runs.close_run import EDITED, NOTE_LIMIT, close_if_finished, close_unfinished, tell
+from autoprovisioning.app.runs.close_run import LEFT_BY_EDIT, NOTE_LIMIT, close_if_finished, close_unfinished, tell
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, proving
 from autoprovisioning.domain.entry import Entry
@@ -59,7 +59,7 @@ def earlier_run(services: Services, connection: Connection) -> Run | None:
                 close_unfinished(services, closed)  # its planner is gone, since we hold the lease
             continue
         if closed.edition != connection.edition:
-            close_unfinished(services, closed, EDITED)
+            close_unfinished(services, closed, LEFT_BY_EDIT)
             continue
         progress = closed.last_progress or closed.started
         if services.clock() - progress < services.timings.batch_mark:

@@ -105,7 +105,7 @@ class Survey:
         return frozenset[str]().union(*(members for members in known if members is not None))
 
 
-Members = dict[str, frozenset[str] | None]
+GroupMembers = dict[str, frozenset[str] | None]
 
 
 def read_groups(
@@ -114,7 +114,7 @@ def read_groups(
     executor: Executor,
     at_once: int,
     late: Callable[[], bool] = lambda: False,
-) -> tuple[Members, list[str]]:
+) -> tuple[GroupMembers, list[str]]:
     """List the derived members of every scope group, several at once; None, with a note, for one that was not read.
 
     Once it is `late`, no more is read.
@@ -135,7 +135,7 @@ def read_groups(
 
     groups = {group.id: group for connection in connections for group in connection.settings.scope.groups}
     told = dict(zip(groups, executor.each(read, list(groups.values()), at_once), strict=True))
-    members: Members = {group_id: None if isinstance(found, str) else found for group_id, found in told.items()}
+    members: GroupMembers = {group_id: None if isinstance(found, str) else found for group_id, found in told.items()}
     return members, [found for found in told.values() if isinstance(found, str)]
 
 

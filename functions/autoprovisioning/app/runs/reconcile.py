@@ -18,7 +18,7 @@ from autoprovisioning.app.provisioning.serving import as_it_was
 from autoprovisioning.app.provisioning.volume_guard import remember_active
 from autoprovisioning.app.runs import dispatch
 from autoprovisioning.app.runs.brake_plan import brake
-from autoprovisioning.app.runs.close_run import EDITED, NOTE_LIMIT, close_unfinished, tell
+from autoprovisioning.app.runs.close_run import LEFT_BY_EDIT, NOTE_LIMIT, close_unfinished, tell
 from autoprovisioning.app.runs.drift import judge_differing, report_changes, report_unprovisioned, tell_drift
 from autoprovisioning.app.runs.follow_teams import AllGroups, follow_teams
 from autoprovisioning.app.runs.follow_units import follow_units
@@ -204,7 +204,7 @@ def _plan_and_dispatch(
     assert side.planner is not None  # noqa: S101 - _observe made it
     plan, read = side.planner.plan, side.connection
     if not as_it_was(services, read):
-        refuse(services, side, EDITED)
+        refuse(services, side, LEFT_BY_EDIT)
         return side.run
     expected = [change.user_id for change in plan.writes] + list(plan.notes)
     side.connection = services.roster.begin(side.connection, expected)

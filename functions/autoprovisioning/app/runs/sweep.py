@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from autoprovisioning.app.runs.lease import leased
-from autoprovisioning.app.runs.read_directory import Members, read_groups
+from autoprovisioning.app.runs.read_directory import GroupMembers, read_groups
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.causes import kept, of_difference
 from autoprovisioning.domain.connections import Connection, State
@@ -199,7 +199,7 @@ def _swept(services: Services) -> tuple[int, bool]:
     return len(looks), complete
 
 
-def _side(services: Services, connection: Connection, roster: Mapping[str, Entry], members: Members) -> _Side:
+def _side(services: Services, connection: Connection, roster: Mapping[str, Entry], members: GroupMembers) -> _Side:
     known = [members.get(group.id) for group in connection.settings.scope.groups]
     inside = frozenset[str]().union(*(ids for ids in known if ids is not None))
     return _Side(

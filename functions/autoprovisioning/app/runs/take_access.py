@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from autoprovisioning.app.provisioning.marked_changes import Wanted
+from autoprovisioning.app.provisioning.marked_changes import Intent
 from autoprovisioning.app.provisioning.read_user import Asked, Round
 from autoprovisioning.app.provisioning.serving import served
 from autoprovisioning.app.provisioning.volume_guard import those_that_may_go
@@ -36,9 +36,9 @@ class _Leaver:
     member: Member
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> Intent:
         """Return the change to be marked, provided that the entry is still the one that it was decided on."""
-        return Wanted(
+        return Intent(
             id=self.change.id,
             user_id=self.entry.user_id,
             stands=lambda current: current == self.entry,
@@ -46,7 +46,7 @@ class _Leaver:
         )
 
 
-def leavers(services: Services, connection: Connection, asked: Sequence[Asked], until: datetime) -> list[Wanted]:
+def leavers(services: Services, connection: Connection, asked: Sequence[Asked], until: datetime) -> list[Intent]:
     """Return the suspensions and deletions to be made for these users, counted by the guard, to be marked and sent.
 
     Left out is everybody about whom anything else is to be done, found out or told: they are converged one by one. So

@@ -87,9 +87,9 @@ class Wanted(Model):
     standing: Standing | None = None
     administrators: Literal["", "yes", "unknown"] = ""
 
-    def wanted(self) -> approval.Wanted:
+    def wanted(self) -> approval.Selection:
         """Return it as the review of a plan takes it."""
-        return approval.Wanted(
+        return approval.Selection(
             search=self.search,
             cause=self.cause,
             unit=self.unit,

@@ -12,7 +12,7 @@ from autoprovisioning.app.administration.ask_for_run import Asked, ask_for_run, 
 from autoprovisioning.app.administration.find_run import existing_run
 from autoprovisioning.app.administration.health import health
 from autoprovisioning.app.ports.channels import Channel
-from autoprovisioning.app.ports.reports import Pace
+from autoprovisioning.app.ports.reports import KeeperAnswers
 from autoprovisioning.domain import runs as domain
 from autoprovisioning.domain.causes import Source
 from autoprovisioning.domain.requests import Became
@@ -235,7 +235,7 @@ def _channel(channel: Channel) -> NotificationChannel:
     return NotificationChannel(id=channel.id, event=channel.event, expires=channel.expires, proven=channel.proven)
 
 
-def _answered(pace: Pace) -> Answered:
+def _answered(pace: KeeperAnswers) -> Answered:
     latency = [
         Latency(source=source, changes=found.changes, p50=found.percentile(0.5), p95=found.percentile(0.95))
         for source, found in pace.latencies.items()

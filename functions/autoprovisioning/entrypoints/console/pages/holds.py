@@ -11,7 +11,7 @@ from flask import Response
 from werkzeug.datastructures import MultiDict
 
 from autoprovisioning.app.administration.held_plans import FOLLOWS, Choice, decide_hold, existing_hold, review_of
-from autoprovisioning.domain.approval import ADMINISTRATORS, Wanted, approving, keeping
+from autoprovisioning.domain.approval import ADMINISTRATORS, Selection, approving, keeping
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, Stale
 from autoprovisioning.domain.holds import Standing
@@ -39,7 +39,7 @@ def holds(call: Call, connection_id: str) -> Response:
 class Asked(NamedTuple):
     """Which of those affected are wanted, as an address of the page says."""
 
-    wanted: Wanted
+    wanted: Selection
     given: Mapping[str, str]
 
     def downloaded(self) -> str:
@@ -54,7 +54,7 @@ class Asked(NamedTuple):
 def _asked(fields: MultiDict[str, str]) -> Asked:
     """Read what is wanted; what is not known counts as not said."""
     standing, administrators = fields.get("standing", ""), fields.get("administrators", "")
-    wanted = Wanted(
+    wanted = Selection(
         search=sought(fields.get("q")),
         cause=fields.get("cause", ""),
         unit=fields.get("unit", ""),
@@ -107,7 +107,7 @@ def _shown_at(told: str) -> datetime:
 
 
 def _decide_as_shown(
-    call: Call, connection: Connection, digest: str, choice: Choice, wanted: Wanted, number: str
+    call: Call, connection: Connection, digest: str, choice: Choice, wanted: Selection, number: str
 ) -> None:
     """Decide about those whom the list shows, if they are still as many as the button said."""
     if not (number.isascii() and number.isdigit() and len(number) < 9):
