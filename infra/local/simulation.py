@@ -292,3 +292,13 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30, every
             return value
         time.sleep(max(every, min(waited / 20, 0.2)))
     raise TimeoutError(f"{what} did not happen within {seconds:.0f} s")
+
+
+class WentWrong(Exception):
+    """What a step promises did not hold."""
+
+
+def check(holds: bool, otherwise: str) -> None:
+    """Raise WentWrong unless it holds."""
+    if not holds:
+        raise WentWrong(otherwise)

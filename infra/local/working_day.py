@@ -21,14 +21,11 @@ from infra.local.compare import compare
 from infra.local.directory.fixture import SCOPE_GROUP, make
 from infra.local.emulators import EmulatorMissing
 from infra.local.processes import ProcessFailed, Supervisor
-from infra.local.simulation import SWEEP_SECONDS, World, http, wait_for
+from infra.local.simulation import SWEEP_SECONDS, WentWrong, World, check, http, wait_for
 from infra.local.sync import synchronize
+from infra.local.teams_in_a_day import Teams
 
 USERS = 200
-
-
-class WentWrong(Exception):
-    """What a step promises did not hold."""
 
 
 @dataclass(kw_only=True)
@@ -83,6 +80,9 @@ class Day:
         self.step("150 suspended by mistake after it", "(held)", self.second_mistake)
         self.step("token revoked", "(paused)", self.revoke)
         self.step("reauthorized, caught up", "Update Auto Provisioned User", self.reauthorize)
+        teams = Teams(world=self.world, people=self.people[7:], synchronize=self._synchronize)
+        for name, event, act in teams.steps():
+            self.step(name, event, act)
 
     def _plain(self, user: dict[str, Any]) -> bool:
         account = self.world.keeper.of(user["id"])
@@ -101,7 +101,7 @@ class Day:
     def first_run(self) -> str:
         """Provision everybody in scope."""
         summary = self._synchronize()
-        _check(bool(summary["created"]) and not summary["failed"], str(summary))
+        check(bool(summary["created"]) and not summary["failed"], str(summary))
         return f"{summary['created']} created, {sum(summary['scim_requests'].values())} SCIM requests"
 
     def hire(self) -> str:
@@ -129,7 +129,7 @@ class Day:
         after = self._account(
             user["id"], "the new address", lambda account: account["userName"] == "moved.address@example.com"
         )
-        _check(before is not None and before["id"] == after["id"], "a second account was made")
+        check(before is not None and before["id"] == after["id"], "a second account was made")
         return "by notification, same account"
 
     def suspend(self) -> str:
@@ -191,8 +191,8 @@ class Day:
         directory.weather(hold=False, release=True)
         failure = wait_for(lambda: _failure_of(user["id"]), "the refusal")
         account = self.world.keeper.of(leaver["id"])
-        _check(account is not None and not account["active"], "the leaver's account was touched")
-        _check(self.world.keeper.of(user["id"]) is None, "the newcomer got an account")
+        check(account is not None and not account["active"], "the leaver's account was touched")
+        check(self.world.keeper.of(user["id"]) is None, "the newcomer got an account")
         self.excused.add(user["id"])
         return f"refused: {failure['reason'].partition('. ')[0]}"
 
@@ -212,8 +212,8 @@ class Day:
         self._empty_listings()
         summary = self._synchronize()
         holds = _waiting(self.world)
-        _check(summary["held"] > 0 and bool(holds), f"nothing was held: {summary}")
-        _check(_active(self.world) == before, "accounts were suspended")
+        check(summary["held"] > 0 and bool(holds), f"nothing was held: {summary}")
+        check(_active(self.world) == before, "accounts were suspended")
         counts = ", ".join(f"{count} {action}" for action, count in holds[0]["counts"].items())
         return f"held: {counts}; nobody locked out"
 
@@ -229,9 +229,9 @@ class Day:
         self.world.console("POST", f"connections/{connect.CONNECTION}/holds/{hold['digest']}", {"decision": "approve"})
         directory = self.world.directory
         wait_for(lambda: directory.matched(fault) == 2 and not _run_open(), "the run of the approved plan", 60)
-        _check(_active(self.world) == before, "accounts were suspended")
+        check(_active(self.world) == before, "accounts were suspended")
         summary = self._synchronize()
-        _check(not summary["held"], f"still held: {summary}")
+        check(not summary["held"], f"still held: {summary}")
         return "approved through the console; nobody locked out"
 
     def second_mistake(self) -> str:
@@ -241,13 +241,13 @@ class Day:
         for user in many:
             self.world.directory.patch(user["id"], {"suspended": True})
         summary = self._synchronize()
-        _check(summary["held"] == len(many), f"not all of them were held: {summary}")
-        _check(_active(self.world) == before, "accounts were suspended")
+        check(summary["held"] == len(many), f"not all of them were held: {summary}")
+        check(_active(self.world) == before, "accounts were suspended")
         for user in many:
             self.world.directory.patch(user["id"], {"suspended": False})
         self._lose(False)
         summary = self._synchronize()
-        _check(not summary["held"] and not _waiting(self.world), f"the plan did not end automatically: {summary}")
+        check(not summary["held"] and not _waiting(self.world), f"the plan did not end automatically: {summary}")
         return f"held: {len(many)}; ended automatically once it was fixed"
 
     def revoke(self) -> str:
@@ -265,11 +265,6 @@ class Day:
         answer = http("POST", f"{self.world.reauthorize_url}/", body)
         self._account(user["id"], "the change that waited", lambda account: account["name"]["familyName"] == "Patience")
         return f"{answer['waiting']} waiting"
-
-
-def _check(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise WentWrong(otherwise)
 
 
 def _person(given: str, family: str, email: str) -> dict[str, Any]:
