@@ -31,6 +31,7 @@ from infra.local.processes import Supervisor
 from infra.local.simulation import World
 from infra.local.simulation import http as call
 from infra.local.sync import synchronize
+from tests.benchmark import teams
 from tests.benchmark.large_changes import LEAVERS, Run, hold_leavers, in_one_group, run, seed_accounts
 
 LATENCY_MS = 50
@@ -295,6 +296,56 @@ def large_changes() -> list[Row]:
     return [adopting, leaving]
 
 
+def teams_of_groups() -> list[Row]:
+    """Make teams of groups, and put people into them: with their accounts, and later."""
+    with world_of(FIRST_RUN_USERS, bulk=False) as world:
+        teams.put_into_groups(world, 40)
+        without = first_run(world)["seconds"]
+        each = teams.plain_loop(world)
+        teams.choose()
+        later = first_run(world)["seconds"]
+        joined = teams.memberships(world)
+    with world_of(FIRST_RUN_USERS, bulk=False) as world:
+        teams.put_into_groups(world, 40)
+        teams.choose()
+        together = first_run(world)["seconds"]
+        at_once = teams.memberships(world)
+    times = each * FIRST_RUN_USERS / later
+    first = Row(
+        f"{FIRST_RUN_USERS:,} new users in 40 groups that become teams, against the same without teams",
+        "<= 1.2 times",
+        f"{together / without:.2f} times ({together:.1f} s against {without:.1f} s), {at_once} memberships",
+        together <= 1.2 * without and at_once == FIRST_RUN_USERS,
+    )
+    putting = Row(
+        f"{FIRST_RUN_USERS:,} people put into the teams of 40 groups, against one PATCH after the other",
+        "25 times",
+        f"{times:.1f} times ({later:.1f} s against {each * FIRST_RUN_USERS:.0f} s), {joined} memberships",
+        times >= 25 and joined == FIRST_RUN_USERS,
+    )
+    return [first, putting, _quiet_teams()]
+
+
+def _quiet_teams() -> Row:
+    with world_of(QUIET_USERS, latency=0) as world:
+        teams.put_into_groups(world, 300)
+        first_run(world)
+        first_run(world)
+        before = first_run(world)
+        teams.choose()
+        for _ in range(5):  # a run makes a hundred teams at most; the last but one settles what is kept
+            first_run(world)
+        after = first_run(world)
+    requests, more = sum(after["scim_requests"].values()), after["firestore_reads"] - before["firestore_reads"]
+    return Row(
+        f"run with no changes, {QUIET_USERS:,} users and 300 teams",
+        "<= 4 SCIM requests, one document more",
+        f"{requests} SCIM requests, {after['firestore_reads']} documents read ({more} more than without teams), "
+        f"{after['directory_requests']} directory requests, {after['seconds']:.2f} s",
+        requests <= 4 and more <= 1 and after["unchanged"] == QUIET_USERS,
+    )
+
+
 def _with_cpu(world: World) -> tuple[Run, float]:
     """Run; returns what it took, and the CPU seconds of the functions that take part."""
     workers = [world.cloud.workers[name].pid for name in ("reconcile", "apply_changes")]
@@ -392,6 +443,7 @@ def main() -> None:
         "quiet": quiet_run,
         "large": large_changes,
         "slow-bulk": slow_bulk,
+        "teams": teams_of_groups,
         "cold": lambda: [cold_start()],
         "console": console_pages,
         "memory": memory,
