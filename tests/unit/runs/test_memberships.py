@@ -12,10 +12,11 @@ from autoprovisioning.app.runs import dispatch
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.errors import AccountGone, NotFound, Rejected, Stale, Transient
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.runs import Batch, RunKind
+from autoprovisioning.domain.runs import Batch, RunKind, RunState
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import Team, TeamChoice, TeamState
-from tests.support.builders import DAY
+from tests.support.builders import DAY, MINUTE
+from tests.support.in_memory import FakeAccounts
 from tests.support.scenario import LATER, USERS, Scenario
 from tests.support.settings import with_settings
 
@@ -140,6 +141,46 @@ def test_an_unreadable_group_holds_back_its_own_team_only(teams):
     teams.directory.unreadable.clear()
     run(teams)
     assert inside(teams) == {"u2"}
+
+
+def test_a_group_that_takes_too_long_leaves_time_for_everybodys_changes(teams, monkeypatch):
+    join(teams, "u1", "u2")
+    run(teams)
+    leave(teams, "u1")
+    members = teams.directory.members
+
+    def slow(group_id):
+        for _ in range(30 if group_id == ENGINEERS.id else 1):
+            teams.fakes.clock.advance(MINUTE)
+            yield []
+        yield from members(group_id)
+
+    monkeypatch.setattr(teams.directory, "members", slow)
+    teams.rename("u3", "Augusta")
+    teams.sent.clear()
+    told = run(teams)
+    assert (told.state, told.planned) == (RunState.PLANNED, {"update": 1})
+    assert inside(teams) == {"u1", "u2"}
+    assert any("could not be read: Engineers" in note for note in told.notes)
+
+
+def test_teams_that_keeper_is_slow_to_make_leave_time_for_everybodys_changes(teams, monkeypatch):
+    for number in range(30):
+        group = Group(id=f"m{number}", email=f"keeper-{number}@example.com", name=f"Team {number}")
+        teams.directory.groups[group.id] = group
+    create = FakeAccounts.create_team
+
+    def slow(*asked):
+        teams.fakes.clock.advance(MINUTE)
+        return create(*asked)
+
+    monkeypatch.setattr(FakeAccounts, "create_team", slow)
+    made = 0
+    for _ in range(5):
+        assert run(teams).state in (RunState.PLANNED, RunState.DONE)
+        assert made < len(teams.keeper.teams) <= made + 7
+        made = len(teams.keeper.teams)
+    assert made == 31
 
 
 def test_half_of_a_team_is_never_taken_out_at_once(teams):

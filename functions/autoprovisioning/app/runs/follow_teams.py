@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,7 +12,14 @@ from autoprovisioning.app.ports.directory import DirectoryScopes
 from autoprovisioning.app.provisioning.serving import as_it_was
 from autoprovisioning.app.runs.open_run import Side
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.errors import ConfigurationRefused, Permanent, ProvisioningError, Throttled, Transient
+from autoprovisioning.domain.errors import (
+    ConfigurationRefused,
+    Incomplete,
+    Permanent,
+    ProvisioningError,
+    Throttled,
+    Transient,
+)
 from autoprovisioning.domain.events import Actor, Event, configured
 from autoprovisioning.domain.memberships import Memberships, digest_of, leaving, released, sizes
 from autoprovisioning.domain.runs import RunKind
@@ -23,6 +30,7 @@ from autoprovisioning.domain.words import TEAMS, counted
 log = logging.getLogger(__name__)
 
 UNDISTURBED = (TeamState.THERE, TeamState.LEFT)  # of which the run's record says nothing
+FOR_TEAMS = 0.25  # of the run's time: the rest is for accounts, however many groups there are, or slow Keeper is
 LISTING_FAILS = (Transient, ConfigurationRefused, Permanent)
 
 
@@ -51,7 +59,7 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
     connection, now = side.connection, services.clock()
     if side.run.kind is not RunKind.FULL or not connection.settings.teams.on:
         return
-    known = services.teams.get(connection.id)
+    known, until = services.teams.get(connection.id), now + (deadline - now) * FOR_TEAMS
     try:
         teams = side.keeper.ask(lambda accounts: accounts.teams())
         plan = plan_teams(connection.settings.teams, groups.listed(), teams, known, now)
@@ -61,11 +69,11 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
         log.warning("Teams were left alone: %s", type(error).__name__)
         side.notes.append(f"Teams were left alone, since groups or teams could not be listed: {error}")
         return
-    work = _Work(services, side, {team.id: team for team in teams}, plan.known, deadline)
+    work = _Work(services, side, {team.id: team for team in teams}, plan.known, until)
     try:
         if (plan.creates or plan.renames) and as_it_was(services, connection):
             work.carry_out(plan.creates, plan.renames)
-        side.memberships = _follow_members(services, side, work.teams, now)
+        side.memberships = _follow_members(services, side, work.teams, now, until)
     finally:
         if work.teams != known:
             at = services.clock()  # of the commit, since who follows the audit must not be overtaken
@@ -73,16 +81,24 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
     _tell(side, work.teams.values(), work.done)
 
 
-def _follow_members(services: Services, side: Side, teams: dict[str, GroupTeam], now: datetime) -> Memberships:
+def _follow_members(
+    services: Services, side: Side, teams: dict[str, GroupTeam], now: datetime, until: datetime
+) -> Memberships:
     """Read who is to be in each team, and hold the removals of those that would lose too many; notes both in `teams`.
 
     The roster was read before: what is decided meanwhile is newer than both.
     """
     serving = [team for team in teams.values() if team.serves]
 
+    def pages(team: GroupTeam) -> Iterator[Sequence[str]]:
+        for page in services.directory.members(team.group_id):
+            if services.clock() >= until:
+                raise Incomplete("the run has no time left for it")
+            yield page
+
     def read(team: GroupTeam) -> frozenset[str] | None:
         try:
-            return frozenset(user_id for page in services.directory.members(team.group_id) for user_id in page)
+            return frozenset(user_id for page in pages(team) for user_id in page)
         except (Transient, ConfigurationRefused) as error:
             log.warning("The members of a group could not be read: %s", type(error).__name__)
             return None
@@ -123,19 +139,21 @@ class _Work:
         side: Side,
         there: Mapping[str, Team],
         teams: Mapping[str, GroupTeam],
-        deadline: datetime,
+        until: datetime,
     ) -> None:
         self._services = services
         self._side = side
         self._there = there
-        self._deadline = deadline
+        self._until = until
         self.teams = dict(teams)
         self.events: list[Event] = []
         self.done: Counter[str] = Counter()
 
     def carry_out(self, creates: Iterable[GroupTeam], renames: Iterable[GroupTeam]) -> None:
-        """Send them one by one, renames first, until Keeper fails."""
+        """Send them one by one, renames first, until Keeper fails or the time for teams ends."""
         for planned in (*renames, *creates):
+            if self._services.clock() >= self._until:
+                return
             try:
                 self._send(planned)
             except Permanent as error:
@@ -151,10 +169,10 @@ class _Work:
         old = self._there.get(planned.team_id)
         if old is None:
             team = self._side.keeper.ask(
-                lambda accounts: accounts.create_team(planned.group_id, planned.name, self._deadline)
+                lambda accounts: accounts.create_team(planned.group_id, planned.name, self._until)
             )
         else:
-            team = self._side.keeper.ask(lambda accounts: accounts.rename_team(old, planned.name, self._deadline))
+            team = self._side.keeper.ask(lambda accounts: accounts.rename_team(old, planned.name, self._until))
         stamp = self._services.stamp(Actor(address=f"run {self._side.run.id}"))
         what = "Renamed the team" if old is not None else "Created a team"
         was = {"team": old.name} if old is not None else {}
