@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from autoprovisioning.app.ports.directory import DirectoryScopes
 from autoprovisioning.app.provisioning.serving import as_it_was
 from autoprovisioning.app.runs.open_run import Side
+from autoprovisioning.app.runs.read_directory import members_of
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.errors import (
     ConfigurationRefused,
-    Incomplete,
     Permanent,
     ProvisioningError,
     Throttled,
@@ -90,15 +90,9 @@ def _follow_members(
     """
     serving = [team for team in teams.values() if team.serves]
 
-    def pages(team: GroupTeam) -> Iterator[Sequence[str]]:
-        for page in services.directory.members(team.group_id):
-            if services.clock() >= until:
-                raise Incomplete("the run has no time left for it")
-            yield page
-
     def read(team: GroupTeam) -> frozenset[str] | None:
         try:
-            return frozenset(user_id for page in pages(team) for user_id in page)
+            return members_of(services.directory, team.group_id, lambda: services.clock() >= until)
         except (Transient, ConfigurationRefused) as error:
             log.warning("The members of a group could not be read: %s", type(error).__name__)
             return None

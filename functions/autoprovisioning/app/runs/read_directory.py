@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -108,6 +108,16 @@ class Survey:
 GroupMembers = dict[str, frozenset[str] | None]
 
 
+def members_of(directory: DirectoryScopes, group_id: str, late: Callable[[], bool]) -> frozenset[str]:
+    """List a group's derived members to their end; Incomplete once it is `late`, or else as the listing raises."""
+    found: set[str] = set()
+    for page in directory.members(group_id):
+        if late():
+            raise Incomplete("the run has no time left for it")
+        found.update(page)
+    return frozenset(found)
+
+
 def read_groups(
     directory: DirectoryScopes,
     connections: Sequence[Connection],
@@ -120,15 +130,9 @@ def read_groups(
     Once it is `late`, no more is read.
     """
 
-    def pages(group: Group) -> Iterator[Sequence[str]]:
-        for page in directory.members(group.id):
-            if late():
-                raise Incomplete("the run has no time left for it")
-            yield page
-
     def read(group: Group) -> frozenset[str] | str:
         try:
-            return frozenset(user_id for page in pages(group) for user_id in page)
+            return members_of(directory, group.id, late)
         except (Transient, ConfigurationRefused) as error:
             log.error("A scope group could not be read: this run deprovisions nobody", extra={"json_fields": ALERT})
             return f"Scope group {group.email or group.id} could not be read: {error}"
