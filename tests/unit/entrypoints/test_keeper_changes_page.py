@@ -65,6 +65,7 @@ def test_long_lists_have_pages(monkeypatch):
     monkeypatch.setattr(keeper_changes, "ROWS", 1)
     here = place(RENAMED, GONE)
     assert "Page 1 of 2" in here.open(PAGE).text
+    assert f"{PAGE}?run=&page=2" in here.open(PAGE).links()
     assert "The account is gone" in here.open(f"{PAGE}?page=2").text
 
 

@@ -140,6 +140,7 @@ def test_long_lists_have_pages(monkeypatch):
     monkeypatch.setattr(settings, "TEAMS_A_PAGE", 1)
     here = place(team(TeamState.THERE), team(TeamState.WAITING))
     assert "Page 1 of 2" in here.open(PAGE).text
+    assert f"{PAGE}?page=2" in here.open(PAGE).links()
     assert TEAMS[TeamState.WAITING][0] in here.open(f"{PAGE}?page=2").text
 
 

@@ -348,11 +348,7 @@ def change_limits(call: Call, connection_id: str) -> Response:
     return _saved(call, connection_id, wanted, _show_limits)
 
 
-def _show_teams(call: Call, connection: Connection, posted: MultiDict[str, str] | None, error: Error) -> Response:
-    return _teams_of(call, connection, posted, error)
-
-
-def _teams_of(
+def _show_teams(
     call: Call,
     connection: Connection,
     posted: MultiDict[str, str] | None,
@@ -405,8 +401,8 @@ def change_teams(call: Call, connection_id: str) -> Response:
         found = chosen_groups(call.parts.services, fields.read_teams(posted))
     except (BadInput, Transient) as error:
         told(error)
-        return _teams_of(call, connection, posted, error)
-    return _teams_of(call, connection, posted, None, found)
+        return _show_teams(call, connection, posted, error)
+    return _show_teams(call, connection, posted, None, found)
 
 
 def _saved(
