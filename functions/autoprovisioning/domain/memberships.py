@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from .entry import Entry
+from .entry import Entry, Status
 
 LEAST = 20  # people whom any team may lose in 24 hours, or PERCENT of it if that is more
 PERCENT = 10
@@ -81,6 +81,11 @@ class Memberships:
     def _stays(self, team_id: str) -> bool:
         """Say whether nobody may be taken out of a team now."""
         return self.members.get(team_id) is None or team_id in self.held
+
+
+def removable(entry: Entry) -> bool:
+    """Say whether somebody can be taken out of a team: nothing is written of who is deleted, or locked by others."""
+    return not entry.gone and entry.status is not Status.LOCKED
 
 
 def leaving(roster: Iterable[Entry], members: Members) -> dict[str, set[str]]:

@@ -217,6 +217,33 @@ def test_more_than_twenty_or_a_tenth_are_held_together(teams):
     assert len(inside(teams)) == 24
 
 
+@pytest.mark.parametrize("how", ["deleted", "locked"])
+def test_whoever_can_be_taken_out_of_nothing_holds_up_nobody_else(teams, how):
+    users = crowd(teams, 45)
+    run(teams)
+    join(teams, *users)
+    run(teams)
+    for start in range(0, 24, 3):
+        for user_id in users[start : start + 3]:
+            if how == "deleted":
+                teams.delete(user_id)
+            else:
+                scim_id = teams.entry(user_id).scim_id
+                teams.keeper.accounts[scim_id] = replace(teams.keeper.accounts[scim_id], active=False)
+        run(teams, RunKind.DRIFT)
+        leave(teams, *users[start : start + 3])
+        teams.fakes.clock.advance(DAY)
+        run(teams)
+    assert {"x00", "x44"} < inside(teams)
+    leave(teams, "x44")
+    run(teams)
+    kept = teams.services.teams.get("c1")["g7"]
+    assert ("x44" in inside(teams), kept.held) == (False, 0)
+    leave(teams, *users[24:44])
+    run(teams)
+    assert teams.services.teams.get("c1")["g7"].held == 20, "of those who can leave these are all"
+
+
 def test_a_suspended_user_keeps_the_teams_but_those_whose_group_they_left(teams):
     other = Group(id="g9", email="keeper-sales@example.com", name="Sales")
     teams.directory.groups["g9"] = other

@@ -21,7 +21,7 @@ from autoprovisioning.domain.errors import (
     Transient,
 )
 from autoprovisioning.domain.events import Actor, Event, configured
-from autoprovisioning.domain.memberships import Memberships, digest_of, leaving, released, sizes
+from autoprovisioning.domain.memberships import Memberships, digest_of, leaving, released, removable, sizes
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import GroupTeam, Team, TeamState, plan_teams
@@ -100,8 +100,9 @@ def _follow_members(
     told = services.executor.each(read, serving, services.reads_at_once)
     members = dict(zip((team.team_id for team in serving), told, strict=True))
     roster = list(side.roster.values())
-    served = (entry for entry in roster if side.connection.operates_on(entry.user_id))
-    people, lost = sizes(roster), leaving(served, members)
+    able = list(filter(removable, roster))
+    served = (entry for entry in able if side.connection.operates_on(entry.user_id))
+    people, whole, lost = sizes(roster), sizes(able), leaving(served, members)
     approvals = services.teams.approvals(side.connection.id) if lost else {}
     held: dict[str, set[str]] = {}
     for team in serving:
@@ -109,7 +110,7 @@ def _follow_members(
         approved = approval is not None and approval.covers(leaves, now)
         window = team.removals
         if leaves:
-            window = released(leaves, people[team.team_id], team.removals, now, approved=approved)
+            window = released(leaves, whole[team.team_id], team.removals, now, approved=approved)
             if window is None:
                 held[team.team_id] = leaves
         stays = held.get(team.team_id, set())
