@@ -147,8 +147,9 @@ class GroupTeam:
         return bool(self.team_id) and self.state not in (TeamState.DOUBLE, TeamState.DELETED, TeamState.LEFT)
 
     def becomes(self, state: TeamState, now: datetime, reason: str = "") -> GroupTeam:
-        """Return it in a state, which may be the one that it has."""
-        return replace(self, state=state, reason=reason, since=self.since if state is self.state else now)
+        """Return it in a state, which may be the one that it has; of a team that serves no more nobody is held."""
+        becomes = replace(self, state=state, reason=reason, since=self.since if state is self.state else now)
+        return becomes if becomes.serves else replace(becomes, held=0, held_digest="", unread=False)
 
     def failed(self, state: TeamState, now: datetime, reason: str) -> GroupTeam:
         """Return it after a request that failed just now."""

@@ -347,6 +347,37 @@ def test_a_group_that_is_not_chosen_any_more_leaves_its_people_in_the_team(teams
     assert told.planned == {}
 
 
+def _choose_others(scenario: Scenario) -> None:
+    choice = TeamChoice(patterns=("other-*",))
+    scenario.services.connections.change("c1", lambda current: with_settings(current, teams=choice))
+
+
+def _have_two_teams(scenario: Scenario) -> None:
+    scenario.keeper.teams["t9"] = replace(scenario.keeper.teams[TEAM], id="t9")
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        _choose_others,
+        _have_two_teams,
+        lambda scenario: scenario.keeper.teams.clear(),
+        lambda scenario: scenario.directory.groups.pop("g7"),
+    ],
+)
+def test_nobody_is_held_in_a_team_that_is_not_the_group_s_any_more(teams, ends):
+    join(teams, *USERS[:3])
+    run(teams)
+    leave(teams, *USERS[:3])
+    run(teams)
+    assert teams.services.teams.get("c1")["g7"].held == 3
+    ends(teams)
+    told = run(teams)
+    kept = teams.services.teams.get("c1")["g7"]
+    assert (kept.serves, kept.held, kept.held_digest) == (False, 0, "")
+    assert not [note for note in told.notes if "left a group" in note]
+
+
 def test_a_team_that_is_deleted_in_keeper_concerns_nobody(teams):
     join(teams, "u1")
     run(teams)
