@@ -218,7 +218,7 @@ class _Planner:
             self._note(group, TeamState.NAME_TAKEN, team)
         elif self._choice.makes_role(wanted) is not self._choice.makes_role(team.name):
             self._note(group, TeamState.ROLE, team)  # what Keeper makes of such a rename is not documented
-        elif not self._rests(group):
+        elif not self._rests(group, team):
             self.plan.renames.append(self._note(group, TeamState.WAITING, team))
             self._names[_comparable(wanted)] += 1
         return True
@@ -250,10 +250,12 @@ class _Planner:
             if group_id not in self.plan.known and known.team_id and group_id in self._of:
                 self.plan.known[group_id] = known.becomes(TeamState.LEFT, self._now)
 
-    def _rests(self, group: Group) -> bool:
-        """Keep a failed request in mind as it is for a while."""
+    def _rests(self, group: Group, team: Team | None = None) -> bool:
+        """Keep a failed request in mind as it is for a while, unless it was about another team than this one."""
         had = self._known.get(group.id)
         if had is None or not had.rests(team_name(group), self._now):
+            return False
+        if team is not None and team.id != had.team_id:
             return False
         self.plan.known[group.id] = had
         return True

@@ -129,6 +129,14 @@ def test_since_tells_how_long_a_state_lasts():
     assert (free.since, free.state) == (NOW + DAY, TeamState.WAITING)
 
 
+def test_what_failed_is_kept_in_mind_for_the_team_that_it_was_about():
+    failed = replace(KNOWN, state=TeamState.REFUSED, reason="no")
+    old = Team(id="t1", name="Old", external_id="g1")
+    assert planned(teams=[old], known=[failed]).known["g1"] == failed
+    plan = planned(teams=[replace(old, id="t2")], known=[failed])
+    assert ([each.team_id for each in plan.renames], plan.known["g1"].team_id) == (["t2"], "t2")
+
+
 def test_a_role_is_made_only_where_roles_are_chosen_and_no_team_becomes_one():
     choice = replace(CHOSEN, role_prefix="Eng")
     assert planned(choice).known["g1"].state is TeamState.ROLE
