@@ -242,3 +242,9 @@ def test_each_connection_has_its_own_teams_and_groups_are_listed_once(teams, mon
     teams.run()
     assert [len(keeper.teams) for keeper in (teams.keeper, node)] == [2, 2]
     assert len(listings) == 1
+
+
+def test_a_team_without_a_usable_id_is_not_taken_for_that_of_a_group_that_has_none(teams):
+    teams.keeper.teams[""] = Team(id="", name="Board")
+    run(teams)
+    assert there(teams) == {"": "Board", "g7": "Engineers", "g8": "Sales"}

@@ -146,11 +146,12 @@ class _Work:
 
     def carry_out(self, creates: Iterable[GroupTeam], renames: Iterable[GroupTeam]) -> None:
         """Send them one by one, renames first, until Keeper fails or the time for teams ends."""
-        for planned in (*renames, *creates):
+        wanted = [(planned, self._there[planned.team_id]) for planned in renames]
+        for planned, old in (*wanted, *((planned, None) for planned in creates)):
             if self._services.clock() >= self._until:
                 return
             try:
-                self._send(planned)
+                self._send(planned, old)
             except Permanent as error:
                 self._fail(planned, TeamState.REFUSED, error)
             except Transient as error:
@@ -160,8 +161,8 @@ class _Work:
                     self._fail(planned, TeamState.WAITING, error)
                 return
 
-    def _send(self, planned: GroupTeam) -> None:
-        old = self._there.get(planned.team_id)
+    def _send(self, planned: GroupTeam, old: Team | None) -> None:
+        """Make a team of a group, or rename the one that it has."""
         if old is None:
             team = self._side.keeper.ask(
                 lambda accounts: accounts.create_team(planned.group_id, planned.name, self._until)
