@@ -18,12 +18,21 @@ from autoprovisioning.app.provisioning.claiming import claim
 from autoprovisioning.domain.accounts import Account
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Action, Entry, Mark
-from autoprovisioning.domain.errors import BadInput, Stale, Transient, Unresolved, WrongState
+from autoprovisioning.domain.errors import (
+    BadInput,
+    ReauthorizationRequired,
+    Stale,
+    Throttled,
+    Transient,
+    Unresolved,
+    WrongState,
+)
 from autoprovisioning.domain.events import Actor, EventName
 from autoprovisioning.domain.holds import Hold, HoldState, Standing
 from autoprovisioning.domain.locks import ENTITLED, GONE, LOCKED, OTHERWISE, PROVISIONED, UNLISTED
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.settings import VolumeLimit
+from tests.support.in_memory import FakeAccounts
 from tests.support.scenario import LATER, Scenario
 from tests.support.settings import with_settings
 
@@ -307,3 +316,34 @@ def test_in_a_pilot_nothing_is_chosen_and_what_was_approved_waits(moved):
     moved.services.connections.change("c1", lambda known: replace(known, pilot=None, edition=known.edition + 1))
     run(moved)
     assert not account(moved).active
+
+
+@pytest.mark.parametrize(
+    "failure", [Throttled("429", retry_after=60), Transient("503"), ReauthorizationRequired("401")]
+)
+def test_once_keeper_says_that_it_answers_nobody_no_other_account_is_asked_for(moved, monkeypatch, failure):
+    approve(moved, chosen(moved, OLD, ROBOT))
+    asked = []
+
+    def get(_accounts: FakeAccounts, scim_id: str) -> Account:
+        asked.append(scim_id)
+        raise failure
+
+    monkeypatch.setattr(FakeAccounts, "get", get)
+    run(moved)
+    assert asked == [OLD]
+    assert [lock.until for lock in moved.services.unprovisioned.locks("c1").values()] == [None, None]
+
+
+def test_reading_slowly_ends_with_the_time_for_it(moved, monkeypatch):
+    approve(moved, chosen(moved, OLD, ROBOT))
+    asked, get = [], FakeAccounts.get
+
+    def slowly(accounts: FakeAccounts, scim_id: str) -> Account | None:
+        asked.append(scim_id)
+        moved.fakes.clock.advance(moved.services.timings.batch_deadline)
+        return get(accounts, scim_id)
+
+    monkeypatch.setattr(FakeAccounts, "get", slowly)
+    run(moved)
+    assert (asked, account(moved, ROBOT).active) == ([OLD], True)

@@ -15,14 +15,21 @@ from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.provisioning.claiming import claim
 from autoprovisioning.app.provisioning.owner_of_account import owner_of
 from autoprovisioning.app.provisioning.serving import as_it_was
-from autoprovisioning.app.provisioning.target import Keeper
+from autoprovisioning.app.provisioning.target import Keeper, fails_for_everybody
 from autoprovisioning.app.provisioning.volume_guard import note, room
 from autoprovisioning.app.runs.close_run import LEFT_BY_EDIT
 from autoprovisioning.app.runs.hold_plan import DueChange, admit, settle_holds
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Write, WriteKind, Written
 from autoprovisioning.domain.connections import Connection
-from autoprovisioning.domain.errors import AccountGone, NotSent, ProvisioningError, Throttled, Unresolved
+from autoprovisioning.domain.errors import (
+    AccountGone,
+    NotSent,
+    ProvisioningError,
+    ReauthorizationRequired,
+    Throttled,
+    Unresolved,
+)
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.guard import APPROVED, Kind
 from autoprovisioning.domain.holds import Book, Hold
@@ -67,7 +74,7 @@ def lock_accounts(services: Services, keeper: Keeper, connection: Connection, de
     work, left, problem = _Work(services, keeper, connection, deadline), len(due), ""
     note(services, connection, APPROVED, [lock.member.name for lock, _ in due if lock.returns])
     for start in range(0, len(due), AT_A_TIME):
-        if services.clock() >= deadline:
+        if work.ends:
             break
         ended, problem = work.carry_out(due[start : start + AT_A_TIME])
         left -= ended
@@ -138,6 +145,12 @@ class _Work:
             entry.scim_id for each in self._connections for entry in services.roster.load(each).values()
         }  # read once, before anything is claimed: whoever adopts an account later has to claim it first
         self._problem = ""
+        self._stopped = False  # Keeper asked to wait, is down, or refuses the token: nothing more is asked of it
+
+    @property
+    def ends(self) -> bool:
+        """Say whether the rest is left to the next run: what this one planned for everybody must still be sent out."""
+        return self._stopped or self._services.clock() >= self._deadline
 
     def carry_out(self, due: Sequence[tuple[Lock, str]]) -> tuple[int, str]:
         """Carry these out, each with who approved it; returns how many ended, and what kept the others."""
@@ -154,7 +167,7 @@ class _Work:
                 ready.append(attempt.lock)
             else:
                 results.append(result)
-        results += self._write(ready)
+        results += [_Result(lock=lock, later=True) for lock in ready] if self._stopped else self._write(ready)
         self._record(results)
         return sum(not each.later for each in results), self._problem
 
@@ -187,14 +200,14 @@ class _Work:
         was, lock = attempt.was, attempt.lock
         later = _Result(lock=lock, later=True, unknown=was.until is not None)
         held, ours = lock.key in self._held, Claim(user_id="", change_id=lock.change_id)
+        if self.ends:
+            return later
         if not held and not claim(self._services, self._connection, lock.key, ours):
             return later  # somebody is about to adopt it
         try:
             account = self._keeper.ask(lambda accounts: accounts.get(lock.key))
         except ProvisioningError as error:
-            self._problem = str(error)
-            if isinstance(error, Throttled):
-                self._keeper.throttle(error)
+            self._fail(error)
             return later
         if account is not None and done(was, account):
             return _Result(lock=lock, recovered=True)
@@ -228,9 +241,7 @@ class _Work:
     def _result(self, lock: Lock, error: Exception | None) -> _Result:
         if error is None:
             return _Result(lock=lock)
-        self._problem = str(error)
-        if isinstance(error, Throttled):
-            self._keeper.throttle(error)
+        self._fail(error)
         if isinstance(error, AccountGone):
             return _Result(lock=lock, reason=GONE)
         if not isinstance(error, ProvisioningError) or isinstance(error, Unresolved):
@@ -238,6 +249,12 @@ class _Work:
         if error.defers:
             return _Result(lock=lock, later=True)
         return _Result(lock=lock, reason=str(error), failed=error.code)
+
+    def _fail(self, error: Exception) -> None:
+        self._problem = str(error)
+        self._stopped |= fails_for_everybody(error) or isinstance(error, Throttled | ReauthorizationRequired)
+        if isinstance(error, Throttled):
+            self._keeper.throttle(error)
 
     def _record(self, results: Sequence[_Result]) -> None:
         now = self._services.clock()
