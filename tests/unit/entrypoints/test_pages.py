@@ -9,12 +9,14 @@ from datetime import timedelta
 
 import pytest
 
+from autoprovisioning.app.administration.configure import turn_off
 from autoprovisioning.domain.changes import PASSING_CODES
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_fields import SOURCES
 from autoprovisioning.domain.entry import Action, Entry, Mark
 from autoprovisioning.domain.errors import Forbidden, Permanent
+from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
 from autoprovisioning.domain.scim_user import ATTRIBUTES
 from autoprovisioning.domain.scope import Group, Scope
@@ -279,3 +281,16 @@ def test_a_deletion_that_meets_changes_in_flight_goes_on_by_itself():
     connection = here.fakes.services.connections.get("c1")
     assert connection is not None
     assert connection.state is State.DELETING
+
+
+def test_people_saved_in_the_form_of_a_pilot_that_has_ended_turn_nothing_on():
+    here = place()
+    here.fakes.services.connections.change("c1", lambda known: replace(known, pilot={"u1": "a@example.com"}))
+    form = here.open(f"{HOME}/pilot")
+    turn_off(here.fakes.services, "c1", Actor(address="other@example.com"))
+    refused = form.send("Pilot", "save", people="u1")
+    sound(refused)
+    assert (refused.status, "Nothing was saved" in refused.text) == (412, True)
+    assert here.fakes.services.connections.get("c1").state is State.OFF
+    assert refused.send("Pilot", "save").status == 200, "it says what it does now"
+    assert here.fakes.services.connections.get("c1").pilot == {"u1": "a@example.com"}

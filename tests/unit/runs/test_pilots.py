@@ -287,3 +287,13 @@ def test_what_is_on_for_everybody_is_not_narrowed_by_the_way():
     edition = scenario.connection.edition
     turn_on_for(scenario.services, "c1", ["u1"], ADMIN)
     assert scenario.connection.edition == edition
+
+
+def test_whoever_edits_the_people_of_a_pilot_that_was_turned_off_meanwhile_does_not_turn_it_on_again():
+    scenario = Scenario()
+    pilot(scenario, "u1")
+    edition = scenario.connection.edition
+    turn_off(scenario.services, "c1", ADMIN)
+    with pytest.raises(Stale, match="ended meanwhile"):
+        turn_on_for(scenario.services, "c1", ["u1", "u2"], ADMIN, edition=edition, begins=False)
+    assert (scenario.connection.state, scenario.connection.pilot) == (State.OFF, None)

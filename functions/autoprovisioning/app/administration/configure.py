@@ -13,7 +13,7 @@ from autoprovisioning.app.provisioning.target import wait_of
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.connections import LARGEST_PILOT, SERVING, Connection, State, node_of
-from autoprovisioning.domain.errors import BadInput, ProvisioningError, Transient, WrongState
+from autoprovisioning.domain.errors import BadInput, ProvisioningError, Stale, Transient, WrongState
 from autoprovisioning.domain.events import (
     CHOSE_OTHERS,
     EDITED,
@@ -276,12 +276,15 @@ def turn_on_for(
     actor: Actor,
     *,
     edition: int | None = None,
+    begins: bool = True,
     run: bool = True,
 ) -> Connection:
     """Turn a connection on for these people only, by address or directory id, or change who they are in a pilot.
 
+    Unless it `begins` one, there must be a pilot: somebody may have turned the connection off.
+
     Raises:
-        Stale: an administrator changed it since `edition`.
+        Stale: an administrator changed it since `edition`, or there is no pilot any more.
         WrongState: the set-up is not finished, or it is on for everybody.
         BadInput: nobody is named, too many are, or somebody whom the directory does not know.
         Transient: the directory could not be asked.
@@ -297,6 +300,8 @@ def turn_on_for(
         check_edition(current, current.edition if edition is None else edition)
         check_staying(current)
         _check_finished(current)
+        if current.pilot is None and not begins:
+            raise Stale("The pilot has ended meanwhile. Look whether it is to begin again.")
         if current.pilot == chosen:
             return None
         if current.state in SERVING and current.pilot is None:

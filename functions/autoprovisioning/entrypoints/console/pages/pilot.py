@@ -32,7 +32,14 @@ def change_pilot(call: Call, connection_id: str) -> Response:
         return _shown(call, connection, [*_known(connection), *sent.getlist("person")], unsaved=True)
     people = _typed(call)
     try:
-        turn_on_for(call.parts.services, connection_id, people, call.actor, edition=edition(call))
+        turn_on_for(
+            call.parts.services,
+            connection_id,
+            people,
+            call.actor,
+            edition=edition(call),
+            begins=sent.get("running") != "yes",
+        )
     except (BadInput, Transient, Stale) as error:
         told(error)
         return _shown(call, existing(call, connection_id), people, error=error)
