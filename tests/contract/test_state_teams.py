@@ -71,3 +71,16 @@ def test_a_document_takes_those_that_fit(firestore: Firestore, monkeypatch):
     kept = list(firestore.teams.get("c1"))
     assert kept == list(many)[: len(kept)]
     assert 5 < len(kept) < 99
+
+
+@pytest.mark.emulator
+def test_who_was_let_out_gives_way_to_the_teams(firestore: Firestore, monkeypatch):
+    monkeypatch.setattr(teams, "MOST_BYTES", 4_000)
+    long, short = (Removals(since=NOW, approved=tuple(map(str, range(number)))) for number in (2_000, 100))
+    kept = {
+        "g1": replace(ENGINEERS, removals=long),
+        "g2": replace(SALES, removals=short),
+        "g3": replace(SALES, group_id="g3"),
+    }
+    firestore.teams.put("c1", kept, [])
+    assert firestore.teams.get("c1") == {**kept, "g1": replace(ENGINEERS, removals=None)}

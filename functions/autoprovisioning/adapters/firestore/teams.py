@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -35,9 +36,16 @@ class FirestoreTeams:
         return {team.group_id: team for team in _teams.decode(fields["teams"])} if fields else {}
 
     def put(self, connection_id: str, teams: Mapping[str, GroupTeam], events: Sequence[Event]) -> None:
-        """Write document and events in one commit; of more than fit the last ones are left out."""
+        """Write document and events in one commit.
+
+        Of more than fit the longest lists of who was let out of a team are left out, and then the last teams: one that
+        is not known any more would be made again, though somebody deleted it in Keeper.
+        """
         kept = list(teams.values())
         packed = msgspec.msgpack.encode(kept)
+        while len(packed) > MOST_BYTES and _let_out(longest := max(kept, key=_let_out)):
+            kept = [replace(team, removals=None) if team is longest else team for team in kept]
+            packed = msgspec.msgpack.encode(kept)
         while len(packed) > MOST_BYTES:
             kept = kept[: len(kept) * MOST_BYTES // len(packed)]
             packed = msgspec.msgpack.encode(kept)
@@ -66,6 +74,10 @@ class FirestoreTeams:
 
     def _document(self, connection_id: str, name: str = "latest") -> firestore.DocumentReference:
         return self._database.home(connection_id).collection("teams").document(name)
+
+
+def _let_out(team: GroupTeam) -> int:
+    return len(team.removals.users) + len(team.removals.approved) if team.removals is not None else 0
 
 
 def _approvals(snapshot: firestore.DocumentSnapshot) -> dict[str, ApprovedRemovals]:
