@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from autoprovisioning.app.administration.configure import turn_off
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
@@ -15,10 +16,12 @@ from autoprovisioning.domain.errors import (
     Throttled,
     Transient,
 )
+from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import RESTS, Team, TeamChoice, TeamState
 from tests.support.builders import DAY, MINUTE
+from tests.support.in_memory import FakeAccounts
 from tests.support.scenario import GROUP, LATER, Scenario
 from tests.support.settings import with_settings
 
@@ -91,6 +94,19 @@ def test_a_full_run_makes_the_teams_once_and_tells(teams):
     again = run(teams)
     assert (len(teams.keeper.teams), again.notes) == (2, ())
     assert teams.services.teams.get("c1")["g7"] == kept
+
+
+def test_none_is_made_once_the_connection_is_turned_off(teams, monkeypatch):
+    create = FakeAccounts.create_team
+
+    def turning_off(accounts, *wanted):
+        turn_off(teams.services, "c1", Actor(address="boss@example.com"))
+        return create(accounts, *wanted)
+
+    monkeypatch.setattr(FakeAccounts, "create_team", turning_off)
+    assert run(teams).state is RunState.REFUSED
+    assert there(teams) == {"g7": "Engineers"}
+    assert state(teams, ENGINEERS) is TeamState.THERE
 
 
 def test_a_drift_run_makes_none(teams):

@@ -71,8 +71,7 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
         return
     work = _Work(services, side, {team.id: team for team in teams}, plan.known, until)
     try:
-        if (plan.creates or plan.renames) and as_it_was(services, connection):
-            work.carry_out(plan.creates, plan.renames)
+        work.carry_out(plan.creates, plan.renames)
         side.memberships = _follow_members(services, side, work.teams, now, until)
     finally:
         if work.teams != known:
@@ -145,10 +144,10 @@ class _Work:
         self.done: Counter[str] = Counter()
 
     def carry_out(self, creates: Iterable[GroupTeam], renames: Iterable[GroupTeam]) -> None:
-        """Send them one by one, renames first, until Keeper fails or the time for teams ends."""
+        """Send them one by one, renames first, until Keeper fails, time for teams ends, or nothing is to be done."""
         wanted = [(planned, self._there[planned.team_id]) for planned in renames]
         for planned, old in (*wanted, *((planned, None) for planned in creates)):
-            if self._services.clock() >= self._until:
+            if self._services.clock() >= self._until or not as_it_was(self._services, self._side.connection):
                 return
             try:
                 self._send(planned, old)
