@@ -265,7 +265,9 @@ def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, 
     if seen.mapping_failure is not None and action.writes:
         return _unless_failed(Fail(noted=noted, error=seen.mapping_failure), seen, rules, now)
     if action is Action.UNSUSPEND and _leaves_teams(noted, seen) and not noted.taken_over:
-        return _attempt(Action.UPDATE, noted, seen, rules, now)  # before the user can use what the teams share
+        first = _attempt(Action.UPDATE, noted, seen, rules, now)  # before the user can use what the teams share
+        if not isinstance(first, BackOff):
+            return first  # who is entitled is not kept out by what Keeper refuses
     if action is Action.UPDATE:
         return _update(noted, _clean(noted) if entitled else noted, seen, rules, now)
     return _attempt(action, noted, seen, rules, now)

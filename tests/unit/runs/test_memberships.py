@@ -281,6 +281,23 @@ def test_a_membership_that_ended_meanwhile_is_removed_before_access_is_given_bac
     assert teams.entry("u1").status is Status.ACTIVE
 
 
+def test_a_removal_that_keeper_refuses_keeps_nobody_out(teams):
+    join(teams, "u1", "u2", "u3")
+    run(teams)
+    teams.suspend("u1")
+    run(teams)
+    teams.restore("u1")
+    leave(teams, "u1")
+    teams.keeper.faults.extend([Rejected("400"), Rejected("400")])
+    for _ in range(2):
+        run(teams)
+        assert (teams.entry("u1").status, teams.entry("u1").failure.code) == (Status.SUSPENDED, "rejected")
+    run(teams)
+    assert (teams.entry("u1").status, inside(teams)) == (Status.ACTIVE, {"u1", "u2", "u3"})
+    run(teams)
+    assert inside(teams) == {"u2", "u3"}
+
+
 def test_a_lost_answer_is_asked_again_and_a_membership_that_ended_meanwhile_goes(teams):
     run(teams)
     join(teams, "u1", "u2")
