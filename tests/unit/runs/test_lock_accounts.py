@@ -16,6 +16,7 @@ from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.app.provisioning.claiming import claim
 from autoprovisioning.domain.accounts import Account
+from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Action, Entry, Mark
 from autoprovisioning.domain.errors import (
@@ -31,9 +32,10 @@ from autoprovisioning.domain.events import Actor, EventName
 from autoprovisioning.domain.holds import Hold, HoldState, Standing
 from autoprovisioning.domain.locks import ENTITLED, GONE, LOCKED, OTHERWISE, PROVISIONED, UNLISTED
 from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.settings import VolumeLimit
 from tests.support.in_memory import FakeAccounts
-from tests.support.scenario import LATER, Scenario
+from tests.support.scenario import LATER, Scenario, person
 from tests.support.settings import with_settings
 
 ANN, BOB = Actor(address="ann@example.com", directory_id="u8"), Actor(address="bob@example.com", directory_id="u9")
@@ -291,6 +293,16 @@ def test_the_account_of_an_entitled_person_cannot_be_chosen(moved):
     with pytest.raises(BadInput, match="entitles"):
         chosen(moved, OLD, ROBOT)
     assert moved.services.unprovisioned.locks("c1") == {}
+
+
+@pytest.mark.parametrize("becomes", [{"state": State.OFF}, {"pilot": {"u1": "ada@example.com"}}])
+def test_a_connection_that_is_off_or_a_pilot_entitles_as_well(moved, becomes):
+    other = Group(id="g2", email="other@example.com", name="Other")
+    moved.connect("c2", other, shared=False)
+    moved.directory.live["u7"] = person("u7", "old@example.com", "Old")
+    moved.directory.memberships["g2"].add("u7")
+    moved.services.connections.change("c2", lambda known: replace(known, **becomes))
+    assert [each.owner.entitled for each in foresee(moved.services, "c1", [OLD, ROBOT])] == [True, False]
 
 
 def test_another_number_than_was_shown_chooses_nothing(moved):

@@ -6,10 +6,11 @@ An alias is no reason to offer anybody the account, but reason enough to leave i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from autoprovisioning.app.provisioning.read_user import Asked, Round
 from autoprovisioning.app.services import Services
-from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.connections import SERVING, Connection, State
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.errors import ProvisioningError
 from autoprovisioning.domain.locks import Owner
@@ -45,12 +46,13 @@ def _found(services: Services, account: Unprovisioned) -> Iterator[DirectoryUser
 
 
 def _entitled(services: Services, connections: Sequence[Connection], user: DirectoryUser) -> bool | None:
-    """Say whether any connection's scope holds a user who is active."""
+    """Say whether any connection's scope holds a user who is active: one that is off, or a pilot, entitles as well."""
     if user.presence is not Presence.ACTIVE:
         return None if user.presence is Presence.UNKNOWN else False
     long_ago = services.clock() - services.timings.contradiction
     asked = Asked(look=Look(user_id=user.id), message_id="whose account", published=long_ago)
-    seen = Round(services, connections, asked).seen()
+    set_up = [each for each in connections if each.state in (*SERVING, State.OFF)]
+    seen = Round(services, [replace(each, state=State.ON, pilot=None) for each in set_up], asked).seen()
     if seen.user.presence is not Presence.ACTIVE:
         return None if seen.user.presence is Presence.UNKNOWN else False
     told = seen.placement.in_scope.values()
