@@ -88,9 +88,16 @@ def test_who_a_pilot_is_for_is_edited_by_two_and_what_was_typed_is_kept(switched
     assert dict(late.form("Pilot").fields)["people"] == address(4)
     late.send("Pilot", "save")
     assert connection_of(switched_off).pilot == {"u4": address(4)}
+    late = browser(switched_off).open(f"{HOME}/pilot")
+    assert "Provision now" not in browser(switched_off).open(f"{HOME}/users/u1").text
+    assert "Provision now" in browser(switched_off).open(f"{HOME}/users/u4").text
     off = browser(switched_off).open(f"{HOME}/turn-off").send("Turn off", "Turn off")
     assert "Inactive" in off.text
     assert connection_of(switched_off).pilot is None
+    ended = late.send("Pilot", "save")
+    assert (ended.status, connection_of(switched_off).pilot) == (412, None)
+    changes = ended.text.partition("Another administrator has changed this connection")[2]
+    assert "<code>chosen people</code>" in changes.partition("What you entered")[0]
 
 
 def test_a_pilot_without_a_preview_is_not_ended_on_the_page(switched_off):
@@ -117,6 +124,10 @@ def test_the_api_turns_on_for_chosen_people_and_for_everybody(switched_off):
     assert "outside the pilot" in switched_off.api("GET", f"{ONE}/users/u2").text
     preview = switched_off.api("POST", f"{ONE}/previews", {"everybody": True}, {"If-Match": etag}).json()
     assert preview["everybody"] is True
+    before = switched_off.api("GET", ONE).headers["ETag"]
+    assert switched_off.api("POST", f"{ONE}/turn-off").json()["state"] == "off"
+    assert switched_off.api("POST", f"{ONE}/pilot", body, {"If-Match": before}).status == 412
+    assert switched_off.api("POST", f"{ONE}/pilot", body, {"If-Match": "*"}).json()["state"] == "pilot"
     everybody = switched_off.api("POST", f"{ONE}/turn-on", {"preview": preview["id"]}).json()
     assert (everybody["state"], everybody["pilot"]) == ("on", None)
     etag = switched_off.api("GET", ONE).headers["ETag"]

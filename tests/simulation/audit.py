@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from autoprovisioning.domain.accounts import WriteKind
 from autoprovisioning.domain.entry import Action
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import TURNED_OFF_PILOT, Event, EventName
 from tests.simulation.keeper import Effect, Node
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def _edits(world: World, connection_id: str) -> None:
 
 
 _OWN = (
-    "Edited", "Turned on", "Turned off", "Requested deletion of the configuration", "Deleted the configuration",
-    "held plan",
+    "Edited", "Turned on", "Turned off", TURNED_OFF_PILOT, "Requested deletion of the configuration",
+    "Deleted the configuration", "held plan",
     EventName.REAUTHORIZED.value, EventName.PAUSED.value,
 )  # fmt: skip
 

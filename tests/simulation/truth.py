@@ -12,7 +12,7 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Deprovisioning
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Trigger
-from autoprovisioning.domain.events import CHOSE_OTHERS, ENDED_PILOT, TURNED_ON_FOR_CHOSEN, EventName
+from autoprovisioning.domain.events import CHOSE_OTHERS, ENDED_PILOT, TURNED_OFF_PILOT, TURNED_ON_FOR_CHOSEN, EventName
 from autoprovisioning.domain.scope import OrgUnit
 from tests.simulation.scheduler import Scheduler
 from tests.support.in_memory import FakeDirectory
@@ -318,7 +318,7 @@ def _told(was: Connection, becomes: Connection) -> Iterator[str]:
     """Yield what a change of a connection makes the audit tell: the reason, or the name where it has one of its own."""
     if becomes.pilot != was.pilot and becomes.state in SERVING:
         yield CHOSE_OTHERS if was.pilot and becomes.pilot else TURNED_ON_FOR_CHOSEN if becomes.pilot else ENDED_PILOT
-    elif becomes.edition != was.edition:
+    elif becomes.edition != was.edition and becomes.pilot == was.pilot:
         yield "Edited"  # with a new token, too, where it was given with the edit
     elif becomes.token_version != was.token_version:
         yield EventName.REAUTHORIZED.value
@@ -326,7 +326,7 @@ def _told(was: Connection, becomes: Connection) -> Iterator[str]:
         case State.OFF, State.ON if becomes.pilot is None:
             yield "Turned on"
         case State.ON | State.PAUSED, State.OFF:
-            yield "Turned off"
+            yield "Turned off" if was.pilot is None else TURNED_OFF_PILOT
         case State.ON, State.PAUSED:
             yield EventName.PAUSED.value
         case _, State.DELETING if was.state is not State.DELETING:

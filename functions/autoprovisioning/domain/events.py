@@ -111,7 +111,9 @@ EDITED = "Edited"  # the reason of a line about an edit of the settings
 TURNED_ON_FOR_CHOSEN = "Turned on for chosen people only"
 CHOSE_OTHERS = "Changed who the pilot is for"
 ENDED_PILOT = "Turned on for everybody"
-EDITS = (EDITED, TURNED_ON_FOR_CHOSEN, CHOSE_OTHERS, ENDED_PILOT)  # each made the connection's edition grow
+TURNED_OFF_PILOT = "Turned off, which ended the pilot"
+# Each made the connection's edition grow.
+EDITS = (EDITED, TURNED_ON_FOR_CHOSEN, CHOSE_OTHERS, ENDED_PILOT, TURNED_OFF_PILOT)
 KEEPER = Actor(address="keeper")
 RUN = Actor(address="run")
 _NOTHING: Mapping[str, Value] = MappingProxyType({})

@@ -14,9 +14,10 @@ from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.entry import Status, Trigger
 from autoprovisioning.domain.errors import BadInput, Stale, WrongState
-from autoprovisioning.domain.events import EDITS, Actor
+from autoprovisioning.domain.events import EDITS, TURNED_OFF_PILOT, Actor
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group
+from autoprovisioning.entrypoints.console.pages.pilot import chosen_people
 from tests.support.builders import active, notice
 from tests.support.scenario import LATER, Scenario
 from tests.support.settings import with_settings
@@ -297,3 +298,25 @@ def test_whoever_edits_the_people_of_a_pilot_that_was_turned_off_meanwhile_does_
     with pytest.raises(Stale, match="ended meanwhile"):
         turn_on_for(scenario.services, "c1", ["u1", "u2"], ADMIN, edition=edition, begins=False)
     assert (scenario.connection.state, scenario.connection.pilot) == (State.OFF, None)
+
+
+def test_what_was_read_before_a_pilot_was_turned_off_does_not_begin_it_again():
+    scenario = Scenario()
+    pilot(scenario, "u1")
+    edition = scenario.connection.edition
+    turn_off(scenario.services, "c1", ADMIN)
+    with pytest.raises(Stale):
+        turn_on_for(scenario.services, "c1", ["u1"], ADMIN, edition=edition)
+    assert scenario.connection.state is State.OFF
+    assert told(scenario)[-1] == TURNED_OFF_PILOT
+
+
+def test_two_people_of_a_pilot_who_are_stored_with_one_address_both_stay_in_it():
+    """The address of somebody who was renamed may be another's by the time that person is chosen."""
+    scenario = Scenario()
+    pilot(scenario, "u1", "u2")
+    both = {"u1": "ada@example.com", "u2": "Ada@example.com"}
+    scenario.services.connections.change("c1", lambda current: replace(current, pilot=both))
+    typed = chosen_people(scenario.connection)
+    turn_on_for(scenario.services, "c1", typed, ADMIN)
+    assert set(scenario.connection.pilot or {}) == {"u1", "u2"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -18,6 +19,7 @@ from autoprovisioning.domain.events import (
     CHOSE_OTHERS,
     EDITED,
     ENDED_PILOT,
+    TURNED_OFF_PILOT,
     TURNED_ON_FOR_CHOSEN,
     Actor,
     Event,
@@ -256,12 +258,16 @@ def turn_on(
     needs_token(connection)
     _check_node(services, connection.settings.endpoint, connection_id)  # two may have been set up at the same moment
     now = services.clock()
-    tell = _states(services, actor, ENDED_PILOT if connection.pilot is not None else "Turned on")
 
     def change(current: Connection) -> Connection | None:
+        check_staying(current)
         _check_finished(current)
         turned = turned_on(current, now) or for_everybody(current, now)
         return replace(turned, confirmed=creates) if turned is not None else None
+
+    def tell(was: Connection, becomes: Connection) -> Event:
+        what = ENDED_PILOT if was.pilot is not None else "Turned on"
+        return _states(services, actor, what)(was, becomes)
 
     turned = services.connections.change(connection_id, change, tell)
     if turned is not None and run:
@@ -297,11 +303,11 @@ def turn_on_for(
     what = CHOSE_OTHERS if connection.pilot is not None else TURNED_ON_FOR_CHOSEN
 
     def change(current: Connection) -> Connection | None:
+        if current.pilot is None and not begins:
+            raise Stale("The pilot has ended meanwhile. Look whether it is to begin again.")
         check_edition(current, current.edition if edition is None else edition)
         check_staying(current)
         _check_finished(current)
-        if current.pilot is None and not begins:
-            raise Stale("The pilot has ended meanwhile. Look whether it is to begin again.")
         if current.pilot == chosen:
             return None
         if current.state in SERVING and current.pilot is None:
@@ -323,7 +329,9 @@ def _people(services: Services, keys: Sequence[str], known: Mapping[str, str]) -
     if len(wanted) > LARGEST_PILOT:
         problem = f"{counted(len(wanted), 'person', 'people')} are more than {LARGEST_PILOT}"
         raise BadInput("people", problem, "Name fewer, or choose a group as the provisioning scope.")
-    ids = {address.casefold(): user_id for user_id, address in known.items()} | {each: each for each in known}
+    addresses = Counter(map(str.casefold, known.values()))  # one may have become another's since it was stored
+    ids = {each: each for each in known}
+    ids |= {address.casefold(): each for each, address in known.items() if addresses[address.casefold()] == 1}
 
     def person(key: str) -> tuple[str, str]:
         user_id = ids.get(key) or ids.get(key.casefold())
@@ -373,9 +381,10 @@ def for_everybody(connection: Connection, now: datetime) -> Connection | None:
 
 
 def turned_off(connection: Connection, now: datetime) -> Connection:
-    """Return the connection as it is when turned off now; that ends a pilot, too."""
+    """Return the connection as it is when turned off now; that ends a pilot, too, which counts as an edit."""
     clock = connection.clock.stopped(now)
-    return replace(connection, state=State.OFF, changed_at=now, clock=clock, paused_reason="", pilot=None)
+    connection = for_everybody(connection, now) or connection
+    return replace(connection, state=State.OFF, changed_at=now, clock=clock, paused_reason="")
 
 
 def turn_off(services: Services, connection_id: str, actor: Actor) -> Connection:
@@ -386,7 +395,11 @@ def turn_off(services: Services, connection_id: str, actor: Actor) -> Connection
     def change(current: Connection) -> Connection | None:
         return turned_off(current, now) if current.state in (State.ON, State.PAUSED) else None
 
-    return services.connections.change(connection_id, change, _states(services, actor, "Turned off")) or connection
+    def tell(was: Connection, becomes: Connection) -> Event:
+        what = TURNED_OFF_PILOT if was.pilot is not None else "Turned off"
+        return _states(services, actor, what)(was, becomes)
+
+    return services.connections.change(connection_id, change, tell) or connection
 
 
 def delete(services: Services, connection_id: str, actor: Actor, typed: str) -> None:

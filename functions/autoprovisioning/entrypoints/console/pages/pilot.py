@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from flask import Response
@@ -22,14 +23,14 @@ Error = BadInput | Transient | Stale | Forbidden | None
 def show_pilot(call: Call, connection_id: str) -> Response:
     """Ask for whom to turn on, or show whom the pilot is for."""
     connection = existing(call, connection_id)
-    return _shown(call, connection, _known(connection))
+    return _shown(call, connection, chosen_people(connection))
 
 
 def change_pilot(call: Call, connection_id: str) -> Response:
     """Turn on for the people named, or change whom it is for; or take over whom somebody selected in a preview."""
     connection, sent = existing(call, connection_id), form(call)
     if sent.get("do") == "choose":
-        return _shown(call, connection, [*_known(connection), *sent.getlist("person")], unsaved=True)
+        return _shown(call, connection, [*chosen_people(connection), *sent.getlist("person")], unsaved=True)
     people = _typed(call)
     try:
         turn_on_for(
@@ -81,8 +82,11 @@ def _shown(
     )
 
 
-def _known(connection: Connection) -> Sequence[str]:
-    return tuple((connection.pilot or {}).values())
+def chosen_people(connection: Connection) -> Sequence[str]:
+    """Return the people a pilot is for, as they are typed: by address, or by id where two were stored with the same."""
+    chosen = connection.pilot or {}
+    addresses = Counter(map(str.casefold, chosen.values()))
+    return [address if addresses[address.casefold()] == 1 else user_id for user_id, address in chosen.items()]
 
 
 def _typed(call: Call) -> Sequence[str]:

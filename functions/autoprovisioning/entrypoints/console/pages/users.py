@@ -43,7 +43,7 @@ def why(call: Call, connection_id: str, user_id: str) -> Response:
         sentence=sentence,
         plan_of=plan_of,
         can_ask=bool(connection.token_version),
-        can_provision=connection.state is State.ON,
+        can_provision=connection.state is State.ON and connection.operates_on(user_id),
     )
 
 
