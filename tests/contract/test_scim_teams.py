@@ -18,6 +18,7 @@ from autoprovisioning.domain.errors import (
     Permanent,
     Rejected,
     Throttled,
+    Transient,
     Unresolved,
 )
 from autoprovisioning.domain.teams import Team
@@ -91,25 +92,87 @@ def test_members_are_not_asked_for(keeper, accounts):
 
 
 @pytest.mark.parametrize(
-    ("effect", "error", "made"),
+    "effect", [{"drop_after": True}, {"status_after": 504}, {"status_after": 500}, {"page_after": 200}]
+)
+def test_a_creation_whose_answer_is_lost_is_found_and_not_sent_again(keeper, accounts, effect):
+    keeper.fault(match={"method": "POST", "path": "/Groups$"}, **effect)
+    team = accounts.create_team("g1", "Engineers", soon())
+    assert [(team.id, team.name, team.external_id)] == [
+        (each["id"], each["displayName"], each["externalId"]) for each in keeper.teams()
+    ]
+    assert keeper.requests()["methods"] == {"POST": 1, "GET": 1}
+
+
+@pytest.mark.parametrize(
+    ("effect", "listing", "made"),
     [
-        ({"drop_after": True}, Unresolved, 1),
-        ({"drop_before": True}, Unresolved, 0),
-        ({"status_after": 504}, Unresolved, 1),
-        ({"page_after": 200}, Unresolved, 1),
-        ({"status": 503}, Exception, 0),
-        ({"status": 429, "retry_after": 60}, Throttled, 0),
-        ({"status": 400}, Rejected, 0),
-        ({"status": 409}, Rejected, 0),
+        ({"drop_before": True}, {}, 0),
+        ({"drop_after": True}, {"status": 403}, 1),
+        ({"drop_after": True}, {"total": 2}, 1),
     ],
 )
-def test_a_creation_is_sent_once_and_says_whether_it_may_have_arrived(keeper, accounts, effect, error, made):
+def test_a_creation_that_is_not_found_may_have_arrived_and_is_not_sent_again(keeper, accounts, effect, listing, made):
     keeper.fault(match={"method": "POST", "path": "/Groups$"}, **effect)
+    if listing:
+        keeper.fault(match={"method": "GET", "path": "/Groups$"}, times=None, **listing)
+    with pytest.raises(Unresolved):
+        accounts.create_team("g1", "Engineers", soon())
+    assert len(keeper.teams()) == made
+    assert keeper.requests()["methods"]["POST"] == 1
+
+
+def test_of_two_teams_with_the_id_of_a_lost_creation_none_is_taken(keeper, accounts):
+    keeper.control("PUT", "teams", [{"displayName": "Builders", "externalId": "g1"}])
+    keeper.fault(match={"method": "POST", "path": "/Groups$"}, drop_after=True)
+    with pytest.raises(Unresolved):
+        accounts.create_team("g1", "Engineers", soon())
+
+
+@pytest.mark.parametrize(
+    "effect", [{"status": 503}, {"status": 429}, {"status": 403, "body": {"error": "throttled", "message": ""}}]
+)
+def test_what_keeper_is_too_busy_for_is_sent_again(keeper, accounts, effect):
+    team = accounts.create_team("g1", "Engineers", soon())
+    keeper.fault(match={"method": "POST|PATCH", "path": "/Groups"}, times=2, **effect)
+    accounts.create_team("g2", "Sales", soon())
+    keeper.fault(match={"method": "POST|PATCH", "path": "/Groups"}, times=2, **effect)
+    accounts.rename_team(team, "Builders", soon())
+    assert [each["displayName"] for each in keeper.teams()] == ["Builders", "Sales"]
+
+
+@pytest.mark.parametrize(
+    ("effect", "error", "sent"),
+    [
+        ({"status": 503}, Transient, 4),
+        ({"status": 429, "retry_after": 60}, Throttled, 1),
+        ({"status": 400}, Rejected, 1),
+        ({"status": 409}, Rejected, 1),
+    ],
+)
+def test_a_creation_that_keeper_goes_on_refusing_did_not_arrive(keeper, accounts, effect, error, sent):
+    keeper.fault(match={"method": "POST", "path": "/Groups$"}, times=None, **effect)
     with pytest.raises(error) as failed:
         accounts.create_team("g1", "Engineers", soon())
-    assert isinstance(failed.value, Unresolved) is bool(made) or effect == {"drop_before": True}
-    assert len(keeper.teams()) == made
-    assert keeper.requests()["methods"] == {"POST": 1}
+    assert not isinstance(failed.value, Unresolved)
+    assert (keeper.teams(), keeper.requests()["methods"]) == ([], {"POST": sent})
+
+
+def test_a_rename_whose_answer_is_lost_is_sent_again(keeper, accounts):
+    team = accounts.create_team("g1", "Engineers", soon())
+    keeper.fault(match={"method": "PATCH", "path": "/Groups/"}, drop_after=True)
+    assert accounts.rename_team(team, "Builders", soon()).name == "Builders"
+    assert keeper.requests()["methods"]["PATCH"] == 2
+
+
+def test_a_listing_ends_in_time(keeper, accounts):
+    keeper.settings(page_cap=1)
+    keeper.control("PUT", "teams", [{"displayName": f"Team {number}"} for number in range(3)])
+    with pytest.raises(Transient):
+        accounts.teams(soon(-1))
+    keeper.fault(match={"method": "GET", "path": "/Groups$"}, delay=0.3, times=None)
+    with pytest.raises(Transient):
+        accounts.teams(soon(0.4))
+    assert keeper.requests()["methods"]["GET"] < 3
 
 
 def test_a_rename_that_is_not_carried_out_is_noticed(keeper, accounts):

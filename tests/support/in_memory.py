@@ -361,7 +361,7 @@ class FakeAccounts:
                 else Found(key=lookup.key, accounts=ours or tuple(found))
             )
 
-    def teams(self) -> Sequence[Team]:
+    def teams(self, deadline: datetime | None = None) -> Sequence[Team]:
         self.probe()
         return [team for team in self._node.teams.values() if team.id not in self._node.unlisted]
 

@@ -23,6 +23,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from .accounts import Result
 from .errors import BadInput
 from .memberships import Removals
 from .scope import Group
@@ -102,6 +103,13 @@ class Team:
     id: str
     name: str
     external_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamWritten(Result):
+    """What became of a request about a team, which the group's id names: the team as it is then, or the error."""
+
+    team: Team | None = None
 
 
 class TeamState(StrEnum):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from autoprovisioning.adapters.threads import Threads
 from autoprovisioning.app.administration.configure import turn_off
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import (
@@ -21,6 +23,7 @@ from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import RESTS, Team, TeamChoice, TeamState
 from tests.support.builders import DAY, MINUTE
+from tests.support.executors import Inline
 from tests.support.in_memory import FakeAccounts
 from tests.support.scenario import GROUP, LATER, Scenario
 from tests.support.settings import with_settings
@@ -32,7 +35,8 @@ BY_PATTERN = TeamChoice(patterns=("keeper-*",))
 
 @pytest.fixture
 def teams(scenario: Scenario) -> Scenario:
-    """A customer with two groups that a pattern chooses."""
+    """A customer with two groups that a pattern chooses; of what is sent side by side, one comes after the other."""
+    scenario.services = replace(scenario.services, executor=Inline())
     scenario.directory.groups |= {group.id: group for group in (ENGINEERS, SALES)}
     choose(scenario, BY_PATTERN)
     return scenario
@@ -107,6 +111,50 @@ def test_none_is_made_once_the_connection_is_turned_off(teams, monkeypatch):
     assert run(teams).state is RunState.REFUSED
     assert there(teams) == {"g7": "Engineers"}
     assert state(teams, ENGINEERS) is TeamState.THERE
+
+
+def test_teams_are_made_side_by_side(teams, monkeypatch):
+    teams.services = replace(teams.services, executor=Threads())
+    create, together = FakeAccounts.create_team, threading.Barrier(2, timeout=20)
+
+    def waiting_for_the_other(accounts, *wanted):
+        together.wait()
+        return create(accounts, *wanted)
+
+    monkeypatch.setattr(FakeAccounts, "create_team", waiting_for_the_other)
+    assert "2 teams: 2 created" in run(teams).notes
+    assert there(teams) == {"g7": "Engineers", "g8": "Sales"}
+
+
+def test_what_a_token_that_was_replaced_leaves_is_sent_with_the_next(teams, monkeypatch):
+    create = FakeAccounts.create_team
+
+    def rotating(accounts, *wanted):
+        if teams.keeper.accepts == {"secret"}:
+            teams.keeper.accepts = {"next"}
+            version = teams.fakes.tokens.add("c1", "next")
+            teams.services.connections.change("c1", lambda current: replace(current, token_version=version))
+        return create(accounts, *wanted)
+
+    monkeypatch.setattr(FakeAccounts, "create_team", rotating)
+    assert "2 teams: 2 created" in run(teams).notes
+    assert there(teams) == {"g7": "Engineers", "g8": "Sales"}
+
+
+def test_a_refusal_about_one_team_alone_pauses_nothing(teams):
+    teams.keeper.faults.extend([AuthorizationRefused("403", status=403), None])
+    run(teams)
+    assert (state(teams, ENGINEERS), there(teams)) == (TeamState.REFUSED, {"g8": "Sales"})
+    assert teams.connection.state is State.ON
+
+
+def test_no_more_is_made_once_keeper_fails(teams):
+    for number in range(30):
+        group = Group(id=f"m{number}", email=f"keeper-{number}@example.com", name=f"Team {number}")
+        teams.directory.groups[group.id] = group
+    teams.keeper.faults.extend([None, Transient("Keeper failed"), *[None] * 40])
+    run(teams)
+    assert len(there(teams)) == 1
 
 
 def test_a_drift_run_makes_none(teams):

@@ -16,6 +16,7 @@ from autoprovisioning.domain.runs import Batch, RunKind, RunState
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import Team, TeamChoice, TeamState
 from tests.support.builders import DAY, MINUTE
+from tests.support.executors import Inline
 from tests.support.in_memory import FakeAccounts
 from tests.support.scenario import LATER, USERS, Scenario
 from tests.support.settings import with_settings
@@ -27,7 +28,8 @@ TEAM = "t1"
 
 @pytest.fixture
 def teams(scenario: Scenario) -> Scenario:
-    """Three provisioned people, and a group that becomes a team, with another one in it."""
+    """Three provisioned people, and a group that becomes a team, with another one in it; teams are made in order."""
+    scenario.services = replace(scenario.services, executor=Inline())
     scenario.directory.groups |= {group.id: group for group in (ENGINEERS, NESTED)}
     scenario.directory.nested["g7"].add("g8")
     scenario.services.connections.change(

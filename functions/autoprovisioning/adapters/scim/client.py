@@ -183,9 +183,9 @@ class ScimAccounts:
             if write.key not in told:
                 yield Written(key=write.key, error=error)
 
-    def teams(self) -> Sequence[Team]:
+    def teams(self, deadline: datetime | None = None) -> Sequence[Team]:
         """List every team and role."""
-        return LOOP.run(self._teams.list()).result()
+        return LOOP.run(self._teams.list(deadline)).result()
 
     def create_team(self, external_id: str, name: str, deadline: datetime) -> Team:
         """Create a team."""

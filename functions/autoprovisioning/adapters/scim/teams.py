@@ -1,7 +1,8 @@
 """Teams over SCIM: list, create and rename them. What Keeper makes of a Group is a team, or by its name a role.
 
 Members are never asked for: Keeper's pages advise excludedAttributes=members, and memberships show with the users.
-A write is sent once. If its answer was lost, the listing of the next run tells what became of it.
+A write is sent again while Keeper is busy. A creation whose answer was lost is not: a second one would make a second
+team. It is looked for, and if no listing shows it, the next run's may.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from autoprovisioning.adapters.scim.protocol import (
     passing,
 )
 from autoprovisioning.adapters.scim.resources import PATCH_OP
-from autoprovisioning.adapters.scim.sending import OVERRUN, Sender
+from autoprovisioning.adapters.scim.sending import ATTEMPTS, OVERRUN, Sender
 from autoprovisioning.domain.accounts import id_problem
-from autoprovisioning.domain.errors import Contradicted, NotSent, Permanent, Unresolved
+from autoprovisioning.domain.errors import Contradicted, NotSent, Permanent, ProvisioningError, Unresolved
 from autoprovisioning.domain.teams import Team
 
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
@@ -56,18 +57,32 @@ class ScimTeams:
         self._sender = sender
         self._page_size = page_size
 
-    async def list(self) -> list[Team]:
-        """List them; raises Incomplete."""
-        return [team async for page in listed(self._sender, TEAMS, self._page_size) for team in page]
+    async def list(self, deadline: datetime | None = None) -> list[Team]:
+        """List them; raises Incomplete, which a listing is too that has not ended by the deadline."""
+        return [team async for page in listed(self._sender, TEAMS, self._page_size, ends=deadline) for team in page]
 
     async def create(self, external_id: str, name: str, deadline: datetime) -> Team:
         """Create one: Keeper shows its id."""
         body = {"schemas": [GROUP], "displayName": name, "externalId": external_id}
-        answer = await self._send("POST", GROUPS, body, deadline)
-        team = read_team(answer.body or {})
-        if not team.id or team.external_id not in ("", external_id):
-            raise Unresolved("Keeper's answer does not show the group that was created")
+        try:
+            answer = await self._send("POST", GROUPS, body, deadline)
+            team = read_team(answer.body or {})
+            if not team.id or team.external_id not in ("", external_id):
+                raise Unresolved("Keeper's answer does not show the group that was created")
+        except Unresolved:
+            made = await self._made(external_id, deadline)
+            if made is None:
+                raise
+            return made
         return Team(id=team.id, name=team.name or name, external_id=external_id)
+
+    async def _made(self, external_id: str, deadline: datetime) -> Team | None:
+        """Look for the group of a creation whose answer was lost; None: it is not listed, or not yet."""
+        try:
+            found = [team for team in await self.list(deadline) if team.external_id == external_id]
+        except ProvisioningError:
+            return None
+        return found[0] if len(found) == 1 and found[0].id else None
 
     async def rename(self, team: Team, name: str, deadline: datetime) -> Team:
         """Rename one, in the form of Keeper's own tools: no path, externalId and displayName together."""
@@ -83,20 +98,43 @@ class ScimTeams:
         return Team(id=team.id, name=name, external_id=team.external_id)
 
     async def _send(self, method: str, path: str, body: Mapping[str, Any], deadline: datetime) -> Answer:
-        sender = self._sender
-        try:
-            async with sender.pace.slot(sender.left(deadline)):
-                stop, left = sender.writes.stop(), sender.left(deadline)
-                if stop is not None or left <= 0:
-                    raise stop or NotSent("The deadline passed before the group was sent")
-                answer = await sender.transport.send(method, path, body=body, at_most=left + OVERRUN)
-        except NotConnected as failed:
-            raise NotSent(f"Keeper cannot be reached ({failed})", retry_after=10) from failed
-        except Dropped as dropped:
-            raise Unresolved(f"Keeper's answer about a group was lost ({dropped})") from dropped
-        if answer.ok:
-            sender.pace.succeeded()
-            return answer
-        if passing(answer) and maybe_done(answer):
-            raise Unresolved(f"Keeper may have written a group before it failed (HTTP {answer.status})")
-        raise error_of(answer, sender.clock(), known_account=False)
+        """Send a write, with bounded retries; what may have been carried out is sent again if it is no creation.
+
+        Raises:
+            Unresolved: it may have been carried out.
+            NotSent: there was no time for it, or Keeper cannot be reached.
+            Throttled: Keeper asks for a longer wait than ours.
+        """
+        sender, once = self._sender, method == "POST"
+        error: ProvisioningError | None = None
+        for attempt in range(ATTEMPTS):
+            answer: Answer | None = None
+            try:
+                async with sender.pace.slot(sender.left(deadline)):
+                    stop, left = sender.writes.stop(), sender.left(deadline)
+                    if stop is not None or left <= 0:
+                        raise error or stop or NotSent("The deadline passed before the group was sent")
+                    answer = await sender.transport.send(method, path, body=body, at_most=left + OVERRUN)
+            except NotConnected as failed:
+                error = NotSent(f"Keeper cannot be reached ({failed})", retry_after=10)
+                error.__cause__ = failed
+            except Dropped as dropped:
+                error = Unresolved(f"Keeper's answer about a group was lost ({dropped})")
+                error.__cause__ = dropped
+            else:
+                if not passing(answer):
+                    sender.writes.succeeded()
+                    if answer.ok:
+                        sender.pace.succeeded()
+                        return answer
+                    raise error_of(answer, sender.clock(), known_account=False)
+                error = error_of(answer, sender.clock(), known_account=False)
+                if maybe_done(answer):
+                    error = Unresolved(f"Keeper may have written a group before it failed (HTTP {answer.status})")
+            sender.count_failure(sender.writes, (path, str(body)), answer, str(error))
+            if once and isinstance(error, Unresolved):
+                break
+            if not await sender.back_off(answer, attempt, sender.left(deadline)):
+                break
+        assert error is not None  # noqa: S101 - every attempt but the last of the returns above sets it
+        raise error

@@ -27,14 +27,19 @@ class Endpoint(Protocol):
 class TeamEndpoint(Protocol):
     """The teams of the node, without their members."""
 
-    def teams(self) -> Sequence[Team]:
-        """List every team and role; raises Incomplete."""
+    def teams(self, deadline: datetime | None = None) -> Sequence[Team]:
+        """List every team and role; raises Incomplete, also where that takes longer than until the deadline."""
 
     def create_team(self, external_id: str, name: str, deadline: datetime) -> Team:
-        """Create one, once; raises Unresolved if it may be there now, NotSent, and Permanent if it is refused."""
+        """Create one; where the answer is lost it is looked for, and not sent again.
+
+        Raises:
+            Unresolved: it may be there now.
+            NotSent, Throttled, Permanent: it is not.
+        """
 
     def rename_team(self, team: Team, name: str, deadline: datetime) -> Team:
-        """Give a team another name, once; returns it as it is then, and raises as `create_team` does."""
+        """Give a team another name; returns it as it is then, and raises as `create_team` does."""
 
 
 class Accounts(Endpoint, TeamEndpoint, Protocol):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from autoprovisioning.app.ports.accounts import Accounts
 from autoprovisioning.app.ports.directory import DirectoryScopes
 from autoprovisioning.app.provisioning.serving import as_it_was
 from autoprovisioning.app.runs.open_run import Side
 from autoprovisioning.app.runs.read_directory import members_of
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.errors import (
+    AuthorizationRefused,
     ConfigurationRefused,
     Permanent,
     ProvisioningError,
@@ -24,12 +26,13 @@ from autoprovisioning.domain.events import Actor, Event, configured
 from autoprovisioning.domain.memberships import Memberships, digest_of, leaving, released, removable, sizes
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group
-from autoprovisioning.domain.teams import GroupTeam, Team, TeamState, plan_teams
+from autoprovisioning.domain.teams import GroupTeam, Team, TeamState, TeamWritten, plan_teams
 from autoprovisioning.domain.words import TEAMS, counted
 
 log = logging.getLogger(__name__)
 
 UNDISTURBED = (TeamState.THERE, TeamState.LEFT)  # of which the run's record says nothing
+AT_ONCE = 16  # requests about teams
 FOR_TEAMS = 0.25  # of the run's time: the rest is for accounts, however many groups there are, or slow Keeper is
 LISTING_FAILS = (Transient, ConfigurationRefused, Permanent)
 
@@ -61,7 +64,7 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
         return
     known, until = services.teams.get(connection.id), now + (deadline - now) * FOR_TEAMS
     try:
-        teams = side.keeper.ask(lambda accounts: accounts.teams())
+        teams = side.keeper.ask(lambda accounts: accounts.teams(until))
         plan = plan_teams(connection.settings.teams, groups.listed(), teams, known, now)
     except LISTING_FAILS as error:
         if isinstance(error, Throttled):
@@ -69,7 +72,7 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
         log.warning("Teams were left alone: %s", type(error).__name__)
         side.notes.append(f"Teams were left alone, since groups or teams could not be listed: {error}")
         return
-    work = _Work(services, side, {team.id: team for team in teams}, plan.known, until)
+    work = _Work(services, side, {team.external_id: team for team in teams}, plan.known, until)
     try:
         work.carry_out(plan.creates, plan.renames)
         side.memberships = _follow_members(services, side, work.teams, now, until)
@@ -144,30 +147,47 @@ class _Work:
         self.done: Counter[str] = Counter()
 
     def carry_out(self, creates: Iterable[GroupTeam], renames: Iterable[GroupTeam]) -> None:
-        """Send them one by one, renames first, until Keeper fails, time for teams ends, or nothing is to be done."""
-        wanted = [(planned, self._there[planned.team_id]) for planned in renames]
-        for planned, old in (*wanted, *((planned, None) for planned in creates)):
-            if self._services.clock() >= self._until or not as_it_was(self._services, self._side.connection):
-                return
-            try:
-                self._send(planned, old)
-            except Permanent as error:
-                self._fail(planned, TeamState.REFUSED, error)
-            except Transient as error:
-                if isinstance(error, Throttled):
-                    self._side.keeper.throttle(error)
-                else:
-                    self._fail(planned, TeamState.WAITING, error)
-                return
+        """Send them side by side until Keeper fails, time for teams ends, or nothing is to be done any more."""
+        wanted = {planned.group_id: planned for planned in (*renames, *creates)}
+        try:
+            for planned, written in self._side.keeper.through(wanted, self._sent):
+                if written.team is not None:
+                    self._done(planned, written.team)
+                elif isinstance(written.error, ProvisioningError):
+                    self._fail(planned, written.error)
+        except Throttled:
+            log.warning("No more is written about teams: Keeper asked for a wait")
 
-    def _send(self, planned: GroupTeam, old: Team | None) -> None:
-        """Make a team of a group, or rename the one that it has."""
-        if old is None:
-            team = self._side.keeper.ask(
-                lambda accounts: accounts.create_team(planned.group_id, planned.name, self._until)
-            )
-        else:
-            team = self._side.keeper.ask(lambda accounts: accounts.rename_team(old, planned.name, self._until))
+    def _sent(self, wanted: Sequence[GroupTeam]) -> Iterator[TeamWritten]:
+        """Make teams of groups, or rename those that they have, several at once; neither team nor error: not begun."""
+        accounts = self._side.keeper.accounts()
+        ends: list[ProvisioningError | None] = []  # why no more is begun
+
+        def send(planned: GroupTeam) -> TeamWritten:
+            if not ends and (
+                self._services.clock() >= self._until or not as_it_was(self._services, self._side.connection)
+            ):
+                ends.append(None)
+            if ends:  # what a dead token leaves is sent with the next one
+                refused = ends[0] if isinstance(ends[0], AuthorizationRefused) else None
+                return TeamWritten(key=planned.group_id, error=refused)
+            try:
+                return TeamWritten(key=planned.group_id, team=self._write(accounts, planned))
+            except ProvisioningError as error:
+                if isinstance(error, Transient) or (isinstance(error, AuthorizationRefused) and error.status == 401):
+                    ends.append(error)
+                return TeamWritten(key=planned.group_id, error=error)
+
+        return self._services.executor.each(send, wanted, AT_ONCE)
+
+    def _write(self, accounts: Accounts, planned: GroupTeam) -> Team:
+        old = self._there.get(planned.group_id)
+        if old is not None:
+            return accounts.rename_team(old, planned.name, self._until)
+        return accounts.create_team(planned.group_id, planned.name, self._until)
+
+    def _done(self, planned: GroupTeam, team: Team) -> None:
+        old = self._there.get(planned.group_id)
         stamp = self._services.stamp(Actor(address=f"run {self._side.run.id}"))
         what = "Renamed the team" if old is not None else "Created a team"
         was = {"team": old.name} if old is not None else {}
@@ -176,8 +196,12 @@ class _Work:
         there = replace(planned.becomes(TeamState.THERE, stamp.at), team_id=team.id, team_name=team.name)
         self.teams[planned.group_id] = there if old is not None else replace(there, created=stamp.at)
 
-    def _fail(self, planned: GroupTeam, state: TeamState, error: ProvisioningError) -> None:
+    def _fail(self, planned: GroupTeam, error: ProvisioningError) -> None:
+        if isinstance(error, Throttled):
+            self._side.keeper.throttle(error)
+            return
         log.warning("A team could not be written: %s", type(error).__name__)
+        state = TeamState.WAITING if isinstance(error, Transient) else TeamState.REFUSED
         self.teams[planned.group_id] = planned.failed(state, self._services.clock(), str(error))
 
 
