@@ -41,7 +41,14 @@ from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.runs import Batch, Evidence, Look, Run, RunKind, RunState
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import PatchDialect, Settings, VolumeLimit
-from autoprovisioning.domain.teams import GroupTeam, TeamChoice, TeamState
+from autoprovisioning.domain.teams import (
+    ConfirmedAdoption,
+    GroupTeam,
+    Namesake,
+    Obstacle,
+    TeamChoice,
+    TeamState,
+)
 from autoprovisioning.domain.unprovisioned import By, Ignored, Offer, Report, Unprovisioned
 from tests.contract.state_stores import InMemory
 from tests.contract.state_stores import State as Stores
@@ -296,6 +303,10 @@ TEAM = GroupTeam(
     held=2,
     held_digest="d" * 32,
     removals=Removals(since=NOW - HOUR, users=("u8", "u9"), approved=("u7",)),
+    namesake=Namesake(team_id="t9", name="engineers", external_id="x", obstacle=Obstacle.OWNED),
+)
+ADOPTION = ConfirmedAdoption(
+    group_id="g2", name="Engineers", team_id="t9", team_name="engineers", by="boss@example.com", at=NOW
 )
 APPROVAL = ApprovedRemovals(group_id="g2", digest="d" * 32, by="boss@example.com", at=NOW)
 LISTED = {
@@ -324,6 +335,7 @@ def populate(stores: Stores) -> None:
     stores.keeper_changes.add("c1", [KEEPER_CHANGE], NOW)
     stores.teams.put("c1", {"g2": TEAM}, [])
     stores.teams.approve("c1", APPROVAL, replace(EVENT, id="x3"))
+    stores.teams.confirm("c1", ADOPTION, replace(DECIDED, id="a2"))
     stores.people.put(CONNECTION, NOW, LISTED, {"u1": FULL, "u2": PLAIN})
     stores.sweeps.put("c1", SWEPT)
     stores.leases.take("reconcile", "me", NOW, HOUR)

@@ -79,6 +79,7 @@ def read_all(firestore: Firestore) -> dict[str, object]:
         "list of changes in Keeper": list(firestore.keeper_changes.get("c1")),
         "list of teams": dict(firestore.teams.get("c1")),
         "approvals of removals": dict(firestore.teams.approvals("c1")),
+        "confirmed adoptions of teams": dict(firestore.teams.adoptions("c1")),
         "record of a sweep": firestore.sweeps.get("c1"),
         "lease": firestore.leases.take("reconcile", "another", NOW, HOUR),
         "notification channel": list(firestore.channels.all()),
@@ -135,13 +136,14 @@ class TestEarlierVersions:
             "held plan of locks": recording.LOCKS if later else None,
             "list of changes in Keeper": [recording.KEEPER_CHANGE] if later else [],
             "approvals of removals": {"g2": recording.APPROVAL} if later else {},
+            "confirmed adoptions of teams": {"g2": recording.ADOPTION} if later else {},
             "list of teams": {"g2": recording.TEAM} if later else {},
             "record of a sweep": recording.SWEPT,
             "lease": None,
             "notification channel": [recording.CHANNEL],
             "line of the audit": (replace(as_recorded(path, recording.EVENT), id="x3" if later else "x2"),),
             "counter of usage": [
-                {EventName.FAILED.value: 3, EventName.CONFIGURED.value: 1} if later else {EventName.FAILED.value: 2}
+                {EventName.FAILED.value: 3, EventName.CONFIGURED.value: 2} if later else {EventName.FAILED.value: 2}
             ],
             "failure of a user": ["u1"],
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,6 +57,25 @@ def test_a_team_is_created_listed_and_renamed(node: ScimAccounts, group_id: str)
     renamed = node.rename_team(team, f"Builders {group_id}", soon())
     assert renamed == Team(id=team.id, name=f"Builders {group_id}", external_id=group_id)
     assert of(node, group_id) == [renamed]
+
+
+def test_a_team_without_an_external_id_is_adopted_under_its_id(node: ScimAccounts, group_id: str) -> None:
+    made = node.create_team("", f"engineers {group_id}", soon())
+    (theirs,) = (team for team in node.teams() if team.id == made.id)
+    assert theirs == Team(id=made.id, name=f"engineers {group_id}")
+    adopted = Team(id=made.id, name=f"Engineers {group_id}", external_id=group_id)
+    assert node.rename_team(replace(theirs, external_id=group_id), adopted.name, soon()) == adopted
+    assert of(node, group_id) == [adopted]
+
+
+def test_an_external_id_that_is_not_taken_is_noticed(keeper: Any, accounts: ScimAccounts) -> None:
+    keeper.control("PUT", "teams", [{"id": "t9", "displayName": "Engineers", "members": ["k1"]}])
+    (theirs,) = accounts.teams()
+    keeper.fault(match={"method": "PATCH", "path": "/Groups/"}, show={"externalId": "g2"})
+    with pytest.raises(Contradicted):
+        accounts.rename_team(replace(theirs, external_id="g1"), "Engineers", soon())
+    (team,) = keeper.teams()
+    assert (team["externalId"], team["members"]) == ("g1", ["k1"]), "and those who are in it stay"
 
 
 def test_a_team_that_is_gone_is_not_renamed(node: ScimAccounts, group_id: str) -> None:

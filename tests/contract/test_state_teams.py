@@ -9,7 +9,7 @@ import pytest
 from autoprovisioning.adapters.firestore import teams
 from autoprovisioning.domain.events import Actor, Stamp, configured
 from autoprovisioning.domain.memberships import ApprovedRemovals, Removals
-from autoprovisioning.domain.teams import GroupTeam, TeamState
+from autoprovisioning.domain.teams import ConfirmedAdoption, GroupTeam, Namesake, Obstacle, TeamState
 from tests.contract.state_stores import HOME, Firestore
 from tests.support.builders import DAY, NOW
 
@@ -28,7 +28,14 @@ ENGINEERS = GroupTeam(
     held=2,
     removals=Removals(since=NOW - DAY, users=("u1", "u2")),
 )
-SALES = GroupTeam(group_id="g2", name="Sales", email="", state=TeamState.WAITING, since=NOW)
+SALES = GroupTeam(
+    group_id="g2",
+    name="Sales",
+    email="",
+    state=TeamState.NAME_TAKEN,
+    since=NOW,
+    namesake=Namesake(team_id="t-9", name="sales", external_id="x", obstacle=Obstacle.OWNED),
+)
 TOLD = configured(Stamp(id="x1", at=NOW, by=Actor(address="run r1")), "Created the team Engineers.")
 
 
@@ -54,12 +61,32 @@ def test_an_approval_takes_the_place_of_the_one_before_and_of_those_that_are_ove
     assert dict(state.teams.approvals("c2")) == {}
 
 
+def test_a_confirmed_adoption_takes_the_place_of_the_one_before_until_it_is_settled(state):
+    assert dict(state.teams.adoptions("c1")) == {}
+    first = ConfirmedAdoption(
+        group_id="g1", name="Engineers", team_id="t-9", team_name="engineers", by="boss@example.com", at=NOW
+    )
+    second, other = replace(first, team_id="t-8"), replace(first, group_id="g2")
+    state.teams.confirm("c1", first, TOLD)
+    state.teams.confirm("c1", second, replace(TOLD, id="x2"))
+    state.teams.confirm("c1", other, replace(TOLD, id="x3"))
+    assert state.audited("c1") == {"x1", "x2", "x3"}
+    state.teams.settle("c1", [first, other])
+    assert dict(state.teams.adoptions("c1")) == {"g1": second}, "what was confirmed since stays"
+    assert dict(state.teams.adoptions("c2")) == {}
+    state.teams.confirm("c1", replace(other, at=NOW + 2 * DAY), replace(TOLD, id="x4"))
+    assert set(state.teams.adoptions("c1")) == {"g2"}
+
+
 def test_they_are_forgotten_with_the_connection(state):
     state.connections.create(HOME)
     state.teams.put("c1", {"g1": ENGINEERS}, [])
+    confirmed = ConfirmedAdoption(group_id="g1", name="E", team_id="t", team_name="e", by="", at=NOW)
+    state.teams.confirm("c1", confirmed, replace(TOLD, id="x2"))
     state.teams.approve("c1", ApprovedRemovals(group_id="g1", digest="d1", by="", at=NOW), TOLD)
     state.connections.purge("c1")
     assert dict(state.teams.approvals("c1")) == {}
+    assert dict(state.teams.adoptions("c1")) == {}
     assert dict(state.teams.get("c1")) == {}
 
 

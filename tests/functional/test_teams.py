@@ -36,12 +36,16 @@ def teams(system: System) -> System:
     """A connection that makes teams of groups named keeper-eng*, after its first run."""
     arrange(system, "Engineers", "u1", "u2")
     system.provisioned()
+    choose(system)
+    return system
+
+
+def choose(system: System) -> None:
     edition = system.world.console("GET", "connections/keeper")["edition"]
     choice = {"teams": {"patterns": ["keeper-eng*"]}}
     answer = system.api("PATCH", "/connections/keeper", choice, {"If-Match": f'"{edition}"'})
     assert answer.status == 200, answer.body
     system.sync()
-    return system
 
 
 def inside(system: System) -> set[str]:
@@ -86,7 +90,7 @@ def test_a_rename_a_leave_and_an_emptied_group(teams):
     teams.sync()
     assert inside(teams) == {"u1", "u2", "u3"}, "two of three at once are held"
     assert listed(teams)["held"] == 2
-    done = browser(teams).open(f"{HOME}/teams").send("Removals", "remove")
+    done = browser(teams).open(f"{HOME}/teams").send("Decisions", "remove")
     assert "Approved." in done.text
     teams.sync()
     assert inside(teams) == {"u3"}
@@ -100,3 +104,28 @@ def test_a_group_that_cannot_be_read_loses_nobody(teams):
     teams.directory.control("DELETE", "faults")
     teams.sync()
     assert inside(teams) == {"u1", "u3"}
+
+
+@pytest.mark.parametrize("door", ["page", "api"])
+def test_a_team_that_people_made_is_adopted_once_somebody_confirms_it_and_nobody_in_it_is_touched(system, door):
+    arrange(system, "Engineers", "u1", "u2")
+    system.provisioned()
+    (u4,) = (account["id"] for account in system.keeper.accounts() if account["externalId"] == "u4")
+    system.keeper.control("PUT", "teams", [{"id": "theirs", "displayName": "engineers", "members": [u4]}])
+    choose(system)
+    assert (listed(system)["state"], listed(system)["namesake"]["obstacle"]) == ("name_taken", None)
+    if door == "page":
+        assert "Confirmed." in browser(system).open(f"{HOME}/teams").send("Decisions", "adopt").text
+    else:
+        body = {"team_id": "theirs", "team_name": "engineers"}
+        answer = system.api("POST", f"/connections/keeper/teams/{TEAM}/adoption", body)
+        assert answer.status == 200, answer.body
+        body["team_name"] = "Engineers"
+        assert system.api("POST", f"/connections/keeper/teams/{TEAM}/adoption", body).status == 412
+    system.sync()
+    (team,) = system.keeper.teams()
+    assert (team["id"], team["displayName"], team["externalId"]) == ("theirs", "Engineers", TEAM)
+    assert (listed(system)["state"], inside(system)) == ("there", {"u1", "u2", "u3", "u4"})
+    arrange(system, "Engineers", "u1")
+    system.sync()
+    assert inside(system) == {"u1", "u3", "u4"}

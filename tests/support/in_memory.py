@@ -26,6 +26,7 @@ from autoprovisioning.domain.errors import (
     NotSent,
     Permanent,
     ProvisioningError,
+    Rejected,
     Unresolved,
 )
 from autoprovisioning.domain.requests import RUN, AnyRequest
@@ -372,7 +373,9 @@ class FakeAccounts:
 
     def rename_team(self, team: Team, name: str, deadline: datetime) -> Team:
         self.probe()
-        return self._team_written(replace(self._node.teams[team.id], name=name))
+        if team.id not in self._node.teams:
+            raise Rejected("404")
+        return self._team_written(replace(self._node.teams[team.id], name=name, external_id=team.external_id))
 
     def _team_written(self, team: Team) -> Team:
         fault = self._node.next_fault()

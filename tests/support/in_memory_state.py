@@ -34,7 +34,7 @@ from autoprovisioning.domain.memberships import WINDOW, ApprovedRemovals
 from autoprovisioning.domain.people import Lines, Listed, Roll, entitled, line_of, person_of
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.sources import NOTHING, AllHeard, Feed, Heard, heard
-from autoprovisioning.domain.teams import GroupTeam
+from autoprovisioning.domain.teams import ConfirmedAdoption, GroupTeam
 from autoprovisioning.domain.unprovisioned import Ignored, Report
 from tests.support.in_memory_requests import FakePreviewLines, FakeRequests, StoredRequests
 
@@ -79,6 +79,7 @@ class Store:
     keeper_changes: dict[str, tuple[KeeperChange, ...]] = field(default_factory=dict)
     teams: dict[str, dict[str, GroupTeam]] = field(default_factory=dict)
     approvals: dict[str, dict[str, ApprovedRemovals]] = field(default_factory=dict)
+    team_adoptions: dict[str, dict[str, ConfirmedAdoption]] = field(default_factory=dict)
     people: dict[str, tuple[datetime, dict[str, Listed], set[str]]] = field(default_factory=dict)
     leases: dict[str, tuple[str, datetime, int]] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
@@ -291,6 +292,7 @@ class FakeConnections:
                 store.keeper_changes,
                 store.teams,
                 store.approvals,
+                store.team_adoptions,
                 store.people,
             ):
                 kept.pop(connection_id, None)
@@ -625,6 +627,23 @@ class FakeTeams:
                 group_id: each for group_id, each in kept.items() if approval.at - each.at < WINDOW
             }
             self._store.append(connection_id, [told])
+
+    def adoptions(self, connection_id: str) -> Mapping[str, ConfirmedAdoption]:
+        return self._store.team_adoptions.get(connection_id, {})
+
+    def confirm(self, connection_id: str, confirmed: ConfirmedAdoption, told: Event) -> None:
+        with self._store.lock:
+            kept = {**self.adoptions(connection_id), confirmed.group_id: confirmed}
+            self._store.team_adoptions[connection_id] = {
+                group_id: each for group_id, each in kept.items() if each.lasts(confirmed.at)
+            }
+            self._store.append(connection_id, [told])
+
+    def settle(self, connection_id: str, settled: Collection[ConfirmedAdoption]) -> None:
+        with self._store.lock:
+            self._store.team_adoptions[connection_id] = {
+                group_id: each for group_id, each in self.adoptions(connection_id).items() if each not in settled
+            }
 
 
 class FakePeople:

@@ -4,14 +4,16 @@
     chosen       a team carries the group's id                it is the group's; renamed where the group was
     chosen       two or more teams carry it                   nothing: which one is meant cannot be told
     chosen       none does, but the group had a team          nothing: somebody deleted it there
-    chosen       none does, another team has the name         nothing, until one of the two is renamed
+    chosen       none does, another team has the name         nothing, until one of the two is renamed, or an
+                                                              administrator confirms that this team is the group's
     chosen       none does, the name would make a role        nothing, unless roles are chosen: they carry rights
     chosen       none does                                    a team is created, within the limit
     not chosen   a team carries the group's id                it stays as it is, if it was the group's before
 
 A team is matched by externalId, the group's id, and by nothing else: Keeper's own tools rename a left-over team for
 another group, which then inherits what was shared with the first. No team is ever deleted: what was shared with it
-would be lost. Teams that carry no group's id are somebody else's.
+would be lost. Teams that carry no group's id are somebody else's, until an administrator confirms for one of them, by
+its id and name, that it is to be a group's: it is adopted, that is, given the group's id and name.
 """
 
 from __future__ import annotations
@@ -22,16 +24,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 from .accounts import Result
 from .errors import BadInput
-from .memberships import Removals
+from .memberships import WINDOW, Removals
 from .scope import Group
 from .texts import has_controls
 
 MOST_TEAMS = 1_000  # of a connection: a run goes through all of them
 MOST_PATTERNS = 50
 LONGEST_PATTERN = 200
+LONGEST_TEAM_NAME = 1024  # characters of a name or externalId that are kept: none of ours is as long
+LONGEST_TOLD = 100  # characters of what somebody typed in Keeper, in a text of ours
 RESTS = timedelta(hours=1)  # after a request that failed; a listing may lag behind a creation whose answer was lost
 CREATIONS_A_RUN = 100  # teams: one request each, while the planner holds its lease
 
@@ -112,6 +117,58 @@ class TeamWritten(Result):
     team: Team | None = None
 
 
+class Obstacle(StrEnum):
+    """Why a team that has the name of a group is not to be adopted for it."""
+
+    OWNED = "owned"  # it carries an externalId: another group's id, or what another tool wrote
+    SEVERAL = "several"  # it is not the only one of this name
+    ROLE = "role"  # it is one, or would become one
+    NO_ID = "no_id"  # its id cannot be used
+
+
+_OBSTACLES = {
+    Obstacle.OWNED: "it carries an externalId, so it is another group's, or another tool's",
+    Obstacle.SEVERAL: "several teams have this name",
+    Obstacle.ROLE: "it is a role, or would become one",
+    Obstacle.NO_ID: "its id cannot be used",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Namesake:
+    """The team that has the name of a group which has none; None as `obstacle` says that it can be adopted."""
+
+    team_id: str
+    name: str
+    external_id: str = ""
+    obstacle: Obstacle | None = None
+
+    @property
+    def why(self) -> str:
+        """Say why it cannot be adopted; empty where it can."""
+        return _OBSTACLES[self.obstacle] if self.obstacle is not None else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmedAdoption:
+    """An administrator's word that the team of this id and name is to be the group's, whose team is called `name`."""
+
+    group_id: str
+    name: str
+    team_id: str
+    team_name: str
+    by: str
+    at: datetime
+
+    def lasts(self, now: datetime) -> bool:
+        """Say whether it is not too old."""
+        return now - self.at < WINDOW
+
+    def alike(self, other: ConfirmedAdoption | None) -> bool:
+        """Say whether another one is about the same team and group, as they are called."""
+        return other is not None and replace(other, by=self.by, at=self.at) == self
+
+
 class TeamState(StrEnum):
     """What became of a group that is, or was, to be a team."""
 
@@ -148,6 +205,7 @@ class GroupTeam:
     held: int = 0  # people who left the group and are not taken out of the team, since they are too many
     held_digest: str = ""  # names who they are, for an approval
     removals: Removals | None = None  # of the last day
+    namesake: Namesake | None = None  # NAME_TAKEN: by which team, where the group has none itself
 
     @property
     def serves(self) -> bool:
@@ -165,16 +223,22 @@ class GroupTeam:
 
     def rests(self, name: str, now: datetime) -> bool:
         """Say whether what failed is not to be asked for again yet: a group renamed since is another question."""
-        return bool(self.reason) and self.name == name and now - self.since < RESTS
+        failed = self.state in (TeamState.WAITING, TeamState.REFUSED) and bool(self.reason)
+        return failed and self.name == name and now - self.since < RESTS
 
 
 @dataclass(slots=True, kw_only=True)
 class TeamPlan:
-    """What is to be done: teams to be made of groups, and teams to be renamed; `known` is what is kept, by group."""
+    """What is to be done: teams to be made of groups, renamed, and adopted; `known` is what is kept, by group.
+
+    `lapsed` names the groups of confirmed adoptions that are settled, and says why one is not carried out.
+    """
 
     known: dict[str, GroupTeam] = field(default_factory=dict)
     creates: list[GroupTeam] = field(default_factory=list)
     renames: list[GroupTeam] = field(default_factory=list)
+    adopts: list[tuple[GroupTeam, ConfirmedAdoption]] = field(default_factory=list)
+    lapsed: dict[str, str] = field(default_factory=dict)
 
 
 def plan_teams(
@@ -183,31 +247,50 @@ def plan_teams(
     teams: Sequence[Team],
     known: Mapping[str, GroupTeam],
     now: datetime,
+    confirmed: Mapping[str, ConfirmedAdoption] = MappingProxyType({}),
 ) -> TeamPlan:
-    """Plan from all groups of the directory, all teams of the node, both listed to their ends, and what was kept."""
-    planner = _Planner(choice, teams, known, now)
+    """Plan from all groups of the directory, all teams of the node, both listed to their ends, and what was kept.
+
+    `confirmed` are the adoptions that administrators confirmed, by group.
+    """
+    planner = _Planner(choice, teams, known, now, confirmed)
     chosen = sorted((group for group in groups if choice.chooses(group)), key=lambda group: (group.name, group.id))
+    planner.want(chosen)
     waiting = [group for group in chosen if not planner.keep(group)]  # first those who have a team: it takes a name
     for group in waiting:
         planner.make(group)
     planner.close()
+    planner.settle()
     return planner.plan
 
 
 class _Planner:
     def __init__(
-        self, choice: TeamChoice, teams: Sequence[Team], known: Mapping[str, GroupTeam], now: datetime
+        self,
+        choice: TeamChoice,
+        teams: Sequence[Team],
+        known: Mapping[str, GroupTeam],
+        now: datetime,
+        confirmed: Mapping[str, ConfirmedAdoption],
     ) -> None:
         self.plan = TeamPlan()
         self._choice = choice
         self._known = known
         self._now = now
+        self._confirmed = {group_id: each for group_id, each in confirmed.items() if each.lasts(now)}
+        self._teams = teams
+        self._adopted: set[str] = set()  # ids of teams
+        self._wanted: dict[str, str] = {}  # what the team of each chosen group is to be called
         self._of: dict[str, list[Team]] = {}
         for team in teams:
             if team.external_id:
                 self._of.setdefault(team.external_id, []).append(team)
         self._names = Counter(_comparable(team.name) for team in teams)
         self._count = 0  # teams of chosen groups, those to be made included
+
+    def want(self, chosen: Iterable[Group]) -> None:
+        """Take the groups that are to be teams."""
+        self._wanted = {group.id: team_name(group) for group in chosen}
 
     def keep(self, group: Group) -> bool:
         """Judge a group that has a team; False: it has none."""
@@ -235,12 +318,12 @@ class _Planner:
         """Judge a group that has no team."""
         wanted = team_name(group)
         had = self._known.get(group.id)
-        if had is not None and had.team_id:
+        if had is not None and had.team_id and not self._disowned(had.team_id, wanted):
             self._note(group, TeamState.DELETED)
         elif self._choice.makes_role(wanted) and not self._choice.roles:
             self._note(group, TeamState.ROLE)
         elif self._names[_comparable(wanted)]:
-            self._note(group, TeamState.NAME_TAKEN)
+            self._meet_namesake(group, wanted)
         elif self._count >= self._choice.most:
             self._note(group, TeamState.TOO_MANY)
         elif self._rests(group):
@@ -251,6 +334,80 @@ class _Planner:
             if len(self.plan.creates) < CREATIONS_A_RUN:
                 self.plan.creates.append(noted)
                 self._names[_comparable(wanted)] += 1
+
+    def _meet_namesake(self, group: Group, wanted: str) -> None:
+        """Judge a group whose name another team has: that is adopted where an administrator confirmed just this."""
+        namesake, had, confirmed = self._namesake(wanted), self._known.get(group.id), self._confirmed.get(group.id)
+        if confirmed is None or self._why_not(confirmed):
+            told = had.reason if had is not None and had.state is TeamState.NAME_TAKEN else ""
+            noted = self._note(group, TeamState.NAME_TAKEN)
+            self.plan.known[group.id] = replace(noted, namesake=namesake, reason=told, team_id="", team_name="")
+            return
+        self._count += 1
+        self._adopted.add(confirmed.team_id)
+        if had is None or had.since < confirmed.at or not self._rests(group):
+            noted = replace(self._note(group, TeamState.WAITING), namesake=namesake)
+            self.plan.known[group.id] = noted
+            self.plan.adopts.append((noted, confirmed))
+
+    def _disowned(self, team_id: str, wanted: str) -> bool:
+        """Say whether a group's team is there under its name, but lost the group's id, or never took it."""
+        return any(team.id == team_id and _comparable(team.name) == _comparable(wanted) for team in self._teams)
+
+    def _namesake(self, name: str) -> Namesake | None:
+        """Return the team that has a name; None where one is about to get it, or none has it."""
+        teams = [team for team in self._teams if _comparable(team.name) == _comparable(name)]
+        if not teams:
+            return None
+        team = next((team for team in teams if team.external_id), teams[0])
+        obstacle = None
+        if team.external_id:
+            obstacle = Obstacle.OWNED
+        elif len(teams) > 1:
+            obstacle = Obstacle.SEVERAL
+        elif self._choice.makes_role(name) or self._choice.makes_role(team.name):
+            obstacle = Obstacle.ROLE
+        elif not team.id:
+            obstacle = Obstacle.NO_ID
+        return Namesake(team_id=team.id, name=team.name, external_id=team.external_id, obstacle=obstacle)
+
+    def _why_not(self, confirmed: ConfirmedAdoption) -> str:
+        """Say why a confirmed adoption is not carried out, empty where it can be."""
+        team = next((team for team in self._teams if team.id == confirmed.team_id), None)
+        wanted, had = self._wanted.get(confirmed.group_id), self._known.get(confirmed.group_id)
+        if team is None:
+            return "the team is not in Keeper any more"
+        if team.external_id:
+            return f"the team carries the externalId {team.external_id[:LONGEST_TOLD]} now"
+        if team.name != confirmed.team_name:
+            return f"the team is called {team.name[:LONGEST_TOLD]} now"
+        if wanted is None:
+            return "the group is not chosen any more"
+        if wanted != confirmed.name:
+            return f"the group is called {wanted[:LONGEST_TOLD]} now"
+        if confirmed.group_id in self._of or (had is not None and had.team_id not in ("", confirmed.team_id)):
+            return "the group has, or had, a team of its own"
+        if team.id in self._adopted:
+            return "another group gets the team"
+        namesake = self._namesake(wanted)
+        if namesake is not None and namesake.obstacle is not None:
+            return namesake.why
+        return "there are as many teams as are allowed" if self._count >= self._choice.most else ""
+
+    def settle(self) -> None:
+        """Say what came of the confirmed adoptions that are not to be carried out; of those that were, nothing."""
+        adopted = [confirmed for _, confirmed in self.plan.adopts]
+        for group_id, confirmed in self._confirmed.items():
+            known = self.plan.known.get(group_id)
+            failed = known is not None and known.namesake is not None and known.state is not TeamState.NAME_TAKEN
+            if confirmed in adopted or failed:
+                continue  # it is carried out, or tried again
+            done = confirmed.team_id in (team.id for team in self._of.get(group_id, ()))
+            why = "" if done else self._why_not(confirmed)
+            told = f"{confirmed.by} confirmed to adopt the team {confirmed.team_name}, which was not done: {why}."
+            self.plan.lapsed[group_id] = told if why else ""
+            if known is not None and known.state is TeamState.NAME_TAKEN:
+                self.plan.known[group_id] = replace(known, reason=told)
 
     def close(self) -> None:
         """Keep in mind the groups that are not chosen any more as long as their team is there."""
@@ -271,7 +428,7 @@ class _Planner:
     def _note(self, group: Group, state: TeamState, team: Team | None = None) -> GroupTeam:
         known = self._known.get(group.id)
         base = known or GroupTeam(group_id=group.id, name="", email="", state=state, since=self._now)
-        noted = replace(base.becomes(state, self._now), name=team_name(group), email=group.email)
+        noted = replace(base.becomes(state, self._now), name=team_name(group), email=group.email, namesake=None)
         if team is not None:
             noted = replace(noted, team_id=team.id, team_name=team.name)
         self.plan.known[group.id] = noted

@@ -12,7 +12,11 @@ from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import (
     CREATIONS_A_RUN,
+    RESTS,
+    ConfirmedAdoption,
     GroupTeam,
+    Namesake,
+    Obstacle,
     Team,
     TeamChoice,
     TeamState,
@@ -35,8 +39,9 @@ KNOWN = GroupTeam(
 )
 
 
-def planned(choice=CHOSEN, groups=(ENGINEERS,), teams=(), known=(), now=NOW):
-    return plan_teams(choice, groups, teams, {each.group_id: each for each in known}, now)
+def planned(choice=CHOSEN, groups=(ENGINEERS,), teams=(), known=(), now=NOW, confirmed=()):
+    by_group = ({each.group_id: each for each in some} for some in (known, confirmed))
+    return plan_teams(choice, groups, teams, next(by_group), now, next(by_group))
 
 
 @pytest.mark.parametrize(
@@ -168,6 +173,93 @@ def test_a_run_makes_a_hundred_teams_and_the_next_one_goes_on():
     assert {each.state for each in plan.known.values()} == {TeamState.WAITING}
 
 
+CONFIRMED = ConfirmedAdoption(
+    group_id="g1", name="Engineers", team_id="t9", team_name="engineers ", by="boss@example.com", at=NOW
+)
+TAKEN = replace(
+    KNOWN, state=TeamState.NAME_TAKEN, team_id="", team_name="", namesake=Namesake(team_id="t9", name="engineers ")
+)
+
+
+@pytest.mark.parametrize(
+    ("teams", "choice", "obstacle"),
+    [
+        pytest.param([THEIRS], CHOSEN, None, id="made by people"),
+        pytest.param([replace(THEIRS, external_id="g2")], CHOSEN, Obstacle.OWNED, id="another group's"),
+        pytest.param([replace(THEIRS, external_id="x")], CHOSEN, Obstacle.OWNED, id="another tool's"),
+        pytest.param([THEIRS, replace(THEIRS, id="t8")], CHOSEN, Obstacle.SEVERAL, id="not the only one"),
+        pytest.param(
+            [THEIRS, replace(THEIRS, id="t8", external_id="x")], CHOSEN, Obstacle.OWNED, id="one of them is owned"
+        ),
+        pytest.param([THEIRS], replace(CHOSEN, role_prefix="eng"), Obstacle.ROLE, id="it is a role"),
+        pytest.param([THEIRS], replace(CHOSEN, role_prefix="Eng", roles=True), Obstacle.ROLE, id="it would become one"),
+        pytest.param([replace(THEIRS, id="")], CHOSEN, Obstacle.NO_ID, id="no usable id"),
+    ],
+)
+def test_which_team_of_the_name_may_be_adopted(teams, choice, obstacle):
+    plan = planned(choice, teams=teams)
+    assert plan.known["g1"].namesake.obstacle is obstacle
+    assert bool(plan.known["g1"].namesake.why) is (obstacle is not None)
+    confirmed = replace(CONFIRMED, team_id=teams[0].id)
+    assert not planned(choice, teams=teams).adopts, "never by itself"
+    adopts = planned(choice, teams=teams, known=[TAKEN], confirmed=[confirmed]).adopts
+    assert [each for _, each in adopts] == ([confirmed] if obstacle is None else [])
+
+
+@pytest.mark.parametrize(
+    ("teams", "groups", "choice", "told"),
+    [
+        ([], (ENGINEERS,), CHOSEN, "is not in Keeper any more"),
+        ([replace(THEIRS, name="Engineers")], (ENGINEERS,), CHOSEN, "is called Engineers now"),
+        ([replace(THEIRS, name="Board")], (ENGINEERS,), CHOSEN, "is called Board now"),
+        ([replace(THEIRS, external_id="g7")], (ENGINEERS,), CHOSEN, "carries the externalId g7 now"),
+        ([THEIRS], (replace(ENGINEERS, name="Builders"),), CHOSEN, "group is called Builders now"),
+        ([THEIRS], (), CHOSEN, "not chosen any more"),
+        ([THEIRS], (ENGINEERS,), TeamChoice(groups=(SALES,)), "not chosen any more"),
+        ([THEIRS, OURS], (ENGINEERS,), CHOSEN, "a team of its own"),
+        ([THEIRS, replace(THEIRS, id="t8")], (ENGINEERS,), CHOSEN, "several teams"),
+        ([THEIRS], (ENGINEERS,), replace(CHOSEN, role_prefix="Eng"), "role"),
+        (
+            [THEIRS, replace(OURS, name="Sales", external_id="g2")],
+            (ENGINEERS, SALES),
+            TeamChoice(groups=(ENGINEERS, SALES), most=1),
+            "as many teams as are allowed",
+        ),
+    ],
+)
+def test_a_confirmation_is_for_what_was_seen(teams, groups, choice, told):
+    plan = planned(choice, groups, teams, [TAKEN], confirmed=[CONFIRMED])
+    assert plan.adopts == []
+    assert told in plan.lapsed["g1"]
+    assert "boss@example.com" in plan.lapsed["g1"]
+    kept = plan.known.get("g1")
+    if kept is not None and kept.state is TeamState.NAME_TAKEN:
+        assert kept.reason == plan.lapsed["g1"]
+        assert planned(choice, groups, teams, [kept]).known["g1"].reason == kept.reason
+
+
+def test_a_confirmation_does_not_last_and_is_settled_once_carried_out():
+    assert planned(teams=[THEIRS], known=[TAKEN], confirmed=[CONFIRMED], now=NOW + DAY).adopts == []
+    done = planned(teams=[replace(OURS, id="t9")], known=[TAKEN], confirmed=[CONFIRMED])
+    assert (done.lapsed, done.known["g1"].state, done.known["g1"].namesake) == ({"g1": ""}, TeamState.THERE, None)
+
+
+def test_an_adoption_that_failed_rests_and_is_tried_again_at_once_where_it_is_confirmed_anew():
+    failed = replace(TAKEN, state=TeamState.REFUSED, reason="no", since=NOW)
+    early = planned(teams=[THEIRS], known=[failed], confirmed=[CONFIRMED])
+    assert (early.adopts, early.lapsed, early.known) == ([], {}, {"g1": failed})
+    assert planned(teams=[THEIRS], known=[failed], confirmed=[CONFIRMED], now=NOW + RESTS).adopts
+    anew = replace(CONFIRMED, at=NOW + RESTS / 2)
+    assert planned(teams=[THEIRS], known=[failed], confirmed=[anew], now=NOW + RESTS / 2).adopts
+    assert planned(teams=[THEIRS], known=[failed], now=NOW + DAY).known["g1"].state is TeamState.NAME_TAKEN
+
+
+def test_a_team_of_ours_that_lost_the_groups_id_is_offered_and_not_taken_for_deleted():
+    plan = planned(teams=[replace(OURS, external_id="")], known=[KNOWN])
+    assert (plan.known["g1"].state, plan.known["g1"].serves) == (TeamState.NAME_TAKEN, False)
+    assert plan.known["g1"].namesake == Namesake(team_id="t1", name="Engineers")
+
+
 NAMES = st.sampled_from(["Engineers", "engineers", "Sales", "Board", "role-x", "keeper-1", ""])
 IDS = st.sampled_from(["g1", "g2", "g3", "g4"])
 GROUPS = st.lists(
@@ -198,6 +290,40 @@ CHOICES = st.builds(
     roles=st.booleans(),
     most=st.integers(1, 3),
 )
+
+
+ADOPTIONS = st.lists(
+    st.builds(
+        ConfirmedAdoption,
+        group_id=IDS,
+        name=NAMES,
+        team_id=st.sampled_from(["t1", "t2", "t3", "t9"]),
+        team_name=NAMES,
+        by=st.just("boss@example.com"),
+        at=st.just(NOW),
+    ),
+    unique_by=lambda confirmed: confirmed.group_id,
+)
+
+
+@given(choice=CHOICES, groups=GROUPS, teams=TEAMS, known=RECORDS, confirmed=ADOPTIONS)
+def test_only_a_team_that_is_nobodys_is_adopted_and_for_one_group(choice, groups, teams, known, confirmed):
+    plan = planned(choice, groups, teams, known, confirmed=confirmed)
+    by_id, chosen = {team.id: team for team in teams}, {group.id: group for group in groups if choice.chooses(group)}
+    carried = {team.external_id for team in teams}
+    for noted, adoption in plan.adopts:
+        team = by_id[adoption.team_id]
+        assert adoption in confirmed
+        assert (team.external_id, team.name) == ("", adoption.team_name)
+        assert adoption.group_id in chosen
+        assert adoption.group_id not in carried
+        assert noted.name == adoption.name == team_name(chosen[adoption.group_id])
+        assert not choice.makes_role(noted.name)
+        assert not noted.serves, "nobody is put into it before it is the group's"
+    adopted = [adoption.team_id for _, adoption in plan.adopts]
+    assert len(adopted) == len(set(adopted))
+    ours = sum(group_id in carried for group_id in chosen)
+    assert len(plan.creates) + len(plan.adopts) <= max(0, choice.most - ours)
 
 
 @given(choice=CHOICES, groups=GROUPS, teams=TEAMS, known=RECORDS)

@@ -10,7 +10,7 @@ import pytest
 from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group, Scope
-from autoprovisioning.domain.teams import GroupTeam, TeamChoice, TeamState
+from autoprovisioning.domain.teams import GroupTeam, Namesake, Obstacle, TeamChoice, TeamState
 from autoprovisioning.domain.words import TEAMS
 from autoprovisioning.entrypoints.console.api.operations import ROOT
 from autoprovisioning.entrypoints.console.pages import settings
@@ -120,7 +120,7 @@ def test_a_directory_that_does_not_list_its_groups_loses_nothing_of_the_form():
 def test_removals_that_are_held_are_approved_for_those_who_were_seen(door):
     here = place(team(TeamState.THERE, team_id="t1", people=3, held=2, held_digest="d" * 32))
     if door == "page":
-        done = here.browser().open(PAGE).send("Removals", "remove")
+        done = here.browser().open(PAGE).send("Decisions", "remove")
         assert "Approved." in done.text
     else:
         headers = {"Content-Type": "application/json"}
@@ -134,6 +134,47 @@ def test_removals_that_are_held_are_approved_for_those_who_were_seen(door):
         "POST", f"{ROOT}{PAGE}/g-there/removals", b'{"digest": "e"}', {"Content-Type": "application/json"}
     )
     assert late.status == 412
+
+
+CHOSEN = TeamChoice(patterns=("keeper-*",))
+
+
+@pytest.mark.parametrize("door", ["page", "api"])
+def test_an_adoption_is_confirmed_for_the_team_that_was_seen(door):
+    name = f"a:b/{EVIL}"
+    here = place(team(TeamState.NAME_TAKEN, namesake=Namesake(team_id="t:9", name=name)), choice=CHOSEN)
+    assert 'name="do" value="adopt' not in here.open(PAGE, READER).text
+    if door == "page":
+        page = here.browser().open(PAGE)
+        sound(page)
+        assert "Confirmed." in page.send("Decisions", "adopt").text
+    else:
+        (item,) = json.loads(here.open(f"{ROOT}{PAGE}").text)["items"]
+        assert item["namesake"] == {"team_id": "t:9", "team_name": name, "external_id": "", "obstacle": None}
+        body = {"team_id": "t:9", "team_name": name}
+        assert ask_to_adopt(here, body) == (200, {"name": EVIL, "external_id": "g-name_taken"})
+    confirmed = here.fakes.services.teams.adoptions("c1")["g-name_taken"]
+    assert (confirmed.team_id, confirmed.team_name, confirmed.name, confirmed.at) == ("t:9", name, EVIL, START)
+    assert here.fakes.queue.runs == [RunKind.FULL]
+    assert ask_to_adopt(here, {"team_id": "t:9", "team_name": "other"})[0] == 412
+    assert ask_to_adopt(here, {"team_id": "t:9"})[0] == 400
+
+
+def ask_to_adopt(here: Place, body: object) -> tuple[int, object]:
+    headers = {"Content-Type": "application/json"}
+    answer = here.asking()("POST", f"{ROOT}{PAGE}/g-name_taken/adoption", json.dumps(body).encode(), headers)
+    return answer.status, json.loads(answer.body)
+
+
+@pytest.mark.parametrize("obstacle", Obstacle)
+def test_a_team_that_cannot_be_adopted_is_not_offered_and_it_says_why(obstacle):
+    namesake = Namesake(team_id="t9", name=EVIL, obstacle=obstacle)
+    here = place(team(TeamState.NAME_TAKEN, namesake=namesake), choice=CHOSEN)
+    page = here.open(PAGE)
+    sound(page)
+    assert f"cannot be adopted: {namesake.why}".replace("'", "&#39;") in page.text
+    assert 'value="adopt' not in page.text
+    assert ask_to_adopt(here, {"team_id": "t9", "team_name": EVIL})[0] == 409
 
 
 def test_long_lists_have_pages(monkeypatch):

@@ -9,14 +9,18 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.adapters.threads import Threads
+from autoprovisioning.app.administration.adopt_team import adopt_team
 from autoprovisioning.app.administration.configure import turn_off
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
     Incomplete,
+    NotFound,
     Rejected,
+    Stale,
     Throttled,
     Transient,
+    WrongState,
 )
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import RunKind, RunState
@@ -312,3 +316,140 @@ def test_a_team_without_a_usable_id_is_not_taken_for_that_of_a_group_that_has_no
     teams.keeper.teams[""] = Team(id="", name="Board")
     run(teams)
     assert there(teams) == {"": "Board", "g7": "Engineers", "g8": "Sales"}
+
+
+THEIRS = Team(id="t9", name="engineers")
+BOSS = Actor(address="boss@example.com")
+
+
+def confirm(scenario: Scenario, team: Team = THEIRS):
+    return adopt_team(scenario.services, "c1", "g7", team.id, team.name, BOSS)
+
+
+@pytest.fixture
+def offered(teams: Scenario) -> Scenario:
+    """A team that somebody made in Keeper, with somebody in it, has the name of a chosen group."""
+    teams.keeper.teams["t9"] = THEIRS
+    stranger = teams.keeper.seed("stranger@example.com")
+    teams.keeper.members["t9"].add(stranger.scim_id)
+    teams.directory.memberships["g7"] |= {"u1"}
+    run(teams)
+    assert state(teams, ENGINEERS) is TeamState.NAME_TAKEN
+    return teams
+
+
+def test_a_team_is_adopted_where_somebody_confirmed_it_with_those_who_are_in_it(offered):
+    run(offered)
+    assert offered.keeper.teams["t9"] == THEIRS, "never by itself"
+    (stranger,) = offered.keeper.members["t9"]
+    offered.fakes.queue.runs.clear()
+    confirm(offered)
+    assert offered.fakes.queue.runs == [RunKind.FULL]
+    told = run(offered)
+    assert offered.keeper.teams["t9"] == Team(id="t9", name="Engineers", external_id="g7")
+    assert state(offered, ENGINEERS) is TeamState.THERE
+    accounts = offered.keeper.accounts
+    assert {accounts[scim_id].external_id for scim_id in offered.keeper.members["t9"]} == {"", "u1"}
+    assert any("1 adopted" in note for note in told.notes)
+    events = [event for event in offered.fakes.store.events["c1"].values() if "t9" in event.reason]
+    assert [(event.actor, event.reason) for event in events] == [
+        (
+            "boss@example.com",
+            "Confirmed that the team engineers (t9) in Keeper is to be that of the group keeper-engineers@example.com.",
+        ),
+        (
+            f"run {told.id}",
+            f"Adopted the team engineers (t9) for the group {ENGINEERS.email}, as boss@example.com confirmed.",
+        ),
+    ]
+    assert (events[1].before, events[1].changed) == (
+        {"team": "engineers", "externalId": None},
+        {"team": "Engineers", "externalId": "g7"},
+    )
+    offered.directory.memberships["g7"].clear()
+    run(offered)
+    assert offered.keeper.members["t9"] == {stranger}
+    assert offered.services.teams.adoptions("c1") == {}
+
+
+def test_to_confirm_twice_is_to_confirm_once(offered):
+    confirm(offered)
+    confirm(offered)
+    events = [event for event in offered.fakes.store.events["c1"].values() if "t9" in event.reason]
+    assert len(events) == 1
+
+
+@pytest.mark.parametrize(
+    ("becomes", "told"),
+    [
+        (None, "the team is not in Keeper any more"),
+        (replace(THEIRS, name="Board"), "the team is called Board now"),
+        (replace(THEIRS, external_id="g1"), "the team carries the externalId g1 now"),
+    ],
+)
+def test_a_team_that_changed_since_the_confirmation_is_left_alone(offered, becomes, told):
+    confirm(offered)
+    del offered.keeper.teams["t9"]
+    if becomes is not None:
+        offered.keeper.teams["t9"] = becomes
+    done = run(offered)
+    assert offered.keeper.teams.get("t9") == becomes
+    assert any(told in note for note in done.notes)
+    assert offered.services.teams.adoptions("c1") == {}
+    assert not any(told in note for note in run(offered).notes), "it is told once"
+
+
+def test_what_is_not_offered_any_more_is_not_confirmed(offered):
+    with pytest.raises(Stale, match="Another team than 'Board'"):
+        confirm(offered, replace(THEIRS, name="Board"))
+    with pytest.raises(Stale):
+        confirm(offered, replace(THEIRS, id="t8"))
+    with pytest.raises(Stale, match="No team is offered"):
+        adopt_team(offered.services, "c1", "g8", "t9", "engineers", BOSS)
+    with pytest.raises(NotFound):
+        adopt_team(offered.services, "c1", "g1", "t9", "engineers", BOSS)
+    offered.keeper.teams["t9"] = replace(THEIRS, external_id="g1")
+    run(offered)
+    with pytest.raises(WrongState, match="carries an externalId"):
+        confirm(offered)
+    choose(offered, TeamChoice())
+    with pytest.raises(Stale):
+        confirm(offered)
+    assert offered.services.teams.adoptions("c1") == {}
+
+
+def test_a_lost_answer_of_an_adoption_is_settled_by_the_listing(offered):
+    confirm(offered)
+    offered.keeper.faults.append("lost")
+    run(offered)
+    assert state(offered, ENGINEERS) is TeamState.WAITING
+    run(offered)
+    assert (state(offered, ENGINEERS), len(offered.keeper.teams)) == (TeamState.THERE, 2)
+    assert offered.services.teams.adoptions("c1") == {}
+
+
+def test_a_refused_adoption_says_so_and_puts_nobody_into_the_team(offered):
+    confirm(offered)
+    offered.keeper.faults.append(Rejected("Keeper refuses"))
+    run(offered)
+    kept = offered.services.teams.get("c1")["g7"]
+    assert (kept.state, kept.reason, kept.serves) == (TeamState.REFUSED, "Keeper refuses", False)
+    assert len(offered.keeper.members["t9"]) == 1
+    run(offered)
+    assert offered.keeper.teams["t9"] == THEIRS, "it rests"
+    offered.fakes.clock.advance(RESTS)
+    run(offered)
+    assert offered.keeper.teams["t9"].external_id == "g7"
+
+
+def test_a_team_that_did_not_take_the_groups_id_is_offered_again_and_nobody_is_put_into_it(offered):
+    confirm(offered)
+    run(offered)
+    offered.keeper.teams["t9"] = Team(id="t9", name="Engineers")
+    offered.directory.memberships["g7"] |= {"u2"}
+    run(offered)
+    assert state(offered, ENGINEERS) is TeamState.NAME_TAKEN
+    assert len(offered.keeper.members["t9"]) == 2
+    confirm(offered, Team(id="t9", name="Engineers"))
+    run(offered)
+    assert (state(offered, ENGINEERS), len(offered.keeper.members["t9"])) == (TeamState.THERE, 3)

@@ -1,8 +1,8 @@
-"""The groups that are teams, or were to be: one document a connection, and one with approvals of removals."""
+"""The groups that are teams, or were to be: one document a connection, and one each with what was approved."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,11 +15,12 @@ from autoprovisioning.decoding import built
 from autoprovisioning.document_kinds import TEAMS
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.memberships import WINDOW, ApprovedRemovals
-from autoprovisioning.domain.teams import GroupTeam
+from autoprovisioning.domain.teams import ConfirmedAdoption, GroupTeam
 
 MOST_BYTES = 900_000  # a document has 1 MiB at most; a thousand teams have some 300,000
 
 _given = msgspec.msgpack.Decoder(built(list[ApprovedRemovals]))
+_confirmed = msgspec.msgpack.Decoder(built(list[ConfirmedAdoption]))
 _teams = msgspec.msgpack.Decoder(built(list[GroupTeam]))
 
 
@@ -72,6 +73,31 @@ class FirestoreTeams:
         document = self._document(connection_id, "approvals")
         self._database.edit(document, change, lambda batch: add_events(batch, home, [told]))
 
+    def adoptions(self, connection_id: str) -> dict[str, ConfirmedAdoption]:
+        """Read one document."""
+        return _adoptions(self._database.get(self._document(connection_id, "adoptions")))
+
+    def confirm(self, connection_id: str, confirmed: ConfirmedAdoption, told: Event) -> None:
+        """Write the document and the event in one commit; confirmations that are over are left out."""
+
+        def change(snapshot: firestore.DocumentSnapshot) -> dict[str, Any]:
+            kept = {**_adoptions(snapshot), confirmed.group_id: confirmed}
+            lasting = [each for each in kept.values() if each.lasts(confirmed.at)]
+            return TEAMS.stamped({"adoptions": msgspec.msgpack.encode(lasting)})
+
+        home = self._database.home(connection_id)
+        document = self._document(connection_id, "adoptions")
+        self._database.edit(document, change, lambda batch: add_events(batch, home, [told]))
+
+    def settle(self, connection_id: str, settled: Collection[ConfirmedAdoption]) -> None:
+        """Write the document without them."""
+
+        def change(snapshot: firestore.DocumentSnapshot) -> dict[str, Any]:
+            kept = [each for each in _adoptions(snapshot).values() if each not in settled]
+            return TEAMS.stamped({"adoptions": msgspec.msgpack.encode(kept)})
+
+        self._database.edit(self._document(connection_id, "adoptions"), change)
+
     def _document(self, connection_id: str, name: str = "latest") -> firestore.DocumentReference:
         return self._database.home(connection_id).collection("teams").document(name)
 
@@ -84,3 +110,9 @@ def _approvals(snapshot: firestore.DocumentSnapshot) -> dict[str, ApprovedRemova
     fields = fields_of(snapshot)
     TEAMS.check(fields)
     return {each.group_id: each for each in _given.decode(fields["approvals"])} if fields else {}
+
+
+def _adoptions(snapshot: firestore.DocumentSnapshot) -> dict[str, ConfirmedAdoption]:
+    fields = fields_of(snapshot)
+    TEAMS.check(fields)
+    return {each.group_id: each for each in _confirmed.decode(fields["adoptions"])} if fields else {}

@@ -27,17 +27,16 @@ from autoprovisioning.adapters.scim.resources import PATCH_OP
 from autoprovisioning.adapters.scim.sending import ATTEMPTS, OVERRUN, Sender
 from autoprovisioning.domain.accounts import id_problem
 from autoprovisioning.domain.errors import Contradicted, NotSent, Permanent, ProvisioningError, Unresolved
-from autoprovisioning.domain.teams import Team
+from autoprovisioning.domain.teams import LONGEST_TEAM_NAME, Team
 
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
-LONGEST_NAME = 1024  # characters of a name or externalId that are kept: none of ours is as long
 
 
 def read_team(resource: Mapping[str, Any]) -> Team:
     """Read a Group leniently: what is not text counts as empty, an id that cannot be used too."""
     resource = spelled(resource)
     texts = {name: resource.get(name) for name in ("id", "displayName", "externalId")}
-    team_id, name, external_id = (text[:LONGEST_NAME] if isinstance(text, str) else "" for text in texts.values())
+    team_id, name, external_id = (text[:LONGEST_TEAM_NAME] if isinstance(text, str) else "" for text in texts.values())
     return Team(id="" if id_problem(team_id) else team_id, name=name, external_id=external_id)
 
 
@@ -85,7 +84,10 @@ class ScimTeams:
         return found[0] if len(found) == 1 and found[0].id else None
 
     async def rename(self, team: Team, name: str, deadline: datetime) -> Team:
-        """Rename one, in the form of Keeper's own tools: no path, externalId and displayName together."""
+        """Rename one, in the form of Keeper's own tools: no path, externalId and displayName together.
+
+        With the externalId of a group a team that has none is adopted.
+        """
         problem = id_problem(team.id)
         if problem:
             raise Permanent(f"The group's id in Keeper cannot be used: {problem}. Ask Keeper's support.")
@@ -95,6 +97,8 @@ class ScimTeams:
         shown = read_team(answer.body or {})
         if shown.name not in ("", name):
             raise Contradicted(f"Keeper answered {answer.status} to a new name of a group, but shows the old one.")
+        if shown.external_id not in ("", team.external_id):
+            raise Contradicted(f"Keeper answered {answer.status} to a group's externalId, but shows another one.")
         return Team(id=team.id, name=name, external_id=team.external_id)
 
     async def _send(self, method: str, path: str, body: Mapping[str, Any], deadline: datetime) -> Answer:

@@ -39,7 +39,7 @@ class TeamEndpoint(Protocol):
         """
 
     def rename_team(self, team: Team, name: str, deadline: datetime) -> Team:
-        """Give a team another name; returns it as it is then, and raises as `create_team` does."""
+        """Give a team another name, and its externalId; returns it so, and raises as `create_team` does."""
 
 
 class Accounts(Endpoint, TeamEndpoint, Protocol):

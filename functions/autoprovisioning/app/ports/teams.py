@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.memberships import ApprovedRemovals
-from autoprovisioning.domain.teams import GroupTeam
+from autoprovisioning.domain.teams import ConfirmedAdoption, GroupTeam
 
 
 class Teams(Protocol):
@@ -24,3 +24,12 @@ class Teams(Protocol):
 
     def approve(self, connection_id: str, approval: ApprovedRemovals, told: Event) -> None:
         """Store an approval in place of one for the same group, with the event."""
+
+    def adoptions(self, connection_id: str) -> Mapping[str, ConfirmedAdoption]:
+        """Return by the group's id the adoption that was confirmed for it last."""
+
+    def confirm(self, connection_id: str, confirmed: ConfirmedAdoption, told: Event) -> None:
+        """Store a confirmed adoption in place of one for the same group, with the event."""
+
+    def settle(self, connection_id: str, settled: Collection[ConfirmedAdoption]) -> None:
+        """Forget confirmed adoptions, unless others have been confirmed for their groups since."""

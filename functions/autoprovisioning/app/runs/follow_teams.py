@@ -1,4 +1,4 @@
-"""Make teams of the chosen groups in a full run, rename them with their group, and read who is to be in them."""
+"""Make or adopt teams of chosen groups in a full run, rename them with the group, and read who is to be in them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from autoprovisioning.app.provisioning.serving import as_it_was
 from autoprovisioning.app.runs.open_run import Side
 from autoprovisioning.app.runs.read_directory import members_of
 from autoprovisioning.app.services import Services
+from autoprovisioning.domain.entry import EXTERNAL_ID
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
     ConfigurationRefused,
@@ -22,11 +23,11 @@ from autoprovisioning.domain.errors import (
     Throttled,
     Transient,
 )
-from autoprovisioning.domain.events import Actor, Event, configured
+from autoprovisioning.domain.events import Actor, Event, Stamp, configured
 from autoprovisioning.domain.memberships import Memberships, digest_of, leaving, released, removable, sizes
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group
-from autoprovisioning.domain.teams import GroupTeam, Team, TeamState, TeamWritten, plan_teams
+from autoprovisioning.domain.teams import GroupTeam, Team, TeamPlan, TeamState, TeamWritten, plan_teams
 from autoprovisioning.domain.words import TEAMS, counted
 
 log = logging.getLogger(__name__)
@@ -65,21 +66,27 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
     known, until = services.teams.get(connection.id), now + (deadline - now) * FOR_TEAMS
     try:
         teams = side.keeper.ask(lambda accounts: accounts.teams(until))
-        plan = plan_teams(connection.settings.teams, groups.listed(), teams, known, now)
+        offered = any(team.namesake is not None for team in known.values())
+        confirmed = services.teams.adoptions(connection.id) if offered else {}
+        plan = plan_teams(connection.settings.teams, groups.listed(), teams, known, now, confirmed)
     except LISTING_FAILS as error:
         if isinstance(error, Throttled):
             side.keeper.throttle(error)
         log.warning("Teams were left alone: %s", type(error).__name__)
         side.notes.append(f"Teams were left alone, since groups or teams could not be listed: {error}")
         return
-    work = _Work(services, side, {team.external_id: team for team in teams}, plan.known, until)
+    work = _Work(services, side, teams, plan, until)
     try:
-        work.carry_out(plan.creates, plan.renames)
+        work.carry_out(plan)
         side.memberships = _follow_members(services, side, work.teams, now, until)
     finally:
+        settled = [confirmed[group_id] for group_id in (*plan.lapsed, *work.adopted)]
+        if settled:
+            services.teams.settle(connection.id, settled)
         if work.teams != known:
             at = services.clock()  # of the commit, since who follows the audit must not be overtaken
             services.teams.put(connection.id, work.teams, [replace(event, at=at) for event in work.events])
+    side.notes += filter(None, plan.lapsed.values())
     _tell(side, work.teams.values(), work.done)
 
 
@@ -134,21 +141,26 @@ class _Work:
         self,
         services: Services,
         side: Side,
-        there: Mapping[str, Team],
-        teams: Mapping[str, GroupTeam],
+        there: Sequence[Team],
+        plan: TeamPlan,
         until: datetime,
     ) -> None:
         self._services = services
         self._side = side
-        self._there = there
+        by_id = {team.id: team for team in there}
+        self._there = {team.external_id: team for team in there}  # by the group whose it is, or is to be
+        self._there |= {planned.group_id: by_id[confirmed.team_id] for planned, confirmed in plan.adopts}
+        self._confirmed_by = {planned.group_id: confirmed.by for planned, confirmed in plan.adopts}
         self._until = until
-        self.teams = dict(teams)
+        self.teams = dict(plan.known)
         self.events: list[Event] = []
+        self.adopted: list[str] = []  # groups
         self.done: Counter[str] = Counter()
 
-    def carry_out(self, creates: Iterable[GroupTeam], renames: Iterable[GroupTeam]) -> None:
+    def carry_out(self, plan: TeamPlan) -> None:
         """Send them side by side until Keeper fails, time for teams ends, or nothing is to be done any more."""
-        wanted = {planned.group_id: planned for planned in (*renames, *creates)}
+        adopts = [planned for planned, _ in plan.adopts]
+        wanted = {planned.group_id: planned for planned in (*plan.renames, *adopts, *plan.creates)}
         try:
             for planned, written in self._side.keeper.through(wanted, self._sent):
                 if written.team is not None:
@@ -159,7 +171,7 @@ class _Work:
             log.warning("No more is written about teams: Keeper asked for a wait")
 
     def _sent(self, wanted: Sequence[GroupTeam]) -> Iterator[TeamWritten]:
-        """Make teams of groups, or rename those that they have, several at once; neither team nor error: not begun."""
+        """Make, rename or adopt the teams of groups, several at once; neither team nor error: not begun."""
         accounts = self._side.keeper.accounts()
         ends: list[ProvisioningError | None] = []  # why no more is begun
 
@@ -183,17 +195,17 @@ class _Work:
     def _write(self, accounts: Accounts, planned: GroupTeam) -> Team:
         old = self._there.get(planned.group_id)
         if old is not None:
-            return accounts.rename_team(old, planned.name, self._until)
+            return accounts.rename_team(replace(old, external_id=planned.group_id), planned.name, self._until)
         return accounts.create_team(planned.group_id, planned.name, self._until)
 
     def _done(self, planned: GroupTeam, team: Team) -> None:
-        old = self._there.get(planned.group_id)
+        old, by = self._there.get(planned.group_id), self._confirmed_by.get(planned.group_id, "")
         stamp = self._services.stamp(Actor(address=f"run {self._side.run.id}"))
-        what = "Renamed the team" if old is not None else "Created a team"
-        was = {"team": old.name} if old is not None else {}
-        self.events.append(configured(stamp, f"{what} for the group {planned.email}.", was, {"team": team.name}))
-        self.done["renamed" if old is not None else "created"] += 1
-        there = replace(planned.becomes(TeamState.THERE, stamp.at), team_id=team.id, team_name=team.name)
+        done = "created" if old is None else "adopted" if by else "renamed"
+        self.events.append(_told(stamp, planned, old, team, by))
+        self.done[done] += 1
+        self.adopted += [planned.group_id] if by else []
+        there = replace(planned.becomes(TeamState.THERE, stamp.at), team_id=team.id, team_name=team.name, namesake=None)
         self.teams[planned.group_id] = there if old is not None else replace(there, created=stamp.at)
 
     def _fail(self, planned: GroupTeam, error: ProvisioningError) -> None:
@@ -203,6 +215,17 @@ class _Work:
         log.warning("A team could not be written: %s", type(error).__name__)
         state = TeamState.WAITING if isinstance(error, Transient) else TeamState.REFUSED
         self.teams[planned.group_id] = planned.failed(state, self._services.clock(), str(error))
+
+
+def _told(stamp: Stamp, planned: GroupTeam, old: Team | None, team: Team, by: str) -> Event:
+    """Tell what was done about a team; `by` is who confirmed an adoption."""
+    if old is None:
+        return configured(stamp, f"Created a team for the group {planned.email}.", {}, {"team": team.name})
+    was, becomes = {"team": old.name}, {"team": team.name}
+    if not by:
+        return configured(stamp, f"Renamed the team for the group {planned.email}.", was, becomes)
+    what = f"Adopted the team {old.name} ({old.id}) for the group {planned.email}, as {by} confirmed."
+    return configured(stamp, what, {**was, EXTERNAL_ID: None}, {**becomes, EXTERNAL_ID: planned.group_id})
 
 
 def _tell(side: Side, teams: Iterable[GroupTeam], done: Mapping[str, int]) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 from flask import Response
 from werkzeug.datastructures import MultiDict
 
+from autoprovisioning.app.administration.adopt_team import adopt_team
 from autoprovisioning.app.administration.approve_removals import approve_removals
 from autoprovisioning.app.administration.configure import chosen_groups, edit
 from autoprovisioning.app.administration.edits import edits_since
@@ -392,6 +394,10 @@ def change_teams(call: Call, connection_id: str) -> Response:
         group_id, _, digest = whom.partition(":")
         approve_removals(call.parts.services, existing(call, connection_id).id, group_id, digest, call.actor)
         return go(f"/connections/{connection_id}/teams", "removals-approved")
+    if word == "adopt":
+        group_id, team_id, team_name = (*map(unquote, whom.split(":")), "", "")[:3]
+        adopt_team(call.parts.services, existing(call, connection_id).id, group_id, team_id, team_name, call.actor)
+        return go(f"/connections/{connection_id}/teams", "team-adopted")
     if word != "show":
         return _saved(
             call, connection_id, lambda settings: replace(settings, teams=fields.read_teams(posted)), _show_teams
