@@ -85,6 +85,7 @@ CONNECTION = Connection(
             role_prefix="role-",
             roles=True,
             most=20,
+            empty_left=True,
         ),
     ),
     edition=6,

@@ -40,9 +40,9 @@ def teams(system: System) -> System:
     return system
 
 
-def choose(system: System) -> None:
+def choose(system: System, **more: Any) -> None:
     edition = system.world.console("GET", "connections/keeper")["edition"]
-    choice = {"teams": {"patterns": ["keeper-eng*"]}}
+    choice = {"teams": {"patterns": ["keeper-eng*"], **more}}
     answer = system.api("PATCH", "/connections/keeper", choice, {"If-Match": f'"{edition}"'})
     assert answer.status == 200, answer.body
     system.sync()
@@ -129,3 +129,22 @@ def test_a_team_that_people_made_is_adopted_once_somebody_confirms_it_and_nobody
     arrange(system, "Engineers", "u1")
     system.sync()
     assert inside(system) == {"u1", "u3", "u4"}
+
+
+def test_the_team_of_a_deleted_group_is_left_or_emptied_once_that_is_approved(teams):
+    (team,) = teams.keeper.teams()
+    (u4,) = (account["id"] for account in teams.keeper.accounts() if account["externalId"] == "u4")
+    teams.keeper.control("PUT", f"teams/{team['id']}/members/{u4}")
+    state = teams.directory.control("GET", "state")
+    state["groups"] = [group for group in state["groups"] if group["id"] != TEAM]
+    teams.directory.control("PUT", "state", state)
+    teams.sync()
+    assert (listed(teams)["state"], listed(teams)["held"], len(inside(teams))) == ("left", 0, 4)
+    choose(teams, empty_left=True)
+    assert (listed(teams)["held"], len(inside(teams))) == (3, 4)
+    page = browser(teams).open(f"{HOME}/teams")
+    assert "To be emptied" in page.text
+    page.send("Decisions", "remove")
+    teams.sync()
+    assert inside(teams) == {"u4"}, "somebody else put them there"
+    assert [each["id"] for each in teams.keeper.teams()] == [team["id"]]

@@ -5,7 +5,7 @@
     has them             any other                  the team, if they were put into it: nobody without access joins
     has them not         any                        not the team; but while its removals are held, as it was
     not read to its end  any                        as it was
-    not chosen any more  any                        as it was
+    not chosen any more  any                        as it was; not the team where such teams are emptied, once approved
 
 A team that nobody of ours was put into by us is not concerned: what was not sent is not taken away.
 """
@@ -105,18 +105,26 @@ def sizes(roster: Iterable[Entry]) -> Counter[str]:
 
 
 def released(
-    leaves: Collection[str], size: int, before: Removals | None, now: datetime, *, approved: bool = False
+    leaves: Collection[str],
+    size: int,
+    before: Removals | None,
+    now: datetime,
+    *,
+    approved: bool = False,
+    emptied: bool = False,
 ) -> Removals | None:
     """Return the window with those who leave a team of that size now; None: they are held, all of them.
 
-    One person always goes; half of a team, from two people on, never does without an approval. Whoever was let out
-    before and is still to leave counts once, and who was approved not at all.
+    One person always goes; half of a team, from two people on, never does without an approval, and nobody of a team
+    that is `emptied`. Whoever was let out before and is still to leave counts once, and who was approved not at all.
     """
     window = before if before is not None and now - before.since < WINDOW else Removals(since=now)
     if approved:
         return replace(window, approved=tuple(sorted({*window.approved, *leaves})))
     gone = {*window.users, *leaves} - {*window.approved}
     whole = size + len(gone - {*leaves})
+    if emptied and not {*leaves} <= {*window.approved}:
+        return None
     if len(gone) > 1 and (2 * len(gone) >= whole or len(gone) > max(LEAST, whole * PERCENT // 100)):
         return None
     return replace(window, users=tuple(sorted(gone)))

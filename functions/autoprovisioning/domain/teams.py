@@ -8,7 +8,8 @@
                                                               administrator confirms that this team is the group's
     chosen       none does, the name would make a role        nothing, unless roles are chosen: they carry rights
     chosen       none does                                    a team is created, within the limit
-    not chosen   a team carries the group's id                it stays as it is, if it was the group's before
+    not chosen   a team carries the group's id                it stays, if it was the group's before; emptied where that
+                                                              is chosen, once an administrator approves it
 
 A team is matched by externalId, the group's id, and by nothing else: Keeper's own tools rename a left-over team for
 another group, which then inherits what was shared with the first. No team is ever deleted: what was shared with it
@@ -55,11 +56,17 @@ class TeamChoice:
     role_prefix: str = ""
     roles: bool = False
     most: int = 50  # teams: a pattern that fits more than was meant makes no more
+    empty_left: bool = False  # what becomes of the team of a group that is not chosen any more, or deleted
 
     @property
     def on(self) -> bool:
         """Say whether any group can become a team."""
         return bool(self.groups or self.patterns)
+
+    @property
+    def followed(self) -> bool:
+        """Say whether runs have anything to do with teams."""
+        return self.on or self.empty_left
 
     def check(self) -> None:
         """Refuse what cannot be meant (BadInput names the field)."""
@@ -239,6 +246,15 @@ class TeamPlan:
     renames: list[GroupTeam] = field(default_factory=list)
     adopts: list[tuple[GroupTeam, ConfirmedAdoption]] = field(default_factory=list)
     lapsed: dict[str, str] = field(default_factory=dict)
+
+
+def not_chosen(known: Mapping[str, GroupTeam], now: datetime) -> dict[str, GroupTeam]:
+    """Return what is kept once no group is chosen any more: those that have a team."""
+    return {
+        group_id: team.becomes(TeamState.LEFT, now)
+        for group_id, team in known.items()
+        if team.team_id and team.state is not TeamState.DELETED
+    }
 
 
 def plan_teams(

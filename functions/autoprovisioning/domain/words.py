@@ -257,7 +257,7 @@ TEAMS: Mapping[TeamState, tuple[str, str]] = {  # what became of a group that is
     TeamState.TOO_MANY: ("Beyond the limit", "Raise the number of teams, or choose fewer groups."),
     TeamState.LEFT: (
         "Not chosen any more",
-        "The team stays as it is, or the group was deleted. Delete it in Keeper's Admin Console if nobody needs it.",
+        "Or the group was deleted. Nobody joins. Delete it in Keeper's Admin Console if nobody needs what it shares.",
     ),
 }
 REPAIRS: Mapping[Action | None, str] = {  # what is done about what somebody else changed in Keeper
@@ -578,13 +578,14 @@ def described(connection: Connection) -> dict[str, Value]:
 
 def teams_chosen(choice: TeamChoice) -> str:
     """Say which groups become teams, and under which limits."""
+    left = "; those of groups that left are emptied" if choice.empty_left else ""
     if not choice.on:
-        return "none"
+        return f"none{left}"
     chosen = sorted(group.email or group.id for group in choice.groups)
     which = ", ".join([*chosen, *choice.patterns])
     but = f", but {', '.join(choice.exclusions)}" if choice.exclusions else ""
     prefix = f"; roles, which begin with {choice.role_prefix}, are {'made' if choice.roles else 'not made'}"
-    return f"{which}{but}; at most {choice.most}{prefix if choice.role_prefix else ''}"
+    return f"{which}{but}; at most {choice.most}{prefix if choice.role_prefix else ''}{left}"
 
 
 def _row(row: Row) -> str:

@@ -81,6 +81,17 @@ def test_what_was_approved_counts_no_more():
     assert released(people(25, first=50), 50, window, NOW) is None
 
 
+@pytest.mark.parametrize("number", [1, 2, 20])
+def test_of_a_team_that_is_emptied_nobody_goes_unless_that_is_approved(number):
+    leaves = people(number)
+    assert released(leaves, 1_000, None, NOW, emptied=True) is None
+    window = released(leaves, 1_000, None, NOW, approved=True, emptied=True)
+    assert window == Removals(since=NOW, approved=tuple(sorted(leaves)))
+    assert released(leaves, 1_000, window, NOW + timedelta(hours=23), emptied=True) == window, "it was not done yet"
+    assert released(people(1, first=99), 1_000, window, NOW, emptied=True) is None
+    assert released(leaves, 1_000, window, NOW + WINDOW, emptied=True) is None
+
+
 def test_one_after_the_other_does_not_empty_a_team():
     window, size = None, 4
     for number in range(4):

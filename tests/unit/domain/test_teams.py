@@ -20,6 +20,7 @@ from autoprovisioning.domain.teams import (
     Team,
     TeamChoice,
     TeamState,
+    not_chosen,
     plan_teams,
     team_name,
 )
@@ -60,7 +61,8 @@ def planned(choice=CHOSEN, groups=(ENGINEERS,), teams=(), known=(), now=NOW, con
 )
 def test_groups_are_chosen_by_id_and_by_patterns_over_name_and_address(choice, chosen):
     assert {group.id for group in (ENGINEERS, SALES) if choice.chooses(group)} == chosen
-    assert choice.on is bool(choice.groups or choice.patterns)
+    assert choice.on is choice.followed is bool(choice.groups or choice.patterns)
+    assert replace(choice, empty_left=True).followed
 
 
 @pytest.mark.parametrize(
@@ -124,6 +126,14 @@ def test_a_group_that_left_the_choice_or_the_directory_keeps_its_team_and_is_kep
         assert not plan.creates + plan.renames
     assert planned(TeamChoice(), teams=[], known=[KNOWN]).known == {}
     assert planned(TeamChoice(), teams=[OURS], known=[]).known == {}
+
+
+def test_once_no_group_is_chosen_what_has_a_team_is_kept_and_nobody_is_held():
+    held = replace(KNOWN, held=2, held_digest="d", unread=True)
+    waiting = replace(KNOWN, group_id="g2", team_id="", state=TeamState.WAITING)
+    deleted = replace(KNOWN, group_id="g3", state=TeamState.DELETED)
+    known = {each.group_id: each for each in (held, waiting, deleted)}
+    assert not_chosen(known, NOW + DAY) == {"g1": replace(KNOWN, state=TeamState.LEFT, since=NOW + DAY)}
 
 
 def test_since_tells_how_long_a_state_lasts():

@@ -18,6 +18,7 @@ from tests.support.console import EVIL, HOME, READER, Place, full, sound
 from tests.support.in_memory import START
 from tests.support.settings import with_settings
 
+JSON = "application/json"
 ENDPOINT = "https://keepersecurity.eu/api/rest/scim/v2/1"
 PAGE = f"{HOME}/teams"
 ENGINEERS = Group(id="g7", email="engineers@example.com", name="Engineers")
@@ -69,7 +70,7 @@ def test_a_choice_is_shown_before_it_is_saved_and_saved_with_its_groups_resolved
     sound(shown)
     assert "2 groups would be chosen" in shown.text
     assert here.fakes.services.connections.get("c1").settings.teams == TeamChoice()
-    saved = shown.send("Teams", "save", role_prefix="role-", roles="yes")
+    saved = shown.send("Teams", "save", role_prefix="role-", roles="yes", empty_left="yes")
     assert saved.status == 200, saved.text
     assert here.fakes.services.connections.get("c1").settings.teams == TeamChoice(
         groups=(ENGINEERS,),
@@ -78,12 +79,14 @@ def test_a_choice_is_shown_before_it_is_saved_and_saved_with_its_groups_resolved
         role_prefix="role-",
         roles=True,
         most=20,
+        empty_left=True,
     )
     assert here.fakes.queue.runs == [RunKind.FULL]
     (told,) = [event for event in here.fakes.store.events["c1"].values() if "teams" in event.changed]
     assert told.before == {"teams": "none"}
     chosen = "engineers@example.com, KEEPER-*, keeper-*, but *-old; at most 20"
-    assert told.changed == {"teams": f"{chosen}; roles, which begin with role-, are made"}
+    left = "those of groups that left are emptied"
+    assert told.changed == {"teams": f"{chosen}; roles, which begin with role-, are made; {left}"}
 
 
 @pytest.mark.parametrize("button", ["show", "save"])
@@ -118,7 +121,7 @@ def test_a_directory_that_does_not_list_its_groups_loses_nothing_of_the_form():
 
 @pytest.mark.parametrize("door", ["page", "api"])
 def test_removals_that_are_held_are_approved_for_those_who_were_seen(door):
-    here = place(team(TeamState.THERE, team_id="t1", people=3, held=2, held_digest="d" * 32))
+    here = place(team(TeamState.THERE, team_id="t1", people=3, held=2, held_digest="d" * 32), choice=CHOSEN)
     if door == "page":
         done = here.browser().open(PAGE).send("Decisions", "remove")
         assert "Approved." in done.text
@@ -134,6 +137,15 @@ def test_removals_that_are_held_are_approved_for_those_who_were_seen(door):
         "POST", f"{ROOT}{PAGE}/g-there/removals", b'{"digest": "e"}', {"Content-Type": "application/json"}
     )
     assert late.status == 412
+
+
+def test_a_team_that_is_to_be_emptied_says_so():
+    here = place(team(TeamState.LEFT, team_id="t1", people=3, held=2, held_digest="d" * 32), choice=CHOSEN)
+    page = here.open(PAGE)
+    sound(page)
+    assert "To be emptied" in page.text
+    assert "Take 2 people out" in page.text
+    assert "left the group" not in page.text
 
 
 CHOSEN = TeamChoice(patterns=("keeper-*",))
@@ -202,6 +214,7 @@ def test_the_api_lists_them_in_pages_and_shows_and_takes_the_choice():
         "role_prefix": "",
         "roles": False,
         "most": 7,
+        "empty_left": False,
     }
 
 

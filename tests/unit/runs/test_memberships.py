@@ -366,8 +366,110 @@ def test_a_group_that_is_not_chosen_any_more_leaves_its_people_in_the_team(teams
     assert told.planned == {}
 
 
+def _choose_none(scenario: Scenario) -> None:
+    choice = TeamChoice(empty_left=scenario.connection.settings.teams.empty_left)
+    scenario.services.connections.change("c1", lambda current: with_settings(current, teams=choice))
+
+
+@pytest.fixture
+def emptied(teams: Scenario) -> Scenario:
+    """A team with four members, one of them put there by somebody else; the teams of groups that left are emptied."""
+    choice = replace(teams.connection.settings.teams, empty_left=True)
+    teams.services.connections.change("c1", lambda current: with_settings(current, teams=choice))
+    join(teams, *USERS[:3])
+    run(teams)
+    teams.keeper.members[TEAM].add(teams.keeper.seed("stranger@example.com").scim_id)
+    return teams
+
+
+ENDS = {
+    "another choice": lambda scenario: _choose_others(scenario),
+    "no choice": _choose_none,
+    "deleted": lambda scenario: scenario.directory.groups.pop("g7"),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_the_team_of_a_group_that_left_is_emptied_once_somebody_approves_it(emptied, how):
+    ENDS[how](emptied)
+    told = run(emptied)
+    assert inside(emptied) == {"", *USERS[:3]}
+    kept = emptied.services.teams.get("c1")["g7"]
+    assert (kept.state, kept.held, kept.people) == (TeamState.LEFT, 3, 3)
+    assert any("not chosen any more stay until that is approved under Teams: 3 of Engineers" in n for n in told.notes)
+    approve_removals(emptied.services, "c1", "g7", kept.held_digest, Actor(address="boss@example.com"))
+    told = run(emptied)
+    assert inside(emptied) == {""}, "whom somebody else put there stays"
+    assert told.notes == ()
+    kept = emptied.services.teams.get("c1")["g7"]
+    run(emptied)
+    kept = emptied.services.teams.get("c1")["g7"]
+    assert (kept.state, kept.held, kept.people) == (TeamState.LEFT, 0, 0)
+    assert TEAM in emptied.keeper.teams
+
+
+def test_even_a_single_one_waits_for_the_approval(emptied):
+    for user_id in ("u2", "u3"):
+        leave(emptied, user_id)
+        emptied.fakes.clock.advance(DAY)
+        run(emptied)
+    ENDS["deleted"](emptied)
+    run(emptied)
+    assert inside(emptied) == {"", "u1"}
+    assert approve(emptied) == 1
+    run(emptied)
+    assert inside(emptied) == {""}
+
+
+def test_an_approval_to_empty_a_team_is_not_about_others(emptied):
+    ENDS["deleted"](emptied)
+    run(emptied)
+    assert approve(emptied) == 3
+    emptied.delete("u3")
+    run(emptied, RunKind.DRIFT)
+    run(emptied)
+    assert len(inside(emptied)) == 4, "one of them cannot be taken out any more"
+    assert approve(emptied) == 2
+    run(emptied)
+    assert inside(emptied) == {"", "u3"}
+
+
+def test_a_team_that_is_not_in_keeper_any_more_is_not_emptied(emptied):
+    ENDS["deleted"](emptied)
+    emptied.keeper.teams.clear()
+    assert run(emptied).planned == {}
+
+
+def test_a_group_that_is_chosen_again_keeps_its_people(emptied):
+    group = emptied.directory.groups.pop("g7")
+    run(emptied)
+    emptied.directory.groups["g7"] = group
+    run(emptied)
+    kept = emptied.services.teams.get("c1")["g7"]
+    assert (kept.state, kept.held, inside(emptied)) == (TeamState.THERE, 0, {"", *USERS[:3]})
+
+
+def test_where_nothing_is_known_of_teams_nothing_is_listed_to_empty_them(teams, monkeypatch):
+    _choose_none(teams)
+    choice = TeamChoice(empty_left=True)
+    teams.services.connections.change("c1", lambda current: with_settings(current, teams=choice))
+    monkeypatch.setattr(teams.directory, "all_groups", None)
+    assert run(teams).state in (RunState.PLANNED, RunState.DONE)
+
+
+def test_a_run_under_way_leaves_nothing_of_a_choice_that_ends_meanwhile(teams, monkeypatch):
+    join(teams, *USERS[:3])
+    run(teams)
+    leave(teams, *USERS[:3])
+    members = teams.directory.members
+    monkeypatch.setattr(teams.directory, "members", lambda group: (_choose_none(teams), members(group))[1])
+    run(teams)
+    kept = teams.services.teams.get("c1")["g7"]
+    assert (kept.state, kept.held) == (TeamState.LEFT, 0)
+
+
 def _choose_others(scenario: Scenario) -> None:
-    choice = TeamChoice(patterns=("other-*",))
+    choice = replace(scenario.connection.settings.teams, patterns=("other-*",))
     scenario.services.connections.change("c1", lambda current: with_settings(current, teams=choice))
 
 

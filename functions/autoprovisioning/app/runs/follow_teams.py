@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 
@@ -27,7 +27,15 @@ from autoprovisioning.domain.events import Actor, Event, Stamp, configured
 from autoprovisioning.domain.memberships import Memberships, digest_of, leaving, released, removable, sizes
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group
-from autoprovisioning.domain.teams import GroupTeam, Team, TeamPlan, TeamState, TeamWritten, plan_teams
+from autoprovisioning.domain.teams import (
+    GroupTeam,
+    Team,
+    TeamPlan,
+    TeamState,
+    TeamWritten,
+    not_chosen,
+    plan_teams,
+)
 from autoprovisioning.domain.words import TEAMS, counted
 
 log = logging.getLogger(__name__)
@@ -61,14 +69,17 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
         ReauthorizationRequired: the token is dead; the connection is paused now.
     """
     connection, now = side.connection, services.clock()
-    if side.run.kind is not RunKind.FULL or not connection.settings.teams.on:
+    choice = connection.settings.teams
+    if side.run.kind is not RunKind.FULL or not choice.followed:
         return
     known, until = services.teams.get(connection.id), now + (deadline - now) * FOR_TEAMS
+    if not (choice.on or known):
+        return
     try:
         teams = side.keeper.ask(lambda accounts: accounts.teams(until))
         offered = any(team.namesake is not None for team in known.values())
         confirmed = services.teams.adoptions(connection.id) if offered else {}
-        plan = plan_teams(connection.settings.teams, groups.listed(), teams, known, now, confirmed)
+        plan = plan_teams(choice, groups.listed(), teams, known, now, confirmed)
     except LISTING_FAILS as error:
         if isinstance(error, Throttled):
             side.keeper.throttle(error)
@@ -78,26 +89,31 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
     work = _Work(services, side, teams, plan, until)
     try:
         work.carry_out(plan)
-        side.memberships = _follow_members(services, side, work.teams, now, until)
+        side.memberships = _follow_members(services, side, work.teams, {team.id for team in teams}, now, until)
     finally:
         settled = [confirmed[group_id] for group_id in (*plan.lapsed, *work.adopted)]
         if settled:
             services.teams.settle(connection.id, settled)
         if work.teams != known:
             at = services.clock()  # of the commit, since who follows the audit must not be overtaken
-            services.teams.put(connection.id, work.teams, [replace(event, at=at) for event in work.events])
+            current = services.connections.get(connection.id)
+            ended = choice.on and current is not None and not current.settings.teams.on
+            kept = not_chosen(work.teams, at) if ended else work.teams
+            services.teams.put(connection.id, kept, [replace(event, at=at) for event in work.events])
     side.notes += filter(None, plan.lapsed.values())
     _tell(side, work.teams.values(), work.done)
 
 
 def _follow_members(
-    services: Services, side: Side, teams: dict[str, GroupTeam], now: datetime, until: datetime
+    services: Services, side: Side, teams: dict[str, GroupTeam], there: Set[str], now: datetime, until: datetime
 ) -> Memberships:
     """Read who is to be in each team, and hold the removals of those that would lose too many; notes both in `teams`.
 
-    The roster was read before: what is decided meanwhile is newer than both.
+    The roster was read before: what is decided meanwhile is newer than both. `there` are the teams that Keeper lists.
     """
     serving = [team for team in teams.values() if team.serves]
+    empties = side.connection.settings.teams.empty_left
+    left = [team for team in teams.values() if empties and team.state is TeamState.LEFT and team.team_id in there]
 
     def read(team: GroupTeam) -> frozenset[str] | None:
         try:
@@ -108,18 +124,20 @@ def _follow_members(
 
     told = services.executor.each(read, serving, services.reads_at_once)
     members = dict(zip((team.team_id for team in serving), told, strict=True))
+    members |= {team.team_id: frozenset() for team in left}
     roster = list(side.roster.values())
     able = list(filter(removable, roster))
     served = (entry for entry in able if side.connection.operates_on(entry.user_id))
     people, whole, lost = sizes(roster), sizes(able), leaving(served, members)
     approvals = services.teams.approvals(side.connection.id) if lost else {}
     held: dict[str, set[str]] = {}
-    for team in serving:
+    for team in (*serving, *left):
         leaves, approval = lost.get(team.team_id, set()), approvals.get(team.group_id)
         approved = approval is not None and approval.covers(leaves, now)
         window = team.removals
         if leaves:
-            window = released(leaves, whole[team.team_id], team.removals, now, approved=approved)
+            size, emptied = whole[team.team_id], team.state is TeamState.LEFT
+            window = released(leaves, size, team.removals, now, approved=approved, emptied=emptied)
             if window is None:
                 held[team.team_id] = leaves
         stays = held.get(team.team_id, set())
@@ -234,7 +252,13 @@ def _tell(side: Side, teams: Iterable[GroupTeam], done: Mapping[str, int]) -> No
     unread = [team.name for team in known if team.unread]
     if unread:
         side.notes.append(f"Nobody is taken out of teams whose group could not be read: {', '.join(unread[:5])}")
-    held = {team.name: team.held for team in known if team.held}
+    emptied = {team.name: team.held for team in known if team.held and team.state is TeamState.LEFT}
+    if emptied:
+        told_held = ", ".join(f"{count} of {name}" for name, count in sorted(emptied.items())[:5])
+        side.notes.append(
+            f"People whose team's group is not chosen any more stay until that is approved under Teams: {told_held}"
+        )
+    held = {team.name: team.held for team in known if team.held and team.serves}
     if held:
         told_held = ", ".join(f"{count} of {name}" for name, count in sorted(held.items())[:5])
         side.notes.append(

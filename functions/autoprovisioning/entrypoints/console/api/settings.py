@@ -104,7 +104,8 @@ class Teams(Model):
     """Which groups become teams: those named, and those of which a pattern fits name or address, but no exclusion.
 
     In patterns `*` stands for any text, `?` for one character. Keeper makes roles of names that begin with
-    `role_prefix`: that is done only if `roles` is true. No more than `most` teams are made.
+    `role_prefix`: that is done only if `roles` is true. No more than `most` teams are made. The team of a group that is
+    not chosen any more, or deleted, stays as it is, or is emptied if `empty_left` is true, once that is approved.
     """
 
     groups: list[TeamGroup]
@@ -113,6 +114,7 @@ class Teams(Model):
     role_prefix: str
     roles: bool
     most: int
+    empty_left: bool
 
 
 class NewTeams(Model):
@@ -124,6 +126,7 @@ class NewTeams(Model):
     role_prefix: Text | UnsetType = UNSET
     roles: bool | UnsetType = UNSET
     most: Most | UnsetType = UNSET
+    empty_left: bool | UnsetType = UNSET
 
 
 class Adjustment(Model):
@@ -192,6 +195,7 @@ def _teams(current: TeamChoice, change: NewTeams) -> TeamChoice:
         role_prefix=_or(change.role_prefix, current.role_prefix),
         roles=_or(change.roles, current.roles),
         most=_or(change.most, current.most),
+        empty_left=_or(change.empty_left, current.empty_left),
     )
 
 

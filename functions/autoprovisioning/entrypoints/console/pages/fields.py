@@ -122,6 +122,7 @@ def read_teams(form: MultiDict[str, str]) -> TeamChoice:
         role_prefix=form.get("role_prefix", "").strip(),
         roles=form.get("roles") == "yes",
         most=_number("teams.most", most, int, "Enter a number of teams, for instance 50."),
+        empty_left=form.get("empty_left") == "yes",
     )
 
 

@@ -366,6 +366,7 @@ def _show_teams(
         "role_prefix": choice.role_prefix,
         "roles": "yes" if choice.roles else "",
         "most": str(choice.most),
+        "empty_left": "yes" if choice.empty_left else "",
     }
     if posted is not None:
         values = {name: posted.get(name, "") for name in values}
