@@ -148,6 +148,21 @@ def test_a_team_that_is_to_be_emptied_says_so():
     assert "left the group" not in page.text
 
 
+def test_once_no_group_is_chosen_nobody_is_offered_to_be_taken_out():
+    held = team(TeamState.THERE, team_id="t1", people=3, held=2, held_digest="d" * 32)
+    here = place(held, team(TeamState.WAITING), choice=CHOSEN)
+    here.browser().open(PAGE).send("Teams", "save", patterns="")
+    page = here.open(PAGE)
+    sound(page)
+    assert 'value="remove' not in page.text
+    assert TEAMS[TeamState.LEFT][0] in page.text
+    assert set(here.fakes.services.teams.get("c1")) == {"g-there"}
+    answer = here.asking()(
+        "POST", f"{ROOT}{PAGE}/g-there/removals", json.dumps({"digest": "d" * 32}).encode(), {"Content-Type": JSON}
+    )
+    assert answer.status == 412
+
+
 CHOSEN = TeamChoice(patterns=("keeper-*",))
 
 

@@ -23,7 +23,7 @@ def approve_removals(services: Services, connection_id: str, group_id: str, dige
     team = services.teams.get(connection_id).get(group_id)
     if team is None:
         raise NotFound("There is no such team. Choose one of those listed.")
-    if not team.held or team.held_digest != digest:
+    if not team.held or team.held_digest != digest or not connection.settings.teams.followed:
         raise Stale("Others have left the group meanwhile, or nobody is held any more. Look at the page again.")
     stamp = services.stamp(actor)
     approval = ApprovedRemovals(group_id=group_id, digest=digest, by=actor.address, at=stamp.at)

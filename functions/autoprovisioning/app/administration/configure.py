@@ -28,7 +28,7 @@ from autoprovisioning.domain.events import (
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import ROOT, Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings
-from autoprovisioning.domain.teams import TeamChoice, team_name
+from autoprovisioning.domain.teams import TeamChoice, not_chosen, team_name
 from autoprovisioning.domain.texts import has_controls
 from autoprovisioning.domain.words import counted, described, shown_state
 
@@ -129,9 +129,18 @@ def edit(
         changed = services.connections.change(connection_id, change_if_other, tell)
         edited = changed or existing(services, connection_id, edition)
         run = run and changed is not None and _reconciles(services, connection, changed)
+    if connection.settings.teams.on and not edited.settings.teams.on:
+        _end_teams(services, connection_id)
     if run and edited.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return edited
+
+
+def _end_teams(services: Services, connection_id: str) -> None:
+    """See that nothing more is promised of teams: no run follows them, unless those that were left are emptied."""
+    known = services.teams.get(connection_id)
+    if known:
+        services.teams.put(connection_id, not_chosen(known, services.clock()), [])
 
 
 def _reconciles(services: Services, was: Connection, becomes: Connection) -> bool:
