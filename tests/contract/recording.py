@@ -334,7 +334,7 @@ def populate(stores: Stores) -> None:
     stores.unprovisioned.put("c1", REPORT)
     stores.unprovisioned.change_locks("c1", lambda _known: ({LOCK.key: LOCK}, ()))
     stores.keeper_changes.add("c1", [KEEPER_CHANGE], NOW)
-    stores.teams.put("c1", {"g2": TEAM}, [])
+    stores.teams.change("c1", lambda _: {"g2": TEAM})
     stores.teams.approve("c1", APPROVAL, replace(EVENT, id="x3"))
     stores.teams.confirm("c1", ADOPTION, replace(DECIDED, id="a2"))
     stores.people.put(CONNECTION, NOW, LISTED, {"u1": FULL, "u2": PLAIN})

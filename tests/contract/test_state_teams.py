@@ -41,12 +41,27 @@ TOLD = configured(Stamp(id="x1", at=NOW, by=Actor(address="run r1")), "Created t
 
 def test_they_are_kept_by_group_in_place_of_those_before_with_what_was_done(state):
     assert dict(state.teams.get("c1")) == {}
-    state.teams.put("c1", {"g1": ENGINEERS, "g2": SALES}, [TOLD])
+    state.teams.change("c1", lambda _: {"g1": ENGINEERS, "g2": SALES}, [TOLD])
     assert dict(state.teams.get("c1")) == {"g1": ENGINEERS, "g2": SALES}
     assert dict(state.teams.get("c2")) == {}
     assert state.audited("c1") == {"x1"}
-    state.teams.put("c1", {"g2": SALES}, [])
+    state.teams.change("c1", lambda _: {"g2": SALES})
     assert dict(state.teams.get("c1")) == {"g2": SALES}
+
+
+def test_an_edit_that_lost_a_race_is_made_anew_and_one_that_changes_nothing_is_not_written(state):
+    state.teams.change("c1", lambda _: {"g1": ENGINEERS})
+
+    def edit(known):
+        if "g2" not in known:
+            state.teams.change("c1", lambda current: {**current, "g2": SALES})
+        return {**known, "g1": replace(ENGINEERS, held=0)}
+
+    kept = state.teams.change("c1", edit, [TOLD])
+    assert kept == state.teams.get("c1") == {"g1": replace(ENGINEERS, held=0), "g2": SALES}
+    assert state.audited("c1") == {"x1"}
+    assert state.teams.change("c1", lambda known: {**known}) == kept
+    assert state.teams.get("c1") == kept
 
 
 def test_an_approval_takes_the_place_of_the_one_before_and_of_those_that_are_over(state):
@@ -80,7 +95,7 @@ def test_a_confirmed_adoption_takes_the_place_of_the_one_before_until_it_is_sett
 
 def test_they_are_forgotten_with_the_connection(state):
     state.connections.create(HOME)
-    state.teams.put("c1", {"g1": ENGINEERS}, [])
+    state.teams.change("c1", lambda _: {"g1": ENGINEERS})
     confirmed = ConfirmedAdoption(group_id="g1", name="E", team_id="t", team_name="e", by="", at=NOW)
     state.teams.confirm("c1", confirmed, replace(TOLD, id="x2"))
     state.teams.approve("c1", ApprovedRemovals(group_id="g1", digest="d1", by="", at=NOW), TOLD)
@@ -94,7 +109,7 @@ def test_they_are_forgotten_with_the_connection(state):
 def test_a_document_takes_those_that_fit(firestore: Firestore, monkeypatch):
     monkeypatch.setattr(teams, "MOST_BYTES", 4_000)
     many = {f"g{number}": replace(SALES, group_id=f"g{number}") for number in range(99)}
-    firestore.teams.put("c1", many, [])
+    firestore.teams.change("c1", lambda _: many)
     kept = list(firestore.teams.get("c1"))
     assert kept == list(many)[: len(kept)]
     assert 5 < len(kept) < 99
@@ -109,5 +124,5 @@ def test_who_was_let_out_gives_way_to_the_teams(firestore: Firestore, monkeypatc
         "g2": replace(SALES, removals=short),
         "g3": replace(SALES, group_id="g3"),
     }
-    firestore.teams.put("c1", kept, [])
+    firestore.teams.change("c1", lambda _: kept)
     assert firestore.teams.get("c1") == {**kept, "g1": replace(ENGINEERS, removals=None)}

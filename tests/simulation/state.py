@@ -65,7 +65,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "adoptions": ("confirm", "confirmed"),
     "unprovisioned": ("put", "get", "ignored", "ignore", "locks", "change_locks"),
     "keeper_changes": ("add", "get"),
-    "teams": ("get", "put", "approvals", "approve"),
+    "teams": ("get", "change", "approvals", "approve"),
     "people": ("put", "read"),
     "channels": ("all", "put", "prove", "remove"),
     "tokens": ("read", "add", "disable", "destroy", "stored"),

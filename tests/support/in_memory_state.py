@@ -612,10 +612,23 @@ class FakeTeams:
     def get(self, connection_id: str) -> Mapping[str, GroupTeam]:
         return self._store.teams.get(connection_id, {})
 
-    def put(self, connection_id: str, teams: Mapping[str, GroupTeam], events: Sequence[Event]) -> None:
-        with self._store.lock:
-            self._store.teams[connection_id] = dict(teams)
-            self._store.append(connection_id, events)
+    def change(
+        self,
+        connection_id: str,
+        edit: Callable[[Mapping[str, GroupTeam]], Mapping[str, GroupTeam]],
+        events: Sequence[Event] = (),
+    ) -> Mapping[str, GroupTeam]:
+        for _ in range(ATTEMPTS):
+            stored = self._store.teams.get(connection_id)
+            becomes = edit(stored or {})
+            with self._store.lock:
+                if self._store.teams.get(connection_id) is not stored:
+                    continue
+                if events or becomes != (stored or {}):
+                    self._store.teams[connection_id] = dict(becomes)
+                    self._store.append(connection_id, events)
+                return becomes
+        raise Contention("the teams keep changing")
 
     def approvals(self, connection_id: str) -> Mapping[str, ApprovedRemovals]:
         return self._store.approvals.get(connection_id, {})

@@ -29,7 +29,7 @@ def place(*teams: GroupTeam, choice: TeamChoice | None = None) -> Place:
     plain = {"name": "Keeper", "endpoint": ENDPOINT, "mapping": AttributeMapping(), "scope": Scope()}
     here = Place(with_settings(full(), **plain, teams=choice or TeamChoice()))
     here.fakes.directory.groups |= {group.id: group for group in (ENGINEERS, SALES)}
-    here.fakes.services.teams.put("c1", {team.group_id: team for team in teams}, [])
+    here.fakes.services.teams.change("c1", lambda _: {team.group_id: team for team in teams})
     return here
 
 

@@ -77,12 +77,12 @@ def test_events_are_dated_as_they_are_committed(teams, monkeypatch):
     monkeypatch.setattr(teams.directory, "members", lambda group: (clock.advance(5 * MINUTE), members(group))[1])
     ended = None
 
-    def put(connection_id, kept, events, put=teams.services.teams.put):
+    def change(connection_id, edit, events, change=teams.services.teams.change):
         nonlocal ended
         ended = clock()
-        put(connection_id, kept, events)
+        return change(connection_id, edit, events)
 
-    monkeypatch.setattr(teams.services.teams, "put", put)
+    monkeypatch.setattr(teams.services.teams, "change", change)
     run(teams)
     events = [event for event in teams.fakes.store.events["c1"].values() if "team" in event.changed]
     assert [event.at for event in events] == [ended, ended]

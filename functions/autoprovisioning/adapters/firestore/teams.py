@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,30 +32,30 @@ class FirestoreTeams:
 
     def get(self, connection_id: str) -> dict[str, GroupTeam]:
         """Read one document."""
-        fields = fields_of(self._database.get(self._document(connection_id)))
-        TEAMS.check(fields)
-        return {team.group_id: team for team in _teams.decode(fields["teams"])} if fields else {}
+        return _known(self._database.get(self._document(connection_id)))
 
-    def put(self, connection_id: str, teams: Mapping[str, GroupTeam], events: Sequence[Event]) -> None:
+    def change(
+        self,
+        connection_id: str,
+        edit: Callable[[Mapping[str, GroupTeam]], Mapping[str, GroupTeam]],
+        events: Sequence[Event] = (),
+    ) -> Mapping[str, GroupTeam]:
         """Write document and events in one commit.
 
         Of more than fit the longest lists of who was let out of a team are left out, and then the last teams: one that
         is not known any more would be made again, though somebody deleted it in Keeper.
         """
-        kept = list(teams.values())
-        packed = msgspec.msgpack.encode(kept)
-        while len(packed) > MOST_BYTES and _let_out(longest := max(kept, key=_let_out)):
-            kept = [replace(team, removals=None) if team is longest else team for team in kept]
-            packed = msgspec.msgpack.encode(kept)
-        while len(packed) > MOST_BYTES:
-            kept = kept[: len(kept) * MOST_BYTES // len(packed)]
-            packed = msgspec.msgpack.encode(kept)
+        becomes: Mapping[str, GroupTeam] = {}
 
-        def change(_snapshot: firestore.DocumentSnapshot) -> dict[str, Any]:
-            return TEAMS.stamped({"teams": packed})
+        def change(snapshot: firestore.DocumentSnapshot) -> dict[str, Any] | None:
+            nonlocal becomes
+            known = _known(snapshot)
+            becomes = edit(known)
+            return TEAMS.stamped({"teams": _packed(becomes)}) if events or becomes != known else None
 
         home = self._database.home(connection_id)
         self._database.edit(self._document(connection_id), change, lambda batch: add_events(batch, home, events))
+        return becomes
 
     def approvals(self, connection_id: str) -> dict[str, ApprovedRemovals]:
         """Read one document."""
@@ -100,6 +100,24 @@ class FirestoreTeams:
 
     def _document(self, connection_id: str, name: str = "latest") -> firestore.DocumentReference:
         return self._database.home(connection_id).collection("teams").document(name)
+
+
+def _known(snapshot: firestore.DocumentSnapshot) -> dict[str, GroupTeam]:
+    fields = fields_of(snapshot)
+    TEAMS.check(fields)
+    return {team.group_id: team for team in _teams.decode(fields["teams"])} if fields else {}
+
+
+def _packed(teams: Mapping[str, GroupTeam]) -> bytes:
+    kept = list(teams.values())
+    packed = msgspec.msgpack.encode(kept)
+    while len(packed) > MOST_BYTES and _let_out(longest := max(kept, key=_let_out)):
+        kept = [replace(team, removals=None) if team is longest else team for team in kept]
+        packed = msgspec.msgpack.encode(kept)
+    while len(packed) > MOST_BYTES:
+        kept = kept[: len(kept) * MOST_BYTES // len(packed)]
+        packed = msgspec.msgpack.encode(kept)
+    return packed
 
 
 def _let_out(team: GroupTeam) -> int:

@@ -138,9 +138,7 @@ def edit(
 
 def _end_teams(services: Services, connection_id: str) -> None:
     """See that nothing more is promised of teams: no run follows them, unless those that were left are emptied."""
-    known = services.teams.get(connection_id)
-    if known:
-        services.teams.put(connection_id, not_chosen(known, services.clock()), [])
+    services.teams.change(connection_id, lambda known: not_chosen(known, services.clock()))
 
 
 def _reconciles(services: Services, was: Connection, becomes: Connection) -> bool:

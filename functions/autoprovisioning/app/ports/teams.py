@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from autoprovisioning.domain.events import Event
@@ -16,8 +16,17 @@ class Teams(Protocol):
     def get(self, connection_id: str) -> Mapping[str, GroupTeam]:
         """Return them by the group's id."""
 
-    def put(self, connection_id: str, teams: Mapping[str, GroupTeam], events: Sequence[Event]) -> None:
-        """Store them in place of those before, with what was done to them; the lease of a run keeps others off."""
+    def change(
+        self,
+        connection_id: str,
+        edit: Callable[[Mapping[str, GroupTeam]], Mapping[str, GroupTeam]],
+        events: Sequence[Event] = (),
+    ) -> Mapping[str, GroupTeam]:
+        """Compare-and-set them, with what was done to them; returns them as they are then.
+
+        Runs, sweeps and looks do so at the same time: an edit that lost a race is called again. One that changes
+        nothing, and has nothing to tell, is not written.
+        """
 
     def approvals(self, connection_id: str) -> Mapping[str, ApprovedRemovals]:
         """Return by the group's id the last approval of removals from its team."""

@@ -12,7 +12,7 @@ from autoprovisioning.app.ports.accounts import Accounts
 from autoprovisioning.app.ports.directory import DirectoryScopes
 from autoprovisioning.app.provisioning.serving import as_it_was
 from autoprovisioning.app.runs.open_run import Side
-from autoprovisioning.app.runs.read_directory import members_of
+from autoprovisioning.app.runs.team_members import keep, read_members
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.entry import EXTERNAL_ID
 from autoprovisioning.domain.errors import (
@@ -24,12 +24,13 @@ from autoprovisioning.domain.errors import (
     Transient,
 )
 from autoprovisioning.domain.events import Actor, Event, Stamp, configured
-from autoprovisioning.domain.memberships import Memberships, digest_of, leaving, released, removable, sizes
+from autoprovisioning.domain.memberships import Members
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import (
     GroupTeam,
     Team,
+    TeamChoice,
     TeamPlan,
     TeamState,
     TeamWritten,
@@ -86,70 +87,26 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
         log.warning("Teams were left alone: %s", type(error).__name__)
         side.notes.append(f"Teams were left alone, since groups or teams could not be listed: {error}")
         return
-    work = _Work(services, side, teams, plan, until)
+    work, there = _Work(services, side, teams, plan, until), {team.id for team in teams}
+    members: Members = {}
     try:
         work.carry_out(plan)
-        side.memberships = _follow_members(services, side, work.teams, {team.id for team in teams}, now, until)
+        members = {**_emptied(choice, work.teams.values(), there), **read_members(services, work.teams.values(), until)}
     finally:
         settled = [confirmed[group_id] for group_id in (*plan.lapsed, *work.adopted)]
         if settled:
             services.teams.settle(connection.id, settled)
-        if work.teams != known:
-            at = services.clock()  # of the commit, since who follows the audit must not be overtaken
-            current = services.connections.get(connection.id)
-            ended = choice.on and current is not None and not current.settings.teams.on
-            kept = not_chosen(work.teams, at) if ended else work.teams
-            services.teams.put(connection.id, kept, [replace(event, at=at) for event in work.events])
+        at = services.clock()  # of the commit, since who follows the audit must not be overtaken
+        events = [replace(event, at=at) for event in work.events]
+        kept, side.memberships = keep(services, connection, side.roster, members, work.beside, events)
     side.notes += filter(None, plan.lapsed.values())
-    _tell(side, work.teams.values(), work.done)
+    _tell(side, kept.values(), work.done)
 
 
-def _follow_members(
-    services: Services, side: Side, teams: dict[str, GroupTeam], there: Set[str], now: datetime, until: datetime
-) -> Memberships:
-    """Read who is to be in each team, and hold the removals of those that would lose too many; notes both in `teams`.
-
-    The roster was read before: what is decided meanwhile is newer than both. `there` are the teams that Keeper lists.
-    """
-    serving = [team for team in teams.values() if team.serves]
-    empties = side.connection.settings.teams.empty_left
-    left = [team for team in teams.values() if empties and team.state is TeamState.LEFT and team.team_id in there]
-
-    def read(team: GroupTeam) -> frozenset[str] | None:
-        try:
-            return members_of(services.directory, team.group_id, lambda: services.clock() >= until)
-        except (Transient, ConfigurationRefused) as error:
-            log.warning("The members of a group could not be read: %s", type(error).__name__)
-            return None
-
-    told = services.executor.each(read, serving, services.reads_at_once)
-    members = dict(zip((team.team_id for team in serving), told, strict=True))
-    members |= {team.team_id: frozenset() for team in left}
-    roster = list(side.roster.values())
-    able = list(filter(removable, roster))
-    served = (entry for entry in able if side.connection.operates_on(entry.user_id))
-    people, whole, lost = sizes(roster), sizes(able), leaving(served, members)
-    approvals = services.teams.approvals(side.connection.id) if lost else {}
-    held: dict[str, set[str]] = {}
-    for team in (*serving, *left):
-        leaves, approval = lost.get(team.team_id, set()), approvals.get(team.group_id)
-        approved = approval is not None and approval.covers(leaves, now)
-        window = team.removals
-        if leaves:
-            size, emptied = whole[team.team_id], team.state is TeamState.LEFT
-            window = released(leaves, size, team.removals, now, approved=approved, emptied=emptied)
-            if window is None:
-                held[team.team_id] = leaves
-        stays = held.get(team.team_id, set())
-        teams[team.group_id] = replace(
-            team,
-            people=people[team.team_id],
-            unread=members[team.team_id] is None,
-            held=len(stays),
-            held_digest=digest_of(stays) if stays else "",
-            removals=window or team.removals,
-        )
-    return Memberships(members=members, held=held)
+def _emptied(choice: TeamChoice, teams: Iterable[GroupTeam], there: Set[str]) -> Members:
+    """Return the teams that are to have nobody: those of groups that left, if that was chosen, which Keeper lists."""
+    left = (team.team_id for team in teams if team.state is TeamState.LEFT) if choice.empty_left else ()
+    return {team_id: frozenset() for team_id in left if team_id in there}
 
 
 class _Work:
@@ -174,6 +131,16 @@ class _Work:
         self.events: list[Event] = []
         self.adopted: list[str] = []  # groups
         self.done: Counter[str] = Counter()
+
+    def beside(self, current: Mapping[str, GroupTeam]) -> dict[str, GroupTeam]:
+        """Return the teams as they are to be kept: with whom looks let out, and as an edit that chose none left them."""
+        kept = {
+            group_id: replace(team, removals=current[group_id].removals) if group_id in current else team
+            for group_id, team in self.teams.items()
+        }
+        connection = self._services.connections.get(self._side.connection.id)
+        ended = self._side.connection.settings.teams.on and connection and not connection.settings.teams.on
+        return not_chosen(kept, self._services.clock()) if ended else kept
 
     def carry_out(self, plan: TeamPlan) -> None:
         """Send them side by side until Keeper fails, time for teams ends, or nothing is to be done any more."""

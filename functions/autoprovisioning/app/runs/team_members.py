@@ -1,0 +1,74 @@
+"""Read who is in the groups that are teams, and keep what follows: for full runs and sweeps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+
+from autoprovisioning.app.runs.read_directory import GroupMembers, members_of
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.entry import Entry
+from autoprovisioning.domain.errors import ConfigurationRefused, Transient
+from autoprovisioning.domain.events import Event
+from autoprovisioning.domain.memberships import Members, Memberships, leaving, removable, sizes
+from autoprovisioning.domain.team_brake import Listed
+from autoprovisioning.domain.teams import GroupTeam
+
+log = logging.getLogger(__name__)
+
+Teams = Mapping[str, GroupTeam]  # by group id
+NOT_LISTED: GroupMembers = {}
+
+
+def read_members(
+    services: Services, teams: Iterable[GroupTeam], until: datetime, listed: GroupMembers = NOT_LISTED
+) -> Members:
+    """List who is to be in each team, several at once, until then; `listed` are groups that were listed already."""
+
+    def read(team: GroupTeam) -> frozenset[str] | None:
+        if team.group_id in listed:
+            return listed[team.group_id]
+        try:
+            return members_of(services.directory, team.group_id, lambda: services.clock() >= until)
+        except (Transient, ConfigurationRefused) as error:
+            log.warning("The members of a group could not be read: %s", type(error).__name__)
+            return None
+
+    serving = [team for team in teams if team.serves]
+    told = services.executor.each(read, serving, services.reads_at_once)
+    return dict(zip((team.team_id for team in serving), told, strict=True))
+
+
+def keep(
+    services: Services,
+    connection: Connection,
+    roster: Mapping[str, Entry],
+    members: Members,
+    becomes: Callable[[Teams], Teams],
+    events: Sequence[Event] = (),
+) -> tuple[Teams, Memberships]:
+    """Keep what became of the teams, and who was let out of them; returns both, with whom none may be taken out.
+
+    `roster` was read before the `members`: what is decided meanwhile is newer than both.
+    """
+    able = list(filter(removable, roster.values()))
+    lost = leaving((entry for entry in able if connection.operates_on(entry.user_id)), members)
+    found = Listed(
+        members=members,
+        people=sizes(roster.values()),
+        able=sizes(able),
+        lost=lost,
+        approvals=services.teams.approvals(connection.id) if lost else {},
+    )
+    now, held = services.clock(), dict[str, Sequence[str]]()
+
+    def edit(current: Teams) -> Teams:
+        nonlocal held
+        noted, stays = found.noted(becomes(current), now)
+        held = {team_id: tuple(users) for team_id, users in stays.items()}
+        return noted
+
+    kept = services.teams.change(connection.id, edit, events)
+    return kept, Memberships(members=members, held=held)

@@ -1,0 +1,66 @@
+"""The brake on taking people out of teams: by whole listings, and one by one.
+
+Both count into the same 24 hours of a team (`memberships.released`). What a listing holds, all of them or none, no look
+lets go one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from .memberships import WINDOW, ApprovedRemovals, Members, Removals, digest_of, released
+from .teams import GroupTeam, TeamState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """What listings of groups, and the roster before them, say of teams; all by team id, approvals by group id.
+
+    `people` is how many were put into a team, `able` how many of them can be taken out, `lost` who left the group.
+    """
+
+    members: Members
+    people: Mapping[str, int]
+    able: Mapping[str, int]
+    lost: Mapping[str, set[str]]
+    approvals: Mapping[str, ApprovedRemovals] = field(default_factory=dict)
+
+    def noted(
+        self, teams: Mapping[str, GroupTeam], now: datetime
+    ) -> tuple[dict[str, GroupTeam], dict[str, Collection[str]]]:
+        """Note in the teams what was found; returns them, and by team id those who are not taken out."""
+        noted, held = dict(teams), dict[str, Collection[str]]()
+        for group_id, team in teams.items():
+            emptied = team.state is TeamState.LEFT
+            if not (team.serves or emptied) or team.team_id not in self.members:
+                continue
+            leaves, approval, window = self.lost.get(team.team_id, set()), self.approvals.get(group_id), team.removals
+            if leaves:
+                approved = approval is not None and approval.covers(leaves, now)
+                size = self.able.get(team.team_id, 0)
+                window = released(leaves, size, team.removals, now, approved=approved, emptied=emptied)
+                if window is None:
+                    held[team.team_id] = leaves
+            stays = held.get(team.team_id, ())
+            noted[group_id] = replace(
+                team,
+                people=self.people.get(team.team_id, 0),
+                unread=self.members[team.team_id] is None,
+                held=len(stays),
+                held_digest=digest_of(stays) if stays else "",
+                removals=window or team.removals,
+            )
+        return noted, held
+
+
+def let_out(team: GroupTeam, user_id: str, now: datetime) -> GroupTeam | None:
+    """Return the team with one person who is let out of it, alone; None: they stay in it for now."""
+    window = team.removals
+    if window is not None and now - window.since < WINDOW and user_id in (*window.users, *window.approved):
+        return team
+    if team.held:
+        return None
+    fresh: Removals | None = released({user_id}, team.people or 0, window, now)
+    return replace(team, removals=fresh) if fresh is not None else None
