@@ -234,7 +234,12 @@ def _quota() -> Quota:
 def follower() -> Follower:
     """Build what `workspace_events` needs."""
     _logs()
-    from autoprovisioning.adapters.firestore import FirestoreConnections, FirestoreDueRuns, FirestoreRoster
+    from autoprovisioning.adapters.firestore import (
+        FirestoreConnections,
+        FirestoreDueRuns,
+        FirestoreRoster,
+        FirestoreTeams,
+    )
     from autoprovisioning.app.notifications.follow_changes import Follower
 
     database = _database()
@@ -242,6 +247,7 @@ def follower() -> Follower:
         directory=directory(),
         connections=FirestoreConnections(database),
         roster=FirestoreRoster(database),
+        teams=FirestoreTeams(database),
         queue=_queue(),
         due_runs=FirestoreDueRuns(database),
         clock=now,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.local.connect import CONNECTION
-from infra.local.simulation import World, check, http
+from infra.local.simulation import World, check, http, wait_for
 
 TEAM = {"id": "03team01", "email": "keeper-engineers@example.com", "name": "Engineers"}
 NESTED = {"id": "03team02", "email": "backend@example.com", "name": "Backend"}
@@ -57,22 +57,22 @@ class Teams:
         return f"{len(self.members)} people, one of them by a nested group; pending until approved in Keeper"
 
     def join(self) -> str:
-        """Somebody joins the group."""
+        """Somebody joins the group: the audit log tells of it, and a look at that user follows."""
         self._put(TEAM["id"], self.people[3]["id"])
-        self._meet()
-        return "by the full run, in one request with nothing else"
+        self._await()
+        return "by the audit log, without any run"
 
     def join_nested(self) -> str:
         """Somebody joins the group in the group."""
         self._put(NESTED["id"], self.people[4]["id"])
-        self._meet()
-        return "by the full run"
+        self._await()
+        return "by the audit log, which names the nested group"
 
     def leave(self) -> str:
         """Somebody leaves the group."""
         self._take(TEAM["id"], self.people[0]["id"])
-        self._meet()
-        return "by the full run"
+        self._await()
+        return "by the audit log, and a listing of this group"
 
     def rename(self) -> str:
         """The group gets another name: the same team gets it."""
@@ -85,9 +85,9 @@ class Teams:
 
     def unread(self) -> str:
         """The directory does not list the group's members just when somebody left."""
+        fault = self.world.directory.fault(match={"method": "members.list", "key": TEAM["id"]}, status=503, times=None)
         self._take(TEAM["id"], self.people[1]["id"])
         self.members.add(self.people[1]["id"])
-        fault = self.world.directory.fault(match={"method": "members.list", "key": TEAM["id"]}, status=503, times=None)
         self._meet()
         self.world.directory.control("DELETE", f"faults/{fault}")
         self.members.discard(self.people[1]["id"])
@@ -128,10 +128,17 @@ class Teams:
     def _meet(self) -> None:
         """Make a full run, and check that the team has those whom it is to have."""
         self.synchronize()
+        inside = self._inside()
+        check(inside == self.members, f"in the team: {sorted(inside)}, to be in it: {sorted(self.members)}")
+
+    def _await(self) -> None:
+        """Wait until the team has those whom it is to have."""
+        wait_for(lambda: self._inside() == self.members, "the team")
+
+    def _inside(self) -> set[str]:
         team = self._team()
         accounts = {account["id"]: account["externalId"] for account in self.world.keeper.accounts()}
-        inside = {accounts[scim_id] for scim_id in (*team["members"], *team["queued"])}
-        check(inside == self.members, f"in the team: {sorted(inside)}, to be in it: {sorted(self.members)}")
+        return {accounts[scim_id] for scim_id in (*team["members"], *team["queued"])}
 
     def _team(self) -> dict[str, Any]:
         teams = self.world.keeper.teams()

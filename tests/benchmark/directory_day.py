@@ -69,6 +69,7 @@ class Customer:
             directory=self.services.directory,
             connections=self.services.connections,
             roster=self.services.roster,
+            teams=self.services.teams,
             queue=self.services.queue,
             due_runs=self.services.due_runs,
             clock=self.services.clock,

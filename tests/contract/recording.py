@@ -242,12 +242,13 @@ SWEPT = frozenset({"a" * 16, "b" * 16})
 LOOK = Look(
     user_id="u1",
     event="update",
-    evidence=Evidence(missing=True, left=("c1",), listed=True),
+    evidence=Evidence(missing=True, left=("c1",), listed=True, left_teams=("g2",)),
     asked_at=NOW,
     channel="n1",
     inquiry="c1/i1",
     retry_failures=True,
     cause=CAUSE,
+    groups=("g2",),
 )
 BATCH = Batch(
     connection_id="c1",

@@ -174,13 +174,17 @@ def as_recorded(path: Path, wanted: Any) -> Any:
         case Event():
             return replace(wanted, cause=None, source=None, latency=0.0)
         case Look():
-            return replace(wanted, cause=None)
+            return _told_less(wanted)
         case Batch():
             changes = tuple(replace(change, teams=None) for change in wanted.changes)
-            return replace(wanted, changes=changes, looks=tuple(replace(look, cause=None) for look in wanted.looks))
+            return replace(wanted, changes=changes, looks=tuple(map(_told_less, wanted.looks)))
         case Entry():
             return replace(wanted, teams=(), asked=())
     return wanted
+
+
+def _told_less(look: Look) -> Look:
+    return replace(look, cause=None, groups=(), evidence=replace(look.evidence, left_teams=()))
 
 
 def kept_but_for(firestore: Firestore, documents: Mapping[str, Any], changed: set[tuple[str, str]]) -> None:

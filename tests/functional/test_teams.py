@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from infra.local.connect import CONNECTION
+from infra.local.simulation import wait_for
 from tests.functional.test_pages import HOME, browser
 from tests.support.system import System
 
 TEAM, NESTED = "g-team", "g-nested"
+FUNCTION = "workspace_events"
+JSON = {"Content-Type": "application/json"}
 
 
 def member(key: str, kind: str = "USER") -> dict[str, str]:
@@ -94,6 +98,45 @@ def test_a_rename_a_leave_and_an_emptied_group(teams):
     assert "Approved." in done.text
     teams.sync()
     assert inside(teams) == {"u3"}
+
+
+def test_who_joins_or_leaves_is_in_the_team_in_seconds_by_the_audit_log_alone(teams):
+    teams.directory.weather(lose=True)
+    teams.kill(FUNCTION)
+    teams.restart(FUNCTION)
+    teams.world.follow_audit_log(delay=0.2)
+    teams.directory.join(TEAM, "u4")
+    wait_for(lambda: inside(teams) == {"u1", "u2", "u3", "u4"}, "a join by event")
+    teams.directory.leave(TEAM, "u1")
+    wait_for(lambda: inside(teams) == {"u2", "u3", "u4"}, "a leave by event")
+    last = f"/connections/{CONNECTION}/events?user=u1"
+
+    def told() -> dict[str, Any] | None:
+        event = dict(teams.api("GET", last).json()["items"][0])
+        return event if event["changed"].get("groups") == "" else None
+
+    left = wait_for(told, "the audit, which is written after Keeper has answered")
+    assert (left["cause"]["event"], left["cause"]["actor"]) == ("REMOVE_GROUP_MEMBER", "admin@example.com")
+    assert (left["before"]["groups"], left["changed"]["groups"]) == ("Engineers", "")
+
+
+def test_a_sweep_finds_who_joined_or_left_directly_or_by_a_nested_group(teams):
+    teams.directory.weather(lose=True)
+    arrange(teams, "Engineers", "u2", "u4")
+    assert teams.ask("reconcile", body=b'{"kind": "sweep"}', headers=JSON).status == 200
+    wait_for(lambda: inside(teams) == {"u2", "u3", "u4"}, "a join and a leave by a sweep")
+    teams.directory.join(NESTED, "u5")
+    assert teams.ask("reconcile", body=b'{"kind": "sweep"}', headers=JSON).status == 200
+    wait_for(lambda: inside(teams) == {"u2", "u3", "u4", "u5"}, "a nested join by a sweep")
+
+
+def test_who_returns_is_out_of_the_team_that_they_left_before_access_is_given_back(teams):
+    teams.directory.patch("u1", {"suspended": True})
+    teams.await_account("u1", lambda account: not account["active"])
+    arrange(teams, "Engineers", "u2")
+    teams.directory.patch("u1", {"suspended": False})
+    teams.await_account("u1", lambda account: bool(account["active"]))
+    assert inside(teams) == {"u2", "u3"}
 
 
 def test_a_group_that_cannot_be_read_loses_nobody(teams):

@@ -136,6 +136,7 @@ class AuditLog:
             directory=services.directory,
             connections=services.connections,
             roster=services.roster,
+            teams=services.teams,
             queue=services.queue,
             due_runs=services.due_runs,
             clock=services.clock,

@@ -147,7 +147,9 @@ class FakeDirectory:
 
     def groups_of(self, address: str) -> Sequence[Group]:
         named = {group.id for group in self.groups.values() if group.email == address}
-        return [self.groups[above] for above, below in self.nested.items() if named & below]
+        user = FakeDirectory.by_address(self, address)
+        inside = [group for group in self.groups.values() if user and user.id in self.memberships[group.id]]
+        return inside or [self.groups[above] for above, below in self.nested.items() if named & below]
 
     def org_units(self) -> Sequence[OrgUnit]:
         if self.units_fail is not None:

@@ -114,6 +114,7 @@ class Evidence:
     left: tuple[str, ...] = ()  # connections of which no complete derived listing of a scope group has the id
     listed: bool = False  # the listing of the customer has the user
     joined: tuple[str, ...] = ()  # connections of which a listing of a scope group has the id, which was in none before
+    left_teams: tuple[str, ...] = ()  # groups that are teams, of which a complete derived listing lacks the id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +133,9 @@ class Look:
     # "provision" the user is converged, else only looked into, so that this is known when the inquiry has expired
     retry_failures: bool = False  # an administrator asked for the run: do not wait for the next attempt
     cause: Cause | None = None  # what the audit log reported
+    # Ids of groups that are teams, which the user joined or left: the directory is asked whether they are a member. A
+    # version that does not know them leaves the memberships to a run.
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

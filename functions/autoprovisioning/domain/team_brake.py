@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from .memberships import WINDOW, ApprovedRemovals, Members, Removals, digest_of, released
+from .memberships import WINDOW, ApprovedRemovals, Members, digest_of, released
 from .teams import GroupTeam, TeamState
 
 
@@ -62,5 +62,6 @@ def let_out(team: GroupTeam, user_id: str, now: datetime) -> GroupTeam | None:
         return team
     if team.held:
         return None
-    fresh: Removals | None = released({user_id}, team.people or 0, window, now)
-    return replace(team, removals=fresh) if fresh is not None else None
+    size = team.people or 0
+    fresh = released({user_id}, size, window, now)
+    return replace(team, removals=fresh, people=max(0, size - 1)) if fresh is not None else None

@@ -27,14 +27,17 @@ from autoprovisioning.app.notifications.recent import (
     Recent,
 )
 from autoprovisioning.app.ports.due_runs import NO_CAUSES
+from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.app.runs.sweep import sweep_if_due
 from autoprovisioning.domain.causes import MOST_KEPT
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.due_runs import due, due_now, latest
+from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
 from autoprovisioning.domain.runs import Look, RunKind
 from autoprovisioning.domain.scope import Group, Scope
+from autoprovisioning.domain.teams import GroupTeam, TeamChoice, TeamState
 from autoprovisioning.domain.workspace_changes import (
     ADMIN,
     GROUPS,
@@ -110,6 +113,7 @@ class Office:
             directory=self.directory,
             connections=services.connections,
             roster=services.roster,
+            teams=services.teams,
             queue=services.queue,
             due_runs=services.due_runs,
             clock=self.clock,
@@ -153,6 +157,73 @@ def delta(member: str, group: Group = GROUP, *, removes: bool = False) -> LogEnt
 
 def lags(*waits: timedelta) -> set[tuple[RunKind, timedelta]]:
     return {(RunKind.SWEEP, wait) for wait in waits}
+
+
+# ---- members of groups that are teams
+
+
+@pytest.fixture
+def club(office: Office) -> Office:
+    """The club is a team, and has the scope group's nested team in it; Eve is provisioned, too."""
+    there = GroupTeam(group_id=CLUB.id, name="Club", email=CLUB.email, state=TeamState.THERE, since=START, team_id="t1")
+    gone = replace(there, group_id="g9", email="g9@example.com", state=TeamState.LEFT)
+    office.scenario.services.teams.change("c1", lambda _: {CLUB.id: there, "g9": gone})
+    office.scenario.services.connections.change(
+        "c1", lambda current: with_settings(current, teams=TeamChoice(patterns=("club*",)))
+    )
+    office.directory.groups["g9"] = Group(id="g9", email="g9@example.com")
+    eve = Edit(entries={"u9": Entry(user_id="u9", email=EVE)})
+    office.scenario.services.roster.commit(office.scenario.connection, ["u9"], lambda _: (eve, None))
+    return office
+
+
+def asks_about(office: Office) -> list[tuple[str, tuple[str, ...]]]:
+    return [(look.user_id, look.groups) for look in office.queue.looks]
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_who_joins_or_leaves_a_team_is_looked_at_once_with_the_group_and_no_sweep(club, removed):
+    for entry in (member(EVE, CLUB, removed=removed), delta(f"user:{EVE}", CLUB, removes=removed)):
+        club.hears(entry)
+    assert asks_about(club) == [("u9", (CLUB.id,))]
+    assert (club.queue.runs, club.waits) == ([], set())
+
+
+def test_a_look_that_was_asked_for_another_reason_does_not_see_the_teams(club):
+    assert club.hears(event("RENAME_USER", USER_EMAIL=EVE)) is Followed.LOOK
+    assert club.hears(member(EVE, CLUB), late=3 * SECOND) is Followed.LOOK
+    assert club.hears(event("SUSPEND_USER", USER_EMAIL=EVE), late=3 * SECOND) is Followed.REPEATED
+    assert asks_about(club) == [("u9", ()), ("u9", (CLUB.id,))]
+
+
+def test_a_group_of_the_scope_and_in_a_team_concerns_both(club):
+    club.directory.nested[CLUB.id] = {GROUP.id}
+    assert club.hears(member(EVE)) is Followed.LOOK
+    assert club.hears(member(EVE, removed=True)) is Followed.LOOK
+    assert asks_about(club) == [("u9", (CLUB.id,))] * 2
+    assert club.queue.runs == [RunKind.SWEEP]
+    assert club.waits == lags(*LAG_ABOVE)
+
+
+def test_a_member_of_a_group_in_a_team_is_looked_at_and_swept_for_later(club):
+    club.directory.nested[CLUB.id] = {"g9"}
+    assert club.hears(member(EVE, club.directory.groups["g9"], removed=True)) is Followed.LOOK
+    assert asks_about(club) == [("u9", (CLUB.id,))]
+    assert (club.queue.runs, club.waits) == ([], lags(*LAG_ABOVE))
+    assert club.hears(member("team@example.com", CLUB)) is Followed.RUN
+
+
+def test_whom_nobody_provisions_and_what_is_no_team_any_more_concern_no_team(club):
+    club.directory.live["u8"] = person("u8", "fay@example.com", "Fay")
+    assert club.hears(member("fay@example.com", CLUB)) is Followed.OUTSIDE
+    assert club.hears(member(EVE, club.directory.groups["g9"])) is Followed.OUTSIDE
+    assert asks_about(club) == []
+
+
+def test_teams_alone_are_followed_where_the_scope_names_no_group(club):
+    club.scenario.services.connections.change("c1", lambda current: with_settings(current, scope=Scope()))
+    assert club.hears(member(EVE, CLUB)) is Followed.LOOK
+    assert club.hears(event("GROUP_MEMBER_BULK_UPLOAD")) is Followed.RUN
 
 
 # ---- members of groups

@@ -31,6 +31,7 @@ def hears(scenario: Scenario, name: str, user_id: str = "u1", *, late: timedelta
         directory=fakes.directory,
         connections=services.connections,
         roster=services.roster,
+        teams=services.teams,
         queue=fakes.queue,
         due_runs=services.due_runs,
         clock=fakes.clock,

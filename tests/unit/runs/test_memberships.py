@@ -113,7 +113,7 @@ def test_what_people_did_in_keeper_is_left_alone(teams):
     assert teams.keeper.members["t9"] == {account.scim_id}
 
 
-def test_a_drift_run_and_a_look_change_no_membership(teams):
+def test_a_drift_run_and_a_look_for_another_reason_change_no_membership(teams):
     join(teams, "u1")
     run(teams)
     leave(teams, "u1")

@@ -21,6 +21,7 @@ from autoprovisioning.app.ports.due_runs import NO_CAUSES, DueRuns
 from autoprovisioning.app.ports.execution import Clock
 from autoprovisioning.app.ports.queue import Queue
 from autoprovisioning.app.ports.roster import RosterReader
+from autoprovisioning.app.ports.teams import TeamsReader
 from autoprovisioning.domain.causes import Cause, checked
 from autoprovisioning.domain.connections import SERVING, Connection
 from autoprovisioning.domain.due_runs import DueRun, DueRunSet, due, due_now, ripe
@@ -65,6 +66,7 @@ class Follower:
     directory: Directory
     connections: Connections
     roster: RosterReader
+    teams: TeamsReader
     queue: Queue
     due_runs: DueRuns
     clock: Clock
@@ -114,7 +116,7 @@ class _Following:
 
     def outcome(self, change: Change) -> Followed:
         """Ask for what one change needs."""
-        concerned = self._serving if self._finds(change) is RunKind.FULL else self._scoped
+        concerned = self._serving if self._finds(change) is RunKind.FULL else self._scoped | self._teamed
         if not concerned:
             return Followed.OUTSIDE
         if isinstance(change, ManyChanged):
@@ -149,23 +151,38 @@ class _Following:
         """The ids of their scope groups."""
         return frozenset(group.id for each in self._serving for group in each.settings.scope.groups)
 
+    @cached_property
+    def _teamed(self) -> frozenset[str]:
+        """The ids of the groups that are teams on them."""
+        choosing = (each.id for each in self._serving if each.settings.teams.on)
+        teams = (team for each in choosing for team in self._follower.teams.get(each).values())
+        return frozenset(team.group_id for team in teams if team.serves)
+
     def _member(self, change: MemberChanged) -> Followed:
         try:
             lineage = self._lineage(change.group)
         except Incomplete:  # nobody knows which groups it is in
             return self._later(RunKind.SWEEP, SOON)
-        if lineage is None or not ({lineage.id} | lineage.above) & self._scoped:
+        concerned = lineage.whole & (self._scoped | self._teamed) if lineage is not None else frozenset()
+        if lineage is None or not concerned:
             return Followed.OUTSIDE
-        nested = lineage.id not in self._scoped
+        nested = concerned != {lineage.id}
         user_id = "" if change.type is MemberType.GROUP else self._user_id(change.member)
         if not user_id and self._is_group(change):
             self._memory.lineages.forget()
             return self._later(RunKind.SWEEP, *LAG_ABOVE)
         if not user_id:
             return Followed.STRANGER
+        if not concerned & self._scoped and not self._on_a_roster(user_id):
+            return Followed.OUTSIDE  # whoever gets an account later is put into its teams then
         if nested:
             self._later(RunKind.SWEEP, *LAG_ABOVE, causes=self._news(user_id, change))
-        return self._sweep(user_id, change) if change.removed else self._look(user_id, "", change)
+        teams = tuple(sorted(concerned & self._teamed))
+        if change.removed and concerned & self._scoped:
+            swept = self._sweep(user_id, change)
+            if not teams:
+                return swept
+        return self._look(user_id, "", change, teams)
 
     def _is_group(self, change: MemberChanged) -> bool:
         if change.type is not MemberType.UNTOLD:
@@ -184,7 +201,9 @@ class _Following:
         return group
 
     def _lineage(self, address: str) -> Lineage | None:
-        """Return a group and those above it, as far as a scope group; None if the directory knows no such group.
+        """Return a group and those above it; None if the directory knows no such group.
+
+        Where only scopes are by group, one of a scope is enough; each team wants to be known.
 
         Raises:
             Incomplete: those above it could not be listed.
@@ -201,9 +220,10 @@ class _Following:
 
     def _above(self, group_id: str, address: str) -> frozenset[str]:
         above: set[str] = set()
-        todo = [] if group_id in self._scoped else [address]
+        enough = frozenset() if self._teamed else self._scoped
+        todo = [] if group_id in enough else [address]
         asked = 0
-        while todo and asked < MOST_ABOVE and not above & self._scoped:
+        while todo and asked < MOST_ABOVE and not above & enough:
             asked += 1
             self._memory.spend(self._now)
             try:
@@ -278,18 +298,24 @@ class _Following:
         group = change.group if isinstance(change, MemberChanged) else ""
         return checked(Cause(at=self._at, event=change.name, actor=self._entry.actor, group=group))
 
-    def _look(self, user_id: str, event: str, change: UserChanged | MemberChanged) -> Followed:
-        """Ask to look at a user, unless this was told before, or a look that sees it was asked for since."""
+    def _look(
+        self, user_id: str, event: str, change: UserChanged | MemberChanged, groups: tuple[str, ...] = ()
+    ) -> Followed:
+        """Ask to look at a user, unless this was told before, or a look that sees it was asked for since.
+
+        `groups` are those whose teams the user may have joined or left.
+        """
         now, cause = self._now, self._cause(change)
-        key = (user_id, event if event in WAITED_FOR else "")
+        key = (user_id, event if event in WAITED_FOR else "", groups)
         what = (user_id, change.name, change.group if isinstance(change, MemberChanged) else "")
         asked = self._memory.asked.get(key, now)
         if asked is not None and (asked - BEHIND >= self._at or self._told_before(what)):
             return Followed.REPEATED
-        self._follower.queue.look_again([Look(user_id=user_id, event=event, asked_at=now, cause=cause)])
+        self._follower.queue.look_again([Look(user_id=user_id, event=event, asked_at=now, cause=cause, groups=groups)])
         self._memory.asked.put(key, now, now)
+        self._memory.asked.put((*key[:2], ()), now, now)
         self._memory.reported.put(what, (self._at, self._entry.service), now)
-        self._memory.spend(now, COST)
+        self._memory.spend(now, COST + len(groups))
         return Followed.LOOK
 
     def _told_before(self, what: tuple[str, str, str]) -> bool:

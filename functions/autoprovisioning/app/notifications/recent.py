@@ -54,13 +54,18 @@ class Lineage:
     id: str
     above: frozenset[str]
 
+    @property
+    def whole(self) -> frozenset[str]:
+        """The group, and all above it."""
+        return self.above | {self.id}
+
 
 @dataclass(slots=True, kw_only=True)
 class Memory:
     """All that is remembered of change events.
 
-    `asked` are the times at which looks were asked for, by user and event: a look that was asked for after a change
-    sees it. `reported` is when the last change was made, and which service told of it, by user, event and group.
+    `asked` are the times at which looks were asked for, by user, event and groups: a look that was asked for after a
+    change sees it. `reported` is when the last change was made, and which service told of it, by user, event and group.
     `requested` is when a sweep was last asked for at once, `due` are the runs that are stored already.
     """
 
@@ -68,7 +73,7 @@ class Memory:
     deleted: Recent[str, tuple[str, ...]] = field(default_factory=Recent)  # those of deleted users, by their address
     lineages: Recent[str, Lineage] = field(default_factory=Recent)
     no_groups: Recent[str, bool] = field(default_factory=lambda: Recent(kept=UNKNOWN_KEPT))  # addresses of no group
-    asked: Recent[tuple[str, str], datetime] = field(default_factory=Recent)
+    asked: Recent[tuple[str, str, tuple[str, ...]], datetime] = field(default_factory=Recent)
     reported: Recent[tuple[str, str, str], tuple[datetime, str]] = field(default_factory=Recent)
     noted: Recent[str, datetime] = field(default_factory=Recent)  # the times of the causes that are stored, by user
     requested: datetime = NEVER

@@ -10,11 +10,15 @@ from autoprovisioning.domain.memberships import ApprovedRemovals
 from autoprovisioning.domain.teams import ConfirmedAdoption, GroupTeam
 
 
-class Teams(Protocol):
+class TeamsReader(Protocol):
     """The groups of each connection that are teams, or were to be."""
 
     def get(self, connection_id: str) -> Mapping[str, GroupTeam]:
         """Return them by the group's id."""
+
+
+class Teams(TeamsReader, Protocol):
+    """The same, as they are changed."""
 
     def change(
         self,

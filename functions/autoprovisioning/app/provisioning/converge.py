@@ -21,6 +21,7 @@ from autoprovisioning.app.provisioning.marked_changes import Intent, MarkedChang
 from autoprovisioning.app.provisioning.read_user import Asked, Round, Seen, entry_of, nobody_waits
 from autoprovisioning.app.provisioning.serving import as_it_was, served
 from autoprovisioning.app.provisioning.target import Keeper, first_found
+from autoprovisioning.app.provisioning.teams_of_one import teams_of_one
 from autoprovisioning.app.provisioning.volume_guard import may_go, standing_of
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
@@ -241,7 +242,10 @@ class _Convergence:
         """Read the directory; None if it keeps failing for this user, and that was recorded."""
         self._attempted = READING
         try:
-            return round_.seen().at(self._connection, entry)
+            seen = round_.seen().at(self._connection, entry)
+            young = self._services.clock() < self._asked.published + self._services.timings.contradiction
+            look = self._asked.look
+            return replace(seen, teams=teams_of_one(self._services, self._connection, look, entry, seen, young=young))
         except (Transient, ConfigurationRefused) as error:
             old = self._services.clock() >= self._asked.published + self._services.timings.contradiction
             if not old or not self._directory_answers():
@@ -432,6 +436,9 @@ class _Convergence:
             self._origin = None  # what is met from now on may be what the other message was about
         if outcome.error is None or (isinstance(outcome.error, Vanished) and observation.entitled):
             return True  # whatever is left to do (a rename after a suspension, or to create it again) is seen then
+        suspended = attempt.action is Action.UPDATE and attempt.noted.status is Status.SUSPENDED
+        if suspended and observation.entitled and ended(outcome, now):
+            return True  # they were to leave a team first: what Keeper refuses does not keep them out
         if isinstance(outcome.error, Transient | ReauthorizationRequired) and not ended(outcome, now):
             raise outcome.error
         return again
@@ -450,6 +457,7 @@ class _Convergence:
             recreates=ACCOUNT in noted.drift,
             created=observation.created,
             handed=observation.handed,
+            teams=attempt.teams,
         )
         return Intent(
             id=change.id, user_id=change.user_id, stands=lambda current: current == entry, change=lambda _: change

@@ -99,6 +99,9 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
         at = services.clock()  # of the commit, since who follows the audit must not be overtaken
         events = [replace(event, at=at) for event in work.events]
         kept, side.memberships = keep(services, connection, side.roster, members, work.beside, events)
+        current = services.connections.get(connection.id)
+        if choice.on and current is not None and not current.settings.teams.on:  # an edit that came before `keep`
+            kept = services.teams.change(connection.id, lambda known: not_chosen(known, at))
     side.notes += filter(None, plan.lapsed.values())
     _tell(side, kept.values(), work.done)
 
@@ -133,14 +136,11 @@ class _Work:
         self.done: Counter[str] = Counter()
 
     def beside(self, current: Mapping[str, GroupTeam]) -> dict[str, GroupTeam]:
-        """Return the teams as they are to be kept: with whom looks let out, and as an edit that chose none left them."""
-        kept = {
+        """Return the teams as they are to be kept, with those whom looks let out meanwhile."""
+        return {
             group_id: replace(team, removals=current[group_id].removals) if group_id in current else team
             for group_id, team in self.teams.items()
         }
-        connection = self._services.connections.get(self._side.connection.id)
-        ended = self._side.connection.settings.teams.on and connection and not connection.settings.teams.on
-        return not_chosen(kept, self._services.clock()) if ended else kept
 
     def carry_out(self, plan: TeamPlan) -> None:
         """Send them side by side until Keeper fails, time for teams ends, or nothing is to be done any more."""

@@ -1,4 +1,4 @@
-"""The scope sweep: the scope groups' members only, every few minutes, because Google sends no notification for them.
+"""The sweep: members of scope groups and of groups that are teams, because Google sends no notification for them.
 
 Differences are published as "look again". A sweep that finds more leavers than the volume limit allows leaves them to
 the next full run, which holds them as one plan.
@@ -14,6 +14,7 @@ from functools import cached_property
 
 from autoprovisioning.app.runs.lease import leased
 from autoprovisioning.app.runs.read_directory import GroupMembers, read_groups
+from autoprovisioning.app.runs.sweep_teams import NOTHING, ONE_BY_ONE, Moved, TeamSweep, sweep_teams
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.causes import kept, of_difference
 from autoprovisioning.domain.connections import Connection, State
@@ -47,6 +48,11 @@ class _Side:
     complete: bool
     swept: frozenset[str]
     again: bool = False
+    teams: TeamSweep = NOTHING
+
+    def moved(self) -> list[Moved]:
+        """Return whose teams differ, unless the previous sweep published that."""
+        return [each for each in self.teams.moved if each.name not in self.swept]
 
     def has(self, user_id: str) -> bool:
         """Say whether the user was in scope when last looked at."""
@@ -63,7 +69,7 @@ class _Side:
 
     def left(self) -> set[str]:
         """Return who was in scope and is no longer a member, by complete listings."""
-        if not self.complete:
+        if not self.complete or not self.connection.settings.scope.groups:
             return set()
         gone = {user_id for user_id, entry in self.roster.items() if entry.in_scope and user_id not in self.inside}
         return set(filter(self.connection.operates_on, gone))
@@ -164,39 +170,57 @@ def _swept(services: Services) -> tuple[int, bool]:
 
     Returns how many there were, and whether every group was listed to its end.
     """
-    scoped = [
+    by_groups = [
         connection
         for connection in services.connections.all()
-        if connection.state is State.ON and connection.settings.scope.groups and connection.begun
+        if connection.state is State.ON
+        and connection.begun
+        and (connection.settings.scope.groups or connection.settings.teams.on)
     ]
-    if not scoped:
+    if not by_groups:
         return 0, True
-    rosters = {connection.id: services.roster.load(connection) for connection in scoped}
-    members, _notes = read_groups(services.directory, scoped, services.executor, services.reads_at_once)
-    sides = [_side(services, connection, rosters[connection.id], members) for connection in scoped]
-    differences = _differences(sides)
+    rosters = {connection.id: services.roster.load(connection) for connection in by_groups}
+    members, _notes = read_groups(services.directory, by_groups, services.executor, services.reads_at_once)
+    sides = [_side(services, connection, rosters[connection.id], members) for connection in by_groups]
+    differences = _differences([side for side in sides if side.connection.settings.scope.groups])
+    moved = [each for side in sides for each in side.moved()]
+    many = len(moved) > ONE_BY_ONE
     now = services.clock()
-    causes = kept(services.due_runs.causes(), {}, now) if differences else {}
-    looks = [
-        Look(
-            user_id=user_id,
-            evidence=evidence,
-            asked_at=now,
-            cause=of_difference(causes, user_id, left=bool(evidence.left)),
-        )
-        for user_id, evidence in sorted(differences.items())
-    ]
+    looks = _looks(services, differences, [] if many else moved, now)
     services.queue.look_again(looks)
-    if services.through.full_runs_may_wait and any(side.crowded() for side in sides):
+    if many or (services.through.full_runs_may_wait and any(side.crowded() for side in sides)):
         services.queue.request_run(RunKind.FULL)
     for side in sides:
-        names = frozenset(map(side.name, side.joined() | side.left()))
+        names = frozenset(map(side.name, side.joined() | side.left())) | side.teams.names
         if names != side.swept and services.connections.get(side.connection.id) is not None:
             services.sweeps.put(side.connection.id, names)
     complete = all(side.complete for side in sides)
     if services.through.audit_log and complete:
         services.sources.hear(Feed.SWEEP, now, user=False)
     return len(looks), complete
+
+
+def _looks(
+    services: Services, differences: Mapping[str, Evidence], moved: Iterable[Moved], now: datetime
+) -> list[Look]:
+    """Return one look for each user whose scope or teams differ."""
+    groups: dict[str, tuple[str, ...]] = {}
+    evidences = dict(differences)
+    for each in moved:
+        known = evidences.get(each.user_id, Evidence())
+        evidences[each.user_id] = replace(known, left_teams=(*known.left_teams, *each.left))
+        groups[each.user_id] = (*groups.get(each.user_id, ()), *each.groups)
+    causes = kept(services.due_runs.causes(), {}, now) if evidences else {}
+    return [
+        Look(
+            user_id=user_id,
+            evidence=evidence,
+            asked_at=now,
+            cause=of_difference(causes, user_id, left=bool(evidence.left or evidence.left_teams)),
+            groups=tuple(dict.fromkeys(groups.get(user_id, ()))),
+        )
+        for user_id, evidence in sorted(evidences.items())
+    ]
 
 
 def _side(services: Services, connection: Connection, roster: Mapping[str, Entry], members: GroupMembers) -> _Side:
@@ -209,6 +233,7 @@ def _side(services: Services, connection: Connection, roster: Mapping[str, Entry
         complete=None not in known,
         swept=services.sweeps.get(connection.id),
         again=services.through.full_runs_may_wait,
+        teams=sweep_teams(services, connection, roster, members) if connection.settings.teams.on else NOTHING,
     )
 
 

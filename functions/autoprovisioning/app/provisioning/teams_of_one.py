@@ -1,0 +1,129 @@
+"""Which teams one user's account is to be in, as far as a look must know it: asked of the directory group by group.
+
+    why it is looked at                       asked about
+    an event or a sweep names groups          those groups: members.hasMember
+    access is given back                      the groups of the teams that the account is in: members.hasMember
+    an account is created                     the groups that the user is in directly: groups.list with a userKey
+    anything else                             nothing: the account stays in the teams that it is in
+
+Who is no member joins nothing. Whoever was put into a team is taken out only if a listing of the group's members that
+was read to its end lacks them, the sweep's or one of our own, and the team's brake lets them go. What such a listing
+cannot tell is left to the next full run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from autoprovisioning.app.provisioning.placement import is_member
+from autoprovisioning.app.services import Services
+from autoprovisioning.domain.causes import JOINED, LEFT
+from autoprovisioning.domain.connections import Connection, State
+from autoprovisioning.domain.decision import Observed, idles
+from autoprovisioning.domain.entry import ACCOUNT, Entry, Status
+from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
+from autoprovisioning.domain.memberships import removable
+from autoprovisioning.domain.observation import rules_of
+from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.team_brake import let_out
+from autoprovisioning.domain.teams import GroupTeam
+
+SHUT_OUT = (Status.SUSPENDED, Status.LOCKED)
+
+
+def teams_of_one(
+    services: Services, connection: Connection, look: Look, entry: Entry | None, seen: Observed, *, young: bool
+) -> tuple[str, ...] | None:
+    """Return the ids of the teams that the account is to be in; None: as it is, and nothing was asked.
+
+    `young`: what the directory answers may be older than what the look was asked for because of.
+
+    Raises:
+        Transient: the directory could not be asked, or does not show yet what was reported.
+    """
+    known = entry or Entry(user_id=seen.user_id)
+    vanished = ACCOUNT in known.drift
+    created = seen.entitled and (known.status is Status.NONE or vanished)
+    returns = seen.entitled and known.status is Status.SUSPENDED
+    if (
+        not connection.settings.teams.on
+        or connection.state is State.PAUSED
+        or known.mark is not None
+        or not seen.desired
+        or idles(seen, rules_of(connection, {}))
+        or not (look.groups or created or (returns and known.sent_teams))
+    ):
+        return None
+    teams = [team for team in services.teams.get(connection.id).values() if team.serves]
+    named = [team for team in teams if team.group_id in look.groups]
+    sent = {*known.sent_teams}
+    doubtful = sent if created or returns else {*known.asked}
+    asked = [*named, *(team for team in teams if team.team_id in doubtful and team not in named)]
+    asking = _Asking(services, look, seen.user_id, young=young)
+    inside = {team.team_id: asking.holds(team) for team in asked}
+    joins = {team_id for team_id, holds in inside.items() if holds}
+    if created and teams:
+        joins |= asking.direct(seen.email, teams)
+    gone = [team for team in asked if team.team_id in sent and not inside[team.team_id] and asking.proves_left(team)]
+    leaves = _let_out(services, connection, seen.user_id, gone) if gone and removable(known) else set()
+    may_join = seen.entitled and (known.status not in SHUT_OUT or vanished)
+    return tuple(sorted((sent - leaves) | (joins if may_join else set())))
+
+
+class _Asking:
+    """Asks the directory about one user, and the groups that are teams."""
+
+    def __init__(self, services: Services, look: Look, user_id: str, *, young: bool) -> None:
+        self._services = services
+        self._look = look
+        self._user_id = user_id
+        self._young = young
+
+    def holds(self, team: GroupTeam) -> bool:
+        """Say whether the directory calls the user a member of a team's group.
+
+        Raises:
+            Transient: it does not show yet what was reported of this group a moment ago.
+        """
+        holds = is_member(self._services.directory, team.group_id, self._user_id) is True
+        cause = self._look.cause
+        reported = cause.event if cause is not None and cause.group == team.email.casefold() else ""
+        if self._young and reported in (LEFT if holds else JOINED):
+            raise Transient("The directory does not yet show what was reported of a group", retry_after=5)
+        return holds
+
+    def proves_left(self, team: GroupTeam) -> bool:
+        """Say whether a listing of the group's members that was read to its end lacks the user."""
+        if team.group_id in self._look.evidence.left_teams:
+            return True
+        try:
+            return not any(self._user_id in page for page in self._services.directory.members(team.group_id))
+        except (Incomplete, ConfigurationRefused):
+            return False
+
+    def direct(self, address: str, teams: Sequence[GroupTeam]) -> set[str]:
+        """Return the teams of the groups that have a user as a direct member; a sweep finds the others."""
+        try:
+            groups = {group.id for group in self._services.directory.groups_of(address)}
+        except (Incomplete, ConfigurationRefused):
+            return set()
+        return {team.team_id for team in teams if team.group_id in groups}
+
+
+def _let_out(services: Services, connection: Connection, user_id: str, teams: Collection[GroupTeam]) -> set[str]:
+    """Count the user into the brakes of these teams; returns the ids of those that let them go."""
+    now, leaves = services.clock(), set[str]()
+
+    def edit(current: Mapping[str, GroupTeam]) -> Mapping[str, GroupTeam]:
+        leaves.clear()
+        becomes = dict(current)
+        for team in teams:
+            kept = current.get(team.group_id)
+            counted = let_out(kept, user_id, now) if kept is not None and kept.team_id == team.team_id else None
+            if counted is not None:
+                leaves.add(team.team_id)
+                becomes[team.group_id] = counted
+        return becomes
+
+    services.teams.change(connection.id, edit)
+    return leaves

@@ -1,0 +1,386 @@
+"""Teams between two full runs: what looks and sweeps put people into and take them out of, and what that costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from autoprovisioning.app.administration.approve_removals import approve_removals
+from autoprovisioning.app.administration.configure import turn_off
+from autoprovisioning.domain.causes import Cause
+from autoprovisioning.domain.entry import Status
+from autoprovisioning.domain.errors import Rejected
+from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.runs import Evidence, Look, RunKind
+from autoprovisioning.domain.scope import Group
+from autoprovisioning.domain.teams import TeamChoice
+from tests.support.builders import DAY, MINUTE
+from tests.support.executors import Inline
+from tests.support.scenario import ADDRESSES, GROUP, LATER, USERS, Scenario
+from tests.support.scenario import sweep as sweep_once
+from tests.support.settings import with_settings
+
+ENGINEERS = Group(id="g7", email="keeper-engineers@example.com", name="Engineers")
+NESTED = Group(id="g8", email="backend@example.com", name="Backend")
+TEAM = "t1"
+
+
+@pytest.fixture
+def teams(scenario: Scenario) -> Scenario:
+    """Three provisioned people, and a group that is a team, with another one in it; the directory counts requests."""
+    scenario.services = replace(scenario.services, executor=Inline())
+    scenario.directory.groups |= {group.id: group for group in (ENGINEERS, NESTED)}
+    scenario.directory.nested["g7"].add("g8")
+    scenario.services.connections.change(
+        "c1", lambda current: with_settings(current, teams=TeamChoice(patterns=("keeper-*",)))
+    )
+    run(scenario)
+    run(scenario)
+    scenario.sent.clear()
+    return scenario
+
+
+@pytest.fixture
+def asked(teams: Scenario, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count what the directory is asked about groups."""
+    counts: Counter[str] = Counter()
+    for name in ("is_member", "members", "groups_of"):
+        monkeypatch.setattr(teams.directory, name, counting(counts, name, getattr(teams.directory, name)))
+    return counts
+
+
+def counting(counts: Counter[str], name: str, ask):
+    def asks(*args):
+        if args[0] != GROUP.id:
+            counts[name] += 1
+        return ask(*args)
+
+    return asks
+
+
+def run(scenario: Scenario, kind: RunKind = RunKind.FULL):
+    scenario.fakes.clock.advance(LATER)
+    done = scenario.plan(kind)
+    scenario.work_off()
+    return done
+
+
+def inside(scenario: Scenario) -> set[str]:
+    """Return the directory ids of those whom Keeper has in the team."""
+    accounts = scenario.keeper.accounts
+    return {accounts[scim_id].external_id for scim_id in scenario.keeper.members[TEAM] if scim_id in accounts}
+
+
+def join(scenario: Scenario, *users: str, group: Group = ENGINEERS) -> None:
+    scenario.directory.memberships[group.id] |= set(users)
+
+
+def leave(scenario: Scenario, *users: str, group: Group = ENGINEERS) -> None:
+    scenario.directory.memberships[group.id] -= set(users)
+
+
+def put_in(scenario: Scenario, *users: str) -> None:
+    """Have these people in the team."""
+    join(scenario, *users)
+    run(scenario)
+    scenario.sent.clear()
+    assert inside(scenario) >= set(users)
+
+
+def crowd(scenario: Scenario, number: int) -> list[str]:
+    users = [f"x{each:02}" for each in range(number)]
+    for user_id in users:
+        scenario.hire(user_id, f"{user_id}@example.com")
+    run(scenario)
+    put_in(scenario, *users)
+    run(scenario)
+    return users
+
+
+def look(scenario: Scenario, user_id: str, *groups: Group, event: str = "") -> None:
+    """Deliver a look about groups, as the audit log's `event` about the first of them asks for it."""
+    now = scenario.fakes.clock.now
+    cause = Cause(at=now, event=event, group=groups[0].email) if event else None
+    scenario.deliver(Look(user_id=user_id, asked_at=now, cause=cause, groups=tuple(group.id for group in groups)))
+    scenario.work_off()
+
+
+def window(scenario: Scenario) -> tuple[str, ...]:
+    removals = scenario.services.teams.get("c1")["g7"].removals
+    return removals.users if removals is not None else ()
+
+
+def test_a_look_about_a_group_puts_a_member_into_the_team_and_takes_out_who_left(teams, asked):
+    join(teams, "u1")
+    join(teams, "u2", group=NESTED)
+    for user_id in ("u1", "u2", "u3"):
+        look(teams, user_id, ENGINEERS)
+    assert inside(teams) == {"u1", "u2"}
+    assert teams.entry("u1").teams == (TEAM,)
+    leave(teams, "u1")
+    look(teams, "u1", ENGINEERS, event="REMOVE_GROUP_MEMBER")
+    assert (inside(teams), teams.entry("u1").teams, window(teams)) == ({"u2"}, (), ("u1",))
+    assert run(teams).planned == {}, "nothing is left to a run"
+
+
+def test_a_look_for_another_reason_asks_nothing_about_groups_and_changes_no_membership(teams, asked):
+    put_in(teams, "u1")
+    join(teams, "u2")
+    leave(teams, "u1")
+    asked.clear()
+    for user_id in ("u1", "u2"):
+        teams.rename(user_id, "Other")
+    for each in teams.sent:
+        teams.deliver(each)
+    teams.suspend("u1")
+    teams.deliver(teams.sent[-1])
+    assert (inside(teams), asked) == ({"u1"}, {})
+
+
+def test_a_look_about_a_join_costs_one_request_and_one_about_a_leave_the_listing_of_that_group(teams, asked):
+    join(teams, "u1")
+    look(teams, "u1", ENGINEERS, event="ADD_GROUP_MEMBER")
+    assert asked == {"is_member": 2}, "before the change, and after it"
+    asked.clear()
+    leave(teams, "u1")
+    look(teams, "u1", ENGINEERS, event="REMOVE_GROUP_MEMBER")
+    assert asked == {"is_member": 2, "members": 1}
+
+
+@pytest.mark.parametrize(("event", "member"), [("ADD_GROUP_MEMBER", False), ("REMOVE_GROUP_MEMBER", True)])
+def test_what_the_directory_does_not_show_yet_is_asked_again(teams, event, member):
+    put_in(teams, *(("u1", "u2", "u3") if member else ("u2", "u3")))
+    look(teams, "u1", ENGINEERS, event=event)
+    assert len(teams.refused) == 1
+    (leave if member else join)(teams, "u1")
+    teams.again()
+    assert (teams.refused, "u1" in inside(teams)) == ([], not member)
+
+
+def test_what_the_directory_contradicts_for_long_is_not_believed(teams):
+    put_in(teams, "u1", "u2", "u3")
+    look(teams, "u1", ENGINEERS, event="REMOVE_GROUP_MEMBER")
+    teams.deliver_the_rest()
+    assert inside(teams) == {"u1", "u2", "u3"}
+
+
+def test_nobody_without_access_joins(teams):
+    teams.suspend("u1")
+    run(teams)
+    join(teams, "u1", "u4")
+    for user_id in ("u1", "u4"):
+        look(teams, user_id, ENGINEERS)
+    assert inside(teams) == set()
+
+
+def test_who_cannot_be_proven_to_have_left_stays(teams):
+    put_in(teams, "u1", "u2", "u3")
+    leave(teams, "u1")
+    teams.directory.unreadable.add("g7")
+    look(teams, "u1", ENGINEERS)
+    assert inside(teams) == {"u1", "u2", "u3"}
+    teams.directory.unreadable.clear()
+    look(teams, "u1", ENGINEERS)
+    assert inside(teams) == {"u2", "u3"}
+
+
+def test_a_denial_that_the_listing_contradicts_takes_nobody_out(teams, monkeypatch):
+    put_in(teams, "u1", "u2", "u3")
+    monkeypatch.setattr(teams.directory, "is_member", lambda group_id, user_id: group_id == GROUP.id)
+    look(teams, "u1", ENGINEERS)
+    assert inside(teams) == {"u1", "u2", "u3"}
+
+
+def test_who_returns_is_taken_out_before_access_is_given_back_and_stays_in_the_rest(teams, asked):
+    put_in(teams, "u1", "u2", "u3")
+    teams.suspend("u1")
+    run(teams)
+    leave(teams, "u1")
+    teams.restore("u1")
+    order = []
+    write = teams.keeper.write
+    teams.keeper.write = lambda each: (order.append((each.leaves, each.active)), write(each))[1]
+    asked.clear()
+    teams.deliver(teams.sent[-1])
+    assert order == [((TEAM,), None), ((), True)]
+    assert (inside(teams), teams.entry("u1").status) == ({"u2", "u3"}, Status.ACTIVE)
+    assert asked == {"is_member": 1, "members": 1}
+    teams.suspend("u2")
+    run(teams)
+    teams.restore("u2")
+    asked.clear()
+    teams.deliver(teams.sent[-1])
+    assert (inside(teams), teams.entry("u2").status, asked) == ({"u2", "u3"}, Status.ACTIVE, {"is_member": 1})
+
+
+@pytest.mark.parametrize("how", ["unread", "refused"])
+def test_who_returns_gets_access_though_the_group_cannot_be_read_or_keeper_refuses_the_removal(teams, how):
+    put_in(teams, "u1", "u2", "u3")
+    teams.suspend("u1")
+    run(teams)
+    leave(teams, "u1")
+    teams.restore("u1")
+    if how == "unread":
+        teams.directory.unreadable.add("g7")
+    else:
+        teams.keeper.faults.append(Rejected("400"))
+    teams.deliver(teams.sent[-1])
+    assert (teams.entry("u1").status, inside(teams)) == (Status.ACTIVE, {"u1", "u2", "u3"})
+    teams.directory.unreadable.clear()
+    run(teams)
+    assert inside(teams) == {"u2", "u3"}
+
+
+def test_a_new_account_is_created_in_the_teams_of_its_own_groups(teams, asked):
+    join(teams, "u4")
+    teams.hire("u4", ADDRESSES[3])
+    written = []
+    write = teams.keeper.write
+    teams.keeper.write = lambda each: (written.append((each.kind.value, each.joins)), write(each))[1]
+    teams.deliver(teams.sent[-1])
+    assert (written, inside(teams), asked) == ([("create", (TEAM,))], {"u4"}, {"groups_of": 1})
+
+
+def test_looks_one_by_one_take_no_more_people_out_than_a_run_may(teams):
+    users = crowd(teams, 40)
+    leave(teams, *users[:30])
+    for user_id in users[:30]:
+        look(teams, user_id, ENGINEERS, event="REMOVE_GROUP_MEMBER")
+    assert len(inside(teams)) == 21, "half of a team is never taken out"
+    run(teams)
+    team = teams.services.teams.get("c1")["g7"]
+    assert (len(inside(teams)), team.held) == (21, 11)
+    approve_removals(teams.services, "c1", "g7", team.held_digest, Actor(address="boss@example.com"))
+    run(teams)
+    assert len(inside(teams)) == 10
+
+
+def test_whom_a_listing_holds_no_look_lets_go(teams):
+    put_in(teams, *USERS[:3])
+    teams.directory.memberships["g7"].clear()
+    assert sweep_once(teams.services) == 0
+    assert teams.services.teams.get("c1")["g7"].held == 3
+    look(teams, "u1", ENGINEERS, event="REMOVE_GROUP_MEMBER")
+    teams.suspend("u2")
+    run(teams)
+    teams.restore("u2")
+    teams.deliver(teams.sent[-1])
+    assert (inside(teams), teams.entry("u2").status) == ({"u1", "u2", "u3"}, Status.ACTIVE)
+
+
+def test_a_look_counts_into_what_a_run_plans_meanwhile(teams, monkeypatch):
+    users = crowd(teams, 45)
+    leave(teams, *users[:21])
+    members = teams.directory.members
+
+    def meanwhile(group_id):
+        monkeypatch.setattr(teams.directory, "members", members)
+        look(teams, users[20], ENGINEERS)
+        return members(group_id)
+
+    monkeypatch.setattr(teams.directory, "members", meanwhile)
+    run(teams)
+    assert len(inside(teams)) == 44
+    assert window(teams) == (users[20],)
+
+
+def test_a_sweep_finds_joins_and_leaves_direct_or_nested(teams, asked):
+    put_in(teams, "u1")
+    leave(teams, "u1")
+    join(teams, "u2")
+    join(teams, "u3", group=NESTED)
+    asked.clear()
+    teams.sweep()
+    assert inside(teams) == {"u2", "u3"}
+    assert asked["members"] == 1, "what the sweep listed proves that somebody left"
+    assert sweep_once(teams.services) == 0
+    assert run(teams).planned == {}
+
+
+def test_a_sweep_publishes_a_difference_once_and_anew_when_it_is_another_one(teams):
+    join(teams, "u1")
+    assert [sweep_once(teams.services) for _ in range(3)] == [1, 0, 0]
+    teams.fakes.queue.looks.clear()
+    join(teams, "u2")
+    assert sweep_once(teams.services) == 1
+    teams.work_off()
+    assert inside(teams) == {"u2"}, "the look that was lost is a full run's business"
+    run(teams)
+    assert inside(teams) == {"u1", "u2"}
+
+
+def test_a_sweep_holds_what_a_run_would_and_takes_nobody_out_of_a_group_it_cannot_read(teams):
+    users = crowd(teams, 45)
+    leave(teams, *users[:21])
+    teams.sweep()
+    assert len(inside(teams)) == 45
+    assert teams.services.teams.get("c1")["g7"].held == 21
+    join(teams, *users[:20])
+    teams.directory.unreadable.add("g7")
+    teams.sweep()
+    assert len(inside(teams)) == 45
+    teams.directory.unreadable.clear()
+    teams.sweep()
+    assert len(inside(teams)) == 44
+    assert teams.services.teams.get("c1")["g7"].held == 0
+
+
+def test_many_at_once_are_left_to_a_full_run_that_is_asked_for_once(teams, monkeypatch):
+    monkeypatch.setattr("autoprovisioning.app.runs.sweep.ONE_BY_ONE", 2)
+    join(teams, "u1", "u2", "u3")
+    assert [sweep_once(teams.services) for _ in range(3)] == [0, 0, 0]
+    assert teams.fakes.queue.runs == [RunKind.FULL]
+    run(teams)
+    assert inside(teams) == {"u1", "u2", "u3"}
+
+
+def test_a_sweep_leaves_teams_alone_while_a_run_is_under_way(teams, asked):
+    join(teams, "u1")
+    teams.fakes.clock.advance(MINUTE)
+    teams.plan()
+    asked.clear()
+    assert (sweep_once(teams.services), asked) == (0, {})
+    teams.work_off()
+    assert inside(teams) == {"u1"}
+
+
+def test_a_connection_whose_scope_names_no_group_is_swept_for_its_teams(teams):
+    teams.services.connections.change(
+        "c1", lambda current: with_settings(current, scope=type(current.settings.scope)())
+    )
+    run(teams)
+    join(teams, "u1")
+    teams.sweep()
+    assert inside(teams) == {"u1"}
+    assert teams.services.roster.entry(teams.connection, "u2").status is Status.ACTIVE
+
+
+def test_a_connection_that_is_off_or_has_chosen_no_group_is_not_swept(teams, asked):
+    join(teams, "u1")
+    teams.services.connections.change("c1", lambda current: with_settings(current, teams=TeamChoice()))
+    assert (sweep_once(teams.services), asked) == (0, {})
+    look(teams, "u1", ENGINEERS)
+    turn_off(teams.services, "c1", Actor(address="boss@example.com"))
+    assert (sweep_once(teams.services), asked) == (0, {})
+    assert inside(teams) == set()
+
+
+def test_evidence_of_a_sweep_does_not_outlive_a_return(teams):
+    put_in(teams, "u1", "u2", "u3")
+    now = teams.fakes.clock.now
+    stale = Look(user_id="u1", asked_at=now, groups=("g7",), evidence=Evidence(left_teams=("g7",)))
+    teams.deliver(stale)
+    assert inside(teams) == {"u1", "u2", "u3"}
+
+
+def test_the_window_of_looks_ends_after_a_day(teams):
+    users = crowd(teams, 45)
+    for start in (0, 20):
+        part = users[start : start + 20]
+        leave(teams, *part)
+        for user_id in part:
+            look(teams, user_id, ENGINEERS)
+        teams.fakes.clock.advance(DAY)
+    assert len(inside(teams)) == 45 - 20 - 12
