@@ -118,6 +118,30 @@ def test_what_somebody_is_found_by_is_the_same_however_it_was_read(state):
     assert {line[0] for line in lines} >= {"zoe strasse 1@bucher.example\tu1", "4@bucher.example\tu4"}
 
 
+def test_teams_are_kept_and_followed(state):
+    sent = replace(ADA, teams=("t1", "t2"), asked=("t3",))
+    write(state, entries={"u1": sent, "u2": ALAN})
+    inside = {"u1": ("t1", "t4"), "u2": ("t1",), "u3": ("t1",)}
+    listed = {user_id: each._replace(teams=inside[user_id]) for user_id, each in LISTED.items()}
+    state.people.put(HOME, BEGAN, listed, {"u1": sent, "u2": ALAN})
+
+    def teams(minutes: int) -> dict[str, list[tuple[str, str]]]:
+        people = state.people.read(HOME, NOW + minutes * MINUTE).lines.all
+        return {person.user_id: [(team, each.value) for team, each in person.memberships()] for _, person in people}
+
+    assert teams(0) == {
+        "u1": [("t1", "inside"), ("t2", "leaves"), ("t3", "leaves"), ("t4", "joins")],
+        "u2": [("t1", "joins")],
+        "u3": [("t1", "waits")],
+    }
+    write(state, entries={"u1": replace(sent, teams=("t1", "t4", "t5"), asked=()), "u2": replace(ALAN, asked=("t1",))})
+    assert teams(1) == {
+        "u1": [("t1", "inside"), ("t4", "inside"), ("t5", "inside")],
+        "u2": [("t1", "asked")],
+        "u3": [("t1", "waits")],
+    }
+
+
 def test_they_are_forgotten_with_the_connection(state):
     state.connections.create(HOME)
     kept(state)

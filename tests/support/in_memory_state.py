@@ -31,7 +31,7 @@ from autoprovisioning.domain.keeper_changes import KeeperChange, with_newer
 from autoprovisioning.domain.listing_parts import Listings
 from autoprovisioning.domain.locks import Locks
 from autoprovisioning.domain.memberships import WINDOW, ApprovedRemovals
-from autoprovisioning.domain.people import Lines, Listed, Roll, entitled, line_of, person_of
+from autoprovisioning.domain.people import Lines, Listed, Person, Roll, again, entitled, line_of, person_of
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.sources import NOTHING, AllHeard, Feed, Heard, heard
 from autoprovisioning.domain.teams import ConfirmedAdoption, GroupTeam
@@ -80,7 +80,7 @@ class Store:
     teams: dict[str, dict[str, GroupTeam]] = field(default_factory=dict)
     approvals: dict[str, dict[str, ApprovedRemovals]] = field(default_factory=dict)
     team_adoptions: dict[str, dict[str, ConfirmedAdoption]] = field(default_factory=dict)
-    people: dict[str, tuple[datetime, dict[str, Listed], set[str]]] = field(default_factory=dict)
+    people: dict[str, tuple[datetime, dict[str, Person]]] = field(default_factory=dict)
     leases: dict[str, tuple[str, datetime, int]] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     set_ups: dict[str, datetime] = field(default_factory=dict)
@@ -668,15 +668,18 @@ class FakePeople:
     def put(
         self, connection: Connection, at: datetime, listed: Mapping[str, Listed], roster: Mapping[str, Entry]
     ) -> None:
-        self._store.people[connection.id] = (at, dict(listed), set(roster))
+        known = {user_id: entitled(user_id, each) for user_id, each in listed.items() if user_id not in roster}
+        known |= {user_id: person_of(entry, listed.get(user_id)) for user_id, entry in roster.items()}
+        self._store.people[connection.id] = (at, known)
 
     def read(self, connection: Connection, now: datetime) -> Roll:
         if not connection.begun:
             return Roll(at=now)
-        at, listed, rostered = self._store.people.get(connection.id, (None, {}, set()))
+        at, known = self._store.people.get(connection.id, (None, {}))
         entries = FakeRoster(self._store).load(connection)
-        found = [person_of(entry, listed.get(user_id)) for user_id, entry in entries.items()]
-        found += [entitled(*each) for each in listed.items() if each[0] not in rostered and each[0] not in entries]
+        stays = (again(person, entries.get(user_id)) for user_id, person in known.items())
+        found = [person for person in stays if person is not None]
+        found += [person_of(entry, None) for user_id, entry in entries.items() if user_id not in known]
         return Roll(at=now, listed=at, lines=Lines(map(line_of, found)))
 
 

@@ -17,12 +17,24 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from .entry import Entry, Status
 
 LEAST = 20  # people whom any team may lose in 24 hours, or PERCENT of it if that is more
 PERCENT = 10
 WINDOW = timedelta(hours=24)
+
+
+class Membership(StrEnum):
+    """How somebody relates to a team, as they are told of."""
+
+    INSIDE = "inside"  # put into it, as Keeper confirmed
+    JOINS = "joins"  # in the group, and about to be put into the team
+    WAITS = "waits"  # in the group, and without the access that joining needs
+    ASKED = "asked"  # may have been put into it: Keeper's answer was lost
+    LEAVES = "leaves"  # put into it, and in the group no more
+
 
 Members = Mapping[str, Set[str] | None]  # by team id: directory ids of the group's derived members; None: not known
 
@@ -77,6 +89,12 @@ class Memberships:
             return inside  # nearly everybody at first
         kept = [team_id for team_id in sent if team_id in inside or self._stays(team_id)]
         return tuple(sorted({*kept, *(inside if joins else ())}))
+
+    def inside(self, user_id: str, sent: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the teams whose group has somebody, and those `sent` of which that is not known."""
+        inside = self._teams_of.get(user_id, ())
+        unread = [team_id for team_id in sent if self.members.get(team_id) is None]
+        return tuple(sorted({*inside, *unread})) if unread else inside
 
     def _stays(self, team_id: str) -> bool:
         """Say whether nobody may be taken out of a team now."""

@@ -6,7 +6,7 @@ A person is what a full run saw in the directory, and what the roster says. Pers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from .directory_user import DirectoryUser, Presence
 from .entry import Entry, Status, Timer, Trigger
+from .memberships import Membership
 from .texts import unaccented
 from .unprovisioned import By
 
@@ -27,12 +28,13 @@ class Listed(NamedTuple):
     presence: Presence
     unit: str = ""  # path of the organizational unit, empty where the directory does not show it
     administers: bool = False  # Workspace, as super or delegated administrator
+    teams: tuple[str, ...] | None = None  # ids of those whose group has them, and of those not read; None: not known
 
 
-def listed_of(user: DirectoryUser) -> Listed:
+def listed_of(user: DirectoryUser, teams: tuple[str, ...] | None = None) -> Listed:
     """Return what is kept of a listed user; what of a text is none is replaced, as it could not be stored."""
-    administers = user.is_admin or user.is_delegated_admin
-    return Listed(user.primary_email, _storable(user.name), user.presence, _unit(user.org_unit_path), administers)
+    unit, administers = _unit(user.org_unit_path), user.is_admin or user.is_delegated_admin
+    return Listed(user.primary_email, _storable(user.name), user.presence, unit, administers, teams)
 
 
 def _storable(text: str) -> str:
@@ -58,7 +60,8 @@ class Person(NamedTuple):
     """Somebody on the roster, or entitled to be; stored: fields are only ever appended, with a default.
 
     `presence` is as listed, UNKNOWN where no full run has seen them. `by` and `account` are those of an account that
-    nobody provisions, whose owner this may be.
+    nobody provisions, whose owner this may be. Teams are ids: `teams` and `asked` are the entry's. Of the others whose
+    group has them are `joins`, of these those whose group has them no more `leaves`, as a full run saw it.
     """
 
     user_id: str
@@ -79,6 +82,10 @@ class Person(NamedTuple):
     by: By = By.NOTHING
     unit: str = ""
     administers: bool = False
+    teams: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
+    joins: tuple[str, ...] = ()
+    leaves: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -89,6 +96,15 @@ class Person(NamedTuple):
     def administrator(self) -> bool | None:
         """Say whether they administer Workspace; None where no full run told, as it would have told the unit then."""
         return self.administers or (False if self.unit else None)
+
+    def memberships(self) -> Iterator[tuple[str, Membership]]:
+        """Return how the person relates to each team that concerns them, by its id."""
+        for sent, membership in ((self.teams, Membership.INSIDE), (self.asked, Membership.ASKED)):
+            for team_id in sent:
+                yield team_id, Membership.LEAVES if team_id in self.leaves else membership
+        able = self.status is Status.ACTIVE and self.in_scope and not (self.timers or self.gone or self.missing)
+        for team_id in self.joins:
+            yield team_id, Membership.JOINS if able else Membership.WAITS
 
 
 Line = tuple[str, Person]  # what a person is sorted and found by, no two alike, then the person
@@ -114,7 +130,8 @@ def _folded(person: Person) -> str:
 
 def person_of(entry: Entry, listed: Listed | None) -> Person:
     """Join an entry with what was listed."""
-    failure = entry.failure
+    failure, sent = entry.failure, entry.sent_teams
+    inside = listed.teams if listed is not None and listed.teams is not None else sent
     return Person(
         user_id=entry.user_id,
         email=entry.email or (listed.email if listed is not None else ""),
@@ -132,19 +149,27 @@ def person_of(entry: Entry, listed: Listed | None) -> Person:
         timers=tuple(_running(*timer) for timer in sorted(entry.timers.items())) if entry.timers else (),
         unit=listed.unit if listed is not None else "",
         administers=listed is not None and listed.administers,
+        teams=entry.teams,
+        asked=entry.asked,
+        joins=tuple(team_id for team_id in inside if team_id not in sent),
+        leaves=tuple(team_id for team_id in sent if team_id not in inside),
     )
 
 
 def entitled(user_id: str, listed: Listed) -> Person:
     """Return somebody who is in scope and on no roster yet."""
-    email, name, presence, unit, administers = listed
-    return Person(user_id, email, name, presence, unit=unit, administers=administers)
+    email, name, presence, unit, administers, teams = listed
+    return Person(user_id, email, name, presence, unit=unit, administers=administers, joins=teams or ())
 
 
 def again(person: Person, entry: Entry | None) -> Person | None:
     """Return a person as the roster has them by now; None where that makes them nobody's."""
     if entry is not None:
-        listed = Listed(person.email, person.name, person.presence, person.unit, person.administers)
+        # Whom a look or an event has put into a team since the full run, or taken out, is not told as about to change.
+        inside = {*entry.sent_teams, *person.joins} - {*person.leaves}
+        listed = Listed(
+            person.email, person.name, person.presence, person.unit, person.administers, tuple(sorted(inside))
+        )
         return person_of(entry, listed)
     return None if person.on_roster else person
 
@@ -212,6 +237,15 @@ class Lines:
     def timed(self) -> Sequence[Line]:
         """Return those with a timer."""
         return [line for line in self._others if line[1].timers]
+
+    @cached_property
+    def by_team(self) -> Mapping[str, Mapping[Membership, Sequence[Line]]]:
+        """Return whom each team concerns, by its id, in no order."""
+        found: dict[str, dict[Membership, list[Line]]] = {}
+        for line in self._lines:
+            for team_id, membership in line[1].memberships():
+                found.setdefault(team_id, {}).setdefault(membership, []).append(line)
+        return found
 
 
 NOBODY = Lines()

@@ -159,7 +159,9 @@ class Planner:
         if self.listed is not None and (
             entry is not None or (served and in_scope and user.presence is Presence.ACTIVE)
         ):
-            self.listed[user.id] = listed_of(user)
+            sent = entry.sent_teams if entry is not None else ()
+            inside = self.memberships.inside(user.id, sent) if self.memberships is not None else None
+            self.listed[user.id] = listed_of(user, inside)
         if entry is not None:
             self._met.add(user.id)
         elif in_scope is False or not served:

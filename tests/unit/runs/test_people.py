@@ -50,7 +50,7 @@ def test_a_listing_that_broke_off_keeps_what_was_known(scenario):
 
 def test_a_drift_run_keeps_nothing(scenario):
     scenario.run()
-    _, known, _ = scenario.fakes.store.people["c1"]
+    _, known = scenario.fakes.store.people["c1"]
     scenario.fakes.store.people.clear()
     scenario.fakes.clock.advance(LATER)
     scenario.plan(RunKind.DRIFT)
