@@ -158,6 +158,9 @@ EVENT = Event(
     cause=CAUSE,
     source=Source.EVENT,
     latency=1.5,
+    teams=("t1", "t2"),
+    joined=("Engineers",),
+    left=("Builders",),
 )
 RUN = Run(
     id="r1",
@@ -301,6 +304,7 @@ TEAM = GroupTeam(
     reason="refused",
     created=NOW - DAY,
     people=3,
+    counted=NOW,
     unread=True,
     held=2,
     held_digest="d" * 32,
@@ -312,7 +316,7 @@ ADOPTION = ConfirmedAdoption(
 )
 APPROVAL = ApprovedRemovals(group_id="g2", digest="d" * 32, by="boss@example.com", at=NOW)
 LISTED = {
-    "u1": Listed("ada@example.com", "Ada Lovelace", Presence.ARCHIVED),
+    "u1": Listed("ada@example.com", "Ada Lovelace", Presence.ARCHIVED, teams=("t1", "t4")),
     "u2": Listed("alan@example.com", "", Presence.UNKNOWN),
     "u3": Listed("grace@example.com", "Grace Hopper", Presence.ACTIVE, "/Sales", administers=True),
 }

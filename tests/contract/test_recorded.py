@@ -172,7 +172,7 @@ def as_recorded(path: Path, wanted: Any) -> Any:
         return wanted
     match wanted:
         case Event():
-            return replace(wanted, cause=None, source=None, latency=0.0)
+            return replace(wanted, cause=None, source=None, latency=0.0, teams=(), joined=(), left=())
         case Look():
             return _told_less(wanted)
         case Batch():

@@ -28,7 +28,7 @@ from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Action, Entry, Failure, failed
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused
 from autoprovisioning.domain.event_search import EventOrder, Filters, Outcome
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import TEAM, Actor, Event, EventName, Stamp, TeamUsage, of_team
 from autoprovisioning.domain.holds import HoldState, Standing
 from autoprovisioning.domain.latency import GROWTH
 from autoprovisioning.domain.runs import Run, RunKind, RunState
@@ -431,6 +431,35 @@ class TestUsage:
             DayUsage(day=self.TODAY - DAY),
             DayUsage(day=self.TODAY, counts={EventName.CREATED: 12}),
         ]
+
+    def test_what_was_done_about_teams_is_counted_beside_the_events(self, state):
+        moved = replace(event("e1", EventName.UPDATED), teams=("t1", "t2"), joined=("A",), left=("B", "C"))
+        by = Stamp(id="e3", at=NOW, by=Actor(address="run r1"))
+        made, renamed = of_team(by, "made", "t1", {}, {TEAM: "A"}), of_team(by, "renamed", "t1", {TEAM: "A"}, {TEAM: "B"})
+        events = [moved, replace(moved, id="e2", left=()), made, replace(renamed, id="e4"), event("e5")]
+        state.audit.record("c1", [*events, replace(of_team(by, "approved", "t1"), id="e6")])
+        [today] = state.reports.usage("c1", self.TODAY, self.TODAY)
+        assert today.teams == {
+            TeamUsage.JOINED: 2,
+            TeamUsage.LEFT: 2,
+            TeamUsage.CREATED: 1,
+            TeamUsage.RENAMED: 1,
+        }
+        assert today.counts == {EventName.UPDATED: 2, EventName.CONFIGURED: 3, EventName.CREATED: 1}
+
+    def test_events_of_a_team_are_found_with_and_without_anything_else(self, state):
+        about = [
+            replace(event(f"e{number}", at=NOW + number * TICK), teams=("t1",) * (number % 2) + ("t2",))
+            for number in range(6)
+        ]
+        state.audit.record("c1", [*about, replace(about[1], id="f", name=EventName.FAILED), event("e9")])
+        found = state.reports.events("c1", Filters(team="t1"), "", 2)
+        assert [each.id for each in found.items] == ["e5", "e3"]
+        rest = state.reports.events("c1", Filters(team="t1"), found.cursor, 9)
+        assert {each.id for each in rest.items} == {"e1", "f"}
+        failed = state.reports.events("c1", Filters(team="t1", outcome=Outcome.FAILED), "", 9)
+        assert [each.id for each in failed.items] == ["f"]
+        assert state.reports.events("c1", Filters(team="t3"), "", 9).items == ()
 
     def test_a_day_ends_at_midnight_utc(self, state):
         midnight = NOW.replace(hour=0)

@@ -45,7 +45,8 @@ pytestmark = pytest.mark.emulator
 FOLDER = Path(adapters.__file__).parent
 HOME = Connection(id="c1", roster_layout="64", state=State.ON)
 DESCENDING = StructuredQuery.Direction.DESCENDING
-EQUAL = {StructuredQuery.FieldFilter.Operator.EQUAL, StructuredQuery.FieldFilter.Operator.IN}
+FILTERS = StructuredQuery.FieldFilter.Operator
+EQUAL = {FILTERS.EQUAL, FILTERS.IN, FILTERS.ARRAY_CONTAINS}
 NAME = "__name__"
 
 Order = tuple[str, str]  # field, ASCENDING or DESCENDING
@@ -84,7 +85,9 @@ class Indexes:
     def read(cls, content: Mapping[str, Any]) -> Indexes:
         composite: dict[str, list[tuple[Order, ...]]] = {}
         for index in content["indexes"]:
-            fields = tuple((field["fieldPath"], field["order"]) for field in index["fields"])
+            fields = tuple(
+                (field["fieldPath"], field.get("order") or field["arrayConfig"]) for field in index["fields"]
+            )
             composite.setdefault(index["collectionGroup"], []).append(fields)
         overrides = content["fieldOverrides"]
         exempt = {(item["collectionGroup"], item["fieldPath"]) for item in overrides if not item["indexes"]}
@@ -249,9 +252,12 @@ def fill(stores: Firestore, home: Connection = HOME) -> None:
         user_id="u1",
         email="ada@example.com",
         changed={"title": "x"},
+        teams=("t1", "t2"),
+        joined=("Engineers",),
+        left=("Builders",),
     )
     stores.roster.commit(home, ["u1"], lambda _known: (Edit(entries={"u1": failing}, events=[event]), None))
-    stores.audit.record(home.id, [replace(event, id=f"e{n}") for n in range(2, 5)])
+    stores.audit.record(home.id, [replace(event, id=f"e{n}", teams=()) for n in range(2, 5)])
     stores.guard.change(home.id, lambda state: reserve(state, Kind.TAKING, [reservation("u1")], 9, NOW))
     stores.holds.put(
         home.id, Hold(digest="h1", raised_at=NOW, members=(Member(resource="u1", action="suspend"),), reason="too many")
@@ -259,7 +265,7 @@ def fill(stores: Firestore, home: Connection = HOME) -> None:
     stores.runs.change(home.id, "r1", lambda run: replace(run, notes=("read",)))
     stores.holds.change(home.id, "h1", lambda hold: replace(hold, reason="still too many"))
     stores.claims.claim(home.id, "k1", Claim(user_id="u1", change_id="e1"))
-    stores.adoptions.confirm(home.id, [("u1", "k1")], "boss@example.com", NOW, replace(event, id="e2"))
+    stores.adoptions.confirm(home.id, [("u1", "k1")], "boss@example.com", NOW, replace(event, id="e2", teams=()))
     stores.people.put(home, NOW - DAY, {"u1": Listed("ada@example.com", "Ada", Presence.ACTIVE)}, {})
     stores.sweeps.put(home.id, frozenset({"x"}))
     stores.listings.put(Listings(sizes={"a": 1}, whole_at=NOW, doubted_at=NOW))
@@ -293,6 +299,11 @@ def read(stores: Firestore) -> None:
         assert len(list(reports.every_event("c1", filters))) == 4
         assert len(reports.events("c1", replace(filters, by="run"), "", 2).items) == 2
         assert len(reports.events("c1", filters, "", 2, order=EventOrder.OLDEST).items) == 2
+    for since, until in itertools.product((None, NOW - DAY), (None, NOW + DAY)):
+        filters = Filters(names=[EventName.CREATED], user="u1", team="t1", since=since, until=until)
+        assert [event.id for event in reports.events("c1", replace(filters, names=(), user=""), "", 2).items] == ["e1"]
+        assert [event.id for event in reports.events("c1", filters, "", 2).items] == ["e1"]
+        assert [event.id for event in reports.every_event("c1", filters)] == ["e1"]
     reports.failures("c1", "", 1)
     list(reports.every_failure("c1"))
     [cause] = reports.causes("c1")

@@ -85,7 +85,7 @@ class Query:
         """Return the orders asked for with those that the service adds: by what a range is of, and by name."""
         orders = list(self.orders)
         for path, op, _ in self.filters:
-            if op not in ("==", "in") and path not in [known for known, _ in orders]:
+            if op not in ("==", "in", "array_contains") and path not in [known for known, _ in orders]:
                 orders.append((path, orders[-1][1] if orders else False))
         if NAME not in [path for path, _ in orders]:
             orders.append((NAME, orders[-1][1] if orders else False))
@@ -132,6 +132,8 @@ def _matches(document: Document, path: Path, op: str, wanted: Any) -> bool:
         return same(value, wanted)
     if op == "in":
         return any(same(value, item) for item in wanted)
+    if op == "array_contains":
+        return isinstance(value, list) and any(same(item, wanted) for item in value)
     key, limit = order_key(value), order_key(wanted)
     if key[0] != limit[0]:
         return False  # a range is of one type

@@ -49,8 +49,8 @@ def event_for(
     if joins or leaves:
         now_in = set(outcome.teams or ())
         were = (now_in | set(leaves)) - set(joins)
-        changed = {**changed, TEAMS: _named(now_in, team_names)}
-        before = {**(before or {}), TEAMS: _named(were, team_names)}
+        changed = {**changed, TEAMS: ", ".join(_named(now_in, team_names))}
+        before = {**(before or {}), TEAMS: ", ".join(_named(were, team_names))}
     return told(
         Stamp(id=change.id, at=now, by=by, origin=origin),
         name,
@@ -64,11 +64,14 @@ def event_for(
         code=error.code if error is not None else "",
         seconds=round(outcome.seconds, 3),
         recovered=outcome.recovered and error is None,
+        teams=tuple(sorted({*joins, *leaves})),
+        joined=_named(joins, team_names),
+        left=_named(leaves, team_names),
     )
 
 
-def _named(team_ids: Collection[str], names: Mapping[str, str]) -> str:
-    return ", ".join(sorted(names.get(team_id, team_id) for team_id in team_ids))
+def _named(team_ids: Collection[str], names: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(sorted(names.get(team_id, team_id) for team_id in team_ids))
 
 
 def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Value] | None]:

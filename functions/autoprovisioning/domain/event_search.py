@@ -32,9 +32,10 @@ class Filters:
     """Which events are wanted; empty fields do not restrict.
 
     An index answers `names`, `outcome`, `user` (a directory id, or the address that the user had then), `actor` (an
-    administrator's address, "run <id>" or "notification <id>"), `since` (included) and `until` (not included). Events
-    are compared one by one with `person` (part of the address, or the id of somebody of `people`, whose names have
-    it), `by` (part of the actor) and `text` (every word of it is in what was changed or said).
+    administrator's address, "run <id>" or "notification <id>"), `since` (included) and `until` (not included), or
+    `team` (an id) with these two. Events are compared one by one with `person` (part of the address, or the id of
+    somebody of `people`, whose names have it), `by` (part of the actor) and `text` (every word of it is in what was
+    changed or said), and those of a team with everything.
     """
 
     names: Collection[EventName] = ()
@@ -47,6 +48,7 @@ class Filters:
     people: frozenset[str] = frozenset()
     by: str = ""
     text: str = ""
+    team: str = ""
 
     @cached_property
     def indexed(self) -> frozenset[EventName]:
@@ -61,7 +63,8 @@ class Filters:
     @cached_property
     def sought(self) -> bool:
         """Say whether events have to be compared one by one."""
-        return bool(self.person or self.by or self.text or self._attempts or self._nothing)
+        beside = self.team and (self.indexed or self.user or self.actor)
+        return bool(self.person or self.by or self.text or self._attempts or self._nothing or beside)
 
     @cached_property
     def _attempts(self) -> frozenset[EventName]:
@@ -91,6 +94,7 @@ class Filters:
             (person, lambda event: event.user_id in self.people or person in _whom(event)),
             (by, lambda event: by in event.actor.casefold()),
             (words, lambda event: _has(event, words)),
+            (self.team, lambda event: self.team in event.teams),
         ]
         return [test for needed, test in tests if needed]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from typing import Any
 
 from .accounts import Value
 from .causes import Cause, Origin, Source
-from .entry import Action, Entry, Failure
+from .entry import EXTERNAL_ID, Action, Entry, Failure
 
 
 class EventName(StrEnum):
@@ -40,6 +40,18 @@ USAGE = (
     EventName.ADOPTED,
     EventName.FAILED,
 )
+
+
+class TeamUsage(StrEnum):
+    """What usage counts of teams, of which Google's words know nothing: memberships by person and team."""
+
+    JOINED = "joined"
+    LEFT = "left"
+    CREATED = "created"
+    ADOPTED = "adopted"
+    RENAMED = "renamed"
+
+
 NAME_OF: Mapping[Action, EventName] = {
     Action.CREATE: EventName.CREATED,
     Action.UPDATE: EventName.UPDATED,
@@ -90,11 +102,31 @@ class Event:
     cause: Cause | None = None  # what Google reported, and made us look
     source: Source | None = None  # what told of the change; None where an administrator asked, or it is not known
     latency: float = 0.0  # seconds from the source's own time of the change to when its outcome was known
+    teams: tuple[str, ...] = ()  # ids of those that it is about
+    joined: tuple[str, ...] = ()  # names of the teams that the user was put into
+    left: tuple[str, ...] = ()  # ... and taken out of
 
     @property
     def unsent(self) -> bool:
         """Say whether a change failed before anything of it was sent to Keeper."""
         return self.name is EventName.FAILED and self.attempted is not None and not self.seconds
+
+    @property
+    def team_usage(self) -> Mapping[TeamUsage, int]:
+        """Count what it says of teams."""
+        if not self.teams:
+            return {}
+        written = {*self.changed} if self.name is EventName.CONFIGURED else set()
+        adopted, named = EXTERNAL_ID in written, TEAM in written and EXTERNAL_ID not in written
+        had_one = bool((self.before or {}).get(TEAM))
+        counts = {
+            TeamUsage.JOINED: len(self.joined),
+            TeamUsage.LEFT: len(self.left),
+            TeamUsage.CREATED: int(named and not had_one),
+            TeamUsage.ADOPTED: int(adopted),
+            TeamUsage.RENAMED: int(named and had_one),
+        }
+        return {each: count for each, count in counts.items() if count}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +146,7 @@ ENDED_PILOT = "Turned on for everybody"
 TURNED_OFF_PILOT = "Turned off, which ended the pilot"
 # Each made the connection's edition grow.
 EDITS = (EDITED, TURNED_ON_FOR_CHOSEN, CHOSE_OTHERS, ENDED_PILOT, TURNED_OFF_PILOT)
+TEAM = "team"  # what is changed of a team: its name
 KEEPER = Actor(address="keeper")
 RUN = Actor(address="run")
 _NOTHING: Mapping[str, Value] = MappingProxyType({})
@@ -135,6 +168,17 @@ def configured(
     changed = {key: becomes.get(key) for key in differing}
     before = {key: was.get(key) for key in differing}
     return _line(stamp, EventName.CONFIGURED, changed=changed, before=before, reason=what)
+
+
+def of_team(
+    stamp: Stamp,
+    what: str,
+    team_id: str,
+    was: Mapping[str, Value] = _NOTHING,
+    becomes: Mapping[str, Value] = _NOTHING,
+) -> Event:
+    """Record what was done about a team, with what of it differs: its name, or its externalId if it was adopted."""
+    return replace(configured(stamp, what, was, becomes), teams=(team_id,))
 
 
 def decided_about(stamp: Stamp, what: str, was: str, becomes: str) -> Event:

@@ -43,10 +43,11 @@ class Listed:
                 window = released(leaves, size, team.removals, now, approved=approved, emptied=emptied)
                 if window is None:
                     held[team.team_id] = leaves
-            stays = held.get(team.team_id, ())
+            stays, people = held.get(team.team_id, ()), self.people.get(team.team_id, 0)
             noted[group_id] = replace(
                 team,
-                people=self.people.get(team.team_id, 0),
+                people=people,
+                counted=team.counted if people == (team.people or 0) else now,
                 unread=self.members[team.team_id] is None,
                 held=len(stays),
                 held_digest=digest_of(stays) if stays else "",

@@ -15,12 +15,13 @@ from .connections import Connection, State
 from .deprovisioning import WITHIN_24_HOURS
 from .directory_user import Presence
 from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, Action, Status, Trigger
-from .events import EventName
+from .events import EventName, TeamUsage
 from .guard import Kind
 from .holds import Hold, HoldState, Standing
 from .keeper import PatchDialect
 from .keeper_listing import LOCK
 from .mapping import Row
+from .memberships import Membership
 from .requests import Became, Forecast, RequestState, Would
 from .runs import Run, RunKind, RunState
 from .scope import OrgUnit
@@ -260,6 +261,13 @@ TEAMS: Mapping[TeamState, tuple[str, str]] = {  # what became of a group that is
         "Or the group was deleted. Nobody joins. Delete it in Keeper's Admin Console if nobody needs what it shares.",
     ),
 }
+MEMBERSHIPS: Mapping[Membership, str] = {
+    Membership.INSIDE: "In the team",
+    Membership.JOINS: "To join",
+    Membership.WAITS: "Without access",
+    Membership.ASKED: "Not answered",
+    Membership.LEAVES: "To leave",
+}
 REPAIRS: Mapping[Action | None, str] = {  # what is done about what somebody else changed in Keeper
     Action.UPDATE: "Written again",
     Action.SUSPEND: "Suspended again",
@@ -295,6 +303,13 @@ EVENTS: Mapping[EventName, str] = {  # those that usage counts
     EventName.DELETED: "Users deleted by autoprovisioning (Keeper locks the account)",
     EventName.ADOPTED: "Existing accounts taken over by autoprovisioning",
     EventName.FAILED: "Failed requests",
+}
+TEAM_USAGE: Mapping[TeamUsage, str] = {
+    TeamUsage.JOINED: "People put into a team, each time",
+    TeamUsage.LEFT: "People taken out of a team, each time",
+    TeamUsage.CREATED: "Teams made of groups",
+    TeamUsage.ADOPTED: "Teams adopted for groups",
+    TeamUsage.RENAMED: "Teams renamed with their group",
 }
 
 REPORTED: Mapping[str, str] = {  # by the events of Google's admin log; a group follows upon the first three

@@ -41,7 +41,7 @@ NUMBERS = (True, False, 0, -1, 2**62, 0.0, -0.0, 1e300, float("inf"))
 TIMES = (NOW, NOW.replace(microsecond=999999), ELSEWHERE, EARLY, LATE)
 
 
-@pytest.mark.parametrize("value", [*TEXTS, *NUMBERS, *TIMES, None], ids=repr)
+@pytest.mark.parametrize("value", [*TEXTS, *NUMBERS, *TIMES, None, [], ["Ada", ""]], ids=repr)
 def test_each_kind_of_value_is_what_the_client_makes_of_it(client, value):
     fields = {"one": value, "a name `with` signs": "x"}
     assert sent(client, fields, plain=True) == sent(client, fields, plain=False)
@@ -51,7 +51,8 @@ def test_a_line_of_the_audit_is_what_the_client_makes_of_it(client):
     event = Event(
         id="e1", at=NOW, name=EventName.UPDATED, actor="run r1", user_id="u1", email="ada@example.com",
         attempted=Action.UPDATE, changed={"title": None}, before={"title": "Countess"}, after={"userName": "ada"},
-        seconds=0.25, recovered=True, cause=Cause(at=NOW), source=Source.EVENT, latency=1.5,
+        seconds=0.25, recovered=True, cause=Cause(at=NOW), source=Source.EVENT, latency=1.5, teams=("t1",),
+        left=("Zürich",),
     )  # fmt: skip
     for each in (event, Event(id="e2", at=NOW, name=EventName.HELD, actor="run")):
         assert sent(client, event_fields(each), plain=True) == sent(client, event_fields(each), plain=False)

@@ -50,6 +50,7 @@ def event_fields(event: Event) -> dict[str, Any]:
     """
     fields = msgspec.to_builtins(event, builtin_types=(datetime,))
     del fields["id"]
+    teams = {name: list(names) for name in ("teams", "joined", "left") if (names := fields.pop(name))}
     return EVENT.stamped(
         {
             **fields,
@@ -59,6 +60,7 @@ def event_fields(event: Event) -> dict[str, Any]:
             "after": _text(event.after),
             "cause": "" if event.cause is None else msgspec.json.encode(event.cause).decode(),
             "source": fields["source"] or "",
+            **teams,
             "expires": event.at + AUDIT_KEPT,
         }
     )
@@ -112,9 +114,9 @@ def _text(attributes: Mapping[str, Value]) -> str:
 def count_usage(batch: firestore.WriteBatch, home: firestore.DocumentReference, events: Iterable[Event]) -> int:
     """Add the events to their days' counters; returns how many documents that touches.
 
-    A counter holds how many events there were of each name, and for each hour (UTC) how many changes Keeper answered,
-    how many of them it refused, the seconds they took, how many failed before anything was sent, and by source in which
-    bucket the latencies of those that succeeded are (`domain/latency.py`).
+    A counter holds how many events there were of each name, what they say of teams, and for each hour (UTC) how many
+    changes Keeper answered, how many of them it refused, the seconds they took, how many failed before anything was
+    sent, and by source in which bucket the latencies of those that succeeded are (`domain/latency.py`).
     """
     days: dict[str, Counter[tuple[str, ...]]] = {}
     seconds: dict[tuple[str, str], float] = {}
@@ -123,6 +125,8 @@ def count_usage(batch: firestore.WriteBatch, home: firestore.DocumentReference, 
         day, hour = event.at.date().isoformat(), f"{event.at.hour:02d}"
         counts = days.setdefault(day, Counter())
         counts["counts", event.name.value] += 1
+        for each, count in event.team_usage.items():
+            counts["teams", each.value] += count
         if _went_to_keeper(event) or event.unsent:  # each of the figures, so that an hour has them all
             counts["hours", hour, "changes"] += not event.unsent
             counts["hours", hour, "failed"] += event.name is EventName.FAILED and not event.unsent

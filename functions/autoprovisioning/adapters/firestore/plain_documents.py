@@ -14,7 +14,7 @@ from google.cloud import firestore
 from google.cloud.firestore_v1.types import Write
 
 _Message = Write.pb()  # the message itself, without the wrapper
-Plain = str | int | float | bool | datetime | None
+Plain = str | int | float | bool | datetime | list[str] | None
 
 
 def set_plain(batch: firestore.WriteBatch, reference: firestore.DocumentReference, fields: Mapping[str, Plain]) -> None:
@@ -45,6 +45,10 @@ def _put(into: Any, name: str, value: object) -> None:
             into.double_value = value
         case datetime():
             into.timestamp_value.FromDatetime(value)
+        case list() if all(isinstance(each, str) for each in value):
+            into.array_value.SetInParent()
+            for each in value:
+                into.array_value.values.add().string_value = each
         case None:
             into.null_value = 0
         case _:

@@ -1,9 +1,9 @@
 """What happened on a connection, read from small documents that the workers keep.
 
-Nothing here reads the roster. Firestore needs four composite indexes on `events` for the filters, each with `at`
-descending: `name`, `user_id`, `email`, `actor`; filters together are answered by merging them, several names by merging
-those of each. One on `holds` serves the list of plans: `state`, with `raised_at` descending; one on `failures` those of
-a cause: `code`, with `first` descending.
+Nothing here reads the roster. Firestore needs five composite indexes on `events` for the filters, each with `at`
+descending: `name`, `user_id`, `email`, `actor`, and `teams`, which is an array; filters together are answered by
+merging the first four, several names by merging those of each. One on `holds` serves the list of plans: `state`, with
+`raised_at` descending; one on `failures` those of a cause: `code`, with `first` descending.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from autoprovisioning.document_kinds import FAILURE, HOLD, PENDING, USAGE
 from autoprovisioning.domain.causes import Source
 from autoprovisioning.domain.connections import Deleted
 from autoprovisioning.domain.event_search import EventOrder, Filters
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Event, EventName, TeamUsage
 from autoprovisioning.domain.holds import HoldState, Standing
 from autoprovisioning.domain.latency import Latencies
 from autoprovisioning.domain.runs import Run
@@ -123,11 +123,17 @@ class FirestoreReports:
     def usage(self, connection_id: str, first: date, last: date) -> Sequence[DayUsage]:
         """Add up the counters of each day: one query, at most eight documents a day."""
         days: dict[str, Counter[EventName]] = {}
+        teams: dict[str, Counter[TeamUsage]] = {}
         for fields in self._counters(connection_id, first, last):
             counts = days.setdefault(fields["day"], Counter())
             counts.update({EventName(name): count for name, count in fields["counts"].items()})
+            of_teams = teams.setdefault(fields["day"], Counter())
+            of_teams.update({TeamUsage(name): count for name, count in fields.get("teams", {}).items()})
         wanted = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        return [DayUsage(day=day, counts=dict(days.get(day.isoformat(), {}))) for day in wanted]
+        return [
+            DayUsage(day=day, counts=dict(days.get(name, {})), teams=dict(teams.get(name, {})))
+            for day, name in ((day, day.isoformat()) for day in wanted)
+        ]
 
     def pace(self, connection_id: str, since: datetime) -> KeeperAnswers:
         """Add up the hours from `since` on: one query, at most eight documents a day."""
@@ -191,7 +197,7 @@ class FirestoreReports:
 
     def _events(self, connection_id: str, filters: Filters) -> Any:
         query: Any = self._database.home(connection_id).collection("events")
-        names = sorted(filters.indexed)
+        names = () if filters.team else sorted(filters.indexed)
         if len(names) == 1:
             query = query.where(filter=firestore.FieldFilter("name", "==", names[0].value))
         elif names:
@@ -200,6 +206,9 @@ class FirestoreReports:
             "email" if "@" in filters.user else "user_id": filters.user,
             "actor": filters.actor,
         }
+        if filters.team:
+            query = query.where(filter=firestore.FieldFilter("teams", "array_contains", filters.team[:LONGEST]))
+            wanted = {}
         for field, value in wanted.items():
             if value:
                 query = query.where(filter=firestore.FieldFilter(field, "==", value[:LONGEST]))

@@ -6,7 +6,7 @@ from autoprovisioning.app.administration.find_connection import staying
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import NotFound, Stale, WrongState
-from autoprovisioning.domain.events import Actor, configured
+from autoprovisioning.domain.events import Actor, of_team
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.teams import ConfirmedAdoption, TeamState
 
@@ -41,7 +41,7 @@ def adopt_team(
     known = services.teams.adoptions(connection_id).get(group_id)
     if known is None or not known.lasts(stamp.at) or not confirmed.alike(known):
         what = f"Confirmed that the team {team_name} ({team_id}) in Keeper is to be that of the group {kept.email}."
-        services.teams.confirm(connection_id, confirmed, configured(stamp, what))
+        services.teams.confirm(connection_id, confirmed, of_team(stamp, what, team_id))
     if connection.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return confirmed

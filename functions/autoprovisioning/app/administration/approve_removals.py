@@ -6,7 +6,7 @@ from autoprovisioning.app.administration.find_connection import staying
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import NotFound, Stale
-from autoprovisioning.domain.events import Actor, configured
+from autoprovisioning.domain.events import Actor, of_team
 from autoprovisioning.domain.memberships import ApprovedRemovals
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.words import counted
@@ -28,7 +28,7 @@ def approve_removals(services: Services, connection_id: str, group_id: str, dige
     stamp = services.stamp(actor)
     approval = ApprovedRemovals(group_id=group_id, digest=digest, by=actor.address, at=stamp.at)
     what = f"Approved taking {counted(team.held, 'person', 'people')} out of the team {team.name}."
-    services.teams.approve(connection_id, approval, configured(stamp, what))
+    services.teams.approve(connection_id, approval, of_team(stamp, what, team.team_id))
     if connection.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return team.held

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 from autoprovisioning.domain.causes import Source
 from autoprovisioning.domain.connections import Deleted
 from autoprovisioning.domain.event_search import EventOrder, Filters
-from autoprovisioning.domain.events import Event, EventName
+from autoprovisioning.domain.events import Event, EventName, TeamUsage
 from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.latency import Latencies
 from autoprovisioning.domain.runs import Run
@@ -58,10 +58,11 @@ class FailureCause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayUsage:
-    """One day's events (UTC), counted by name."""
+    """One day's events (UTC), counted by name, and what they say of teams."""
 
     day: date
     counts: Mapping[EventName, int] = field(default_factory=dict)
+    teams: Mapping[TeamUsage, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from autoprovisioning.domain.errors import (
     Throttled,
     Transient,
 )
-from autoprovisioning.domain.events import Actor, Event, Stamp, configured
+from autoprovisioning.domain.events import TEAM, Actor, Event, Stamp, of_team
 from autoprovisioning.domain.memberships import Members
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group
@@ -205,12 +205,12 @@ class _Work:
 def _told(stamp: Stamp, planned: GroupTeam, old: Team | None, team: Team, by: str) -> Event:
     """Tell what was done about a team; `by` is who confirmed an adoption."""
     if old is None:
-        return configured(stamp, f"Created a team for the group {planned.email}.", {}, {"team": team.name})
-    was, becomes = {"team": old.name}, {"team": team.name}
+        return of_team(stamp, f"Created a team for the group {planned.email}.", team.id, {}, {TEAM: team.name})
+    was, becomes = {TEAM: old.name}, {TEAM: team.name}
     if not by:
-        return configured(stamp, f"Renamed the team for the group {planned.email}.", was, becomes)
+        return of_team(stamp, f"Renamed the team for the group {planned.email}.", team.id, was, becomes)
     what = f"Adopted the team {old.name} ({old.id}) for the group {planned.email}, as {by} confirmed."
-    return configured(stamp, what, {**was, EXTERNAL_ID: None}, {**becomes, EXTERNAL_ID: planned.group_id})
+    return of_team(stamp, what, team.id, {**was, EXTERNAL_ID: None}, {**becomes, EXTERNAL_ID: planned.group_id})
 
 
 def _tell(side: Side, teams: Iterable[GroupTeam], done: Mapping[str, int]) -> None:

@@ -20,7 +20,7 @@ from autoprovisioning.domain.causes import Source
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.event_search import EventOrder, Filters, Outcome
-from autoprovisioning.domain.events import USAGE, EventName
+from autoprovisioning.domain.events import USAGE, EventName, TeamUsage
 from autoprovisioning.domain.review import called
 from autoprovisioning.domain.sentences import sentence
 from autoprovisioning.domain.texts import LONGEST_SEARCH
@@ -42,18 +42,23 @@ class Span(Model):
 
 
 class Day(Model):
-    """One day (UTC): what was done to users, by the name of the event."""
+    """One day (UTC): what was done to users, by the name of the event, and about teams."""
 
     day: date
     counts: dict[str, int]
+    teams: dict[TeamUsage, int]
 
 
 class Usage(Model):
-    """What was done to users, and what failed: events by name, together and day by day, oldest first."""
+    """What was done to users, and what failed: events by name, together and day by day, oldest first.
+
+    `teams` counts people put into teams (joined) and taken out (left), and teams that were created and renamed.
+    """
 
     first: date
     last: date
     totals: dict[str, int]
+    teams: dict[TeamUsage, int]
     days: list[Day]
 
 
@@ -110,7 +115,7 @@ class Retry(Model):
 
 
 class Wants(Model):
-    """Which events are wanted: `since` included, `until` not; `user` is an id or an address.
+    """Which events are wanted: `since` included, `until` not; `user` is an id or an address, `team` a team's id.
 
     `names` are several, separated by commas; `outcome` failed with names are failures of those. Looked for, rather than
     answered by an index: `person`, part of a name or address; `by`, part of the actor; `text`, words of what was
@@ -127,6 +132,7 @@ class Wants(Model):
     person: Wanted = ""
     by: Wanted = ""
     text: Wanted = ""
+    team: Wanted = ""
 
 
 class WantsPage(Wants):
@@ -198,8 +204,9 @@ def usage(call: Call, query: Span, connection_id: str) -> Response:
     days = call.parts.reports.usage(connection.id, first, last)
     totals = {name.value: sum(day.counts.get(name, 0) for day in days) for name in USAGE}
     counts = [{name.value: day.counts[name] for name in USAGE if name in day.counts} for day in days]
-    shown = [Day(day=day.day, counts=counted) for day, counted in zip(days, counts, strict=True)]
-    return answer(Usage(first=first, last=last, totals=totals, days=shown))
+    shown = [Day(day=day.day, counts=of, teams=dict(day.teams)) for day, of in zip(days, counts, strict=True)]
+    teams = {each: sum(day.teams.get(each, 0) for day in days) for each in TeamUsage}
+    return answer(Usage(first=first, last=last, totals=totals, teams=teams, days=shown))
 
 
 def list_failures(call: Call, query: WantsFailures, connection_id: str) -> Response:
@@ -287,6 +294,7 @@ def _filters(call: Call, connection_id: str, query: Wants) -> Filters:
         people=_called(call, connection_id, query.person),
         by=query.by.strip(),
         text=query.text.strip(),
+        team=query.team.strip(),
     )
 
 

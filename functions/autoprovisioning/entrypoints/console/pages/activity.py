@@ -18,7 +18,7 @@ from autoprovisioning.domain.accounts import Value
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.event_search import Filters, Outcome
-from autoprovisioning.domain.events import USAGE, Event, EventName
+from autoprovisioning.domain.events import USAGE, Event, EventName, TeamUsage
 from autoprovisioning.domain.people import Person, in_order
 from autoprovisioning.domain.requests import InquiryKind
 from autoprovisioning.domain.review import called
@@ -48,6 +48,7 @@ def usage(call: Call, connection_id: str) -> Response:
         days=list(reversed(days)),
         columns=[(name, LABELS[name]) for name in USAGE],
         totals=totals,
+        of_teams={each: sum(day.teams.get(each, 0) for day in days) for each in TeamUsage},
         scripts=("chart.js",),
     )
 
@@ -186,7 +187,7 @@ class Asked:
         return urlencode({**({"names": ",".join(self.names)} if self.names else {}), **given, **days})
 
 
-FIELDS = ("person", "user", "actor", "outcome", "text", "since", "until")
+FIELDS = ("person", "user", "actor", "outcome", "text", "since", "until", "team")
 EXACT = re.compile(r"(run|notification) \S+|[^@\s]+@[^@\s]+\.[^@\s]+")  # actors that an index answers
 
 
@@ -222,6 +223,7 @@ def _filters(asked: Asked, matches: Sequence[str]) -> Filters:
         people=frozenset(matches),
         by="" if EXACT.fullmatch(actor) else actor,
         text=fields["text"],
+        team=fields["team"],
     )
 
 
