@@ -18,7 +18,10 @@ PAGES = (
     "/find?q=person",
     "/connections/new",
     HOME,
-    *(f"{HOME}/{name}" for name in "authorization mapping scope deprovisioning limits teams turn-off delete".split()),
+    *(
+        f"{HOME}/{name}"
+        for name in "authorization mapping scope deprovisioning limits teams choose-teams turn-off delete".split()
+    ),
     *(
         f"{HOME}/{name}"
         for name in "usage failures users?q=person users?q=zzz holds audit health unprovisioned".split()
@@ -149,7 +152,16 @@ FOCUSED = """() => {
         seen: box.width > 1 && box.bottom > 0 && box.right > 0 && box.top < innerHeight && box.left < innerWidth,
     };
 }"""
-MENU = ["Overview", "People", "Usage", "Failures 2", "Approvals 1", "Activity", "Health"]  # with what waits there
+MENU = [
+    "Overview",
+    "People",
+    "Teams",
+    "Usage",
+    "Failures 2",
+    "Approvals 1",
+    "Activity",
+    "Health",
+]  # with what waits there
 
 
 def walk(page: Page) -> Iterator[dict[str, Any]]:

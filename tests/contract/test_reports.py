@@ -435,7 +435,10 @@ class TestUsage:
     def test_what_was_done_about_teams_is_counted_beside_the_events(self, state):
         moved = replace(event("e1", EventName.UPDATED), teams=("t1", "t2"), joined=("A",), left=("B", "C"))
         by = Stamp(id="e3", at=NOW, by=Actor(address="run r1"))
-        made, renamed = of_team(by, "made", "t1", {}, {TEAM: "A"}), of_team(by, "renamed", "t1", {TEAM: "A"}, {TEAM: "B"})
+        made, renamed = (
+            of_team(by, "made", "t1", {}, {TEAM: "A"}),
+            of_team(by, "renamed", "t1", {TEAM: "A"}, {TEAM: "B"}),
+        )
         events = [moved, replace(moved, id="e2", left=()), made, replace(renamed, id="e4"), event("e5")]
         state.audit.record("c1", [*events, replace(of_team(by, "approved", "t1"), id="e6")])
         [today] = state.reports.usage("c1", self.TODAY, self.TODAY)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from autoprovisioning.adapters.firestore import teams
+from autoprovisioning.app.administration.teams import existing_team, review_teams
+from autoprovisioning.domain.directory_user import Presence
+from autoprovisioning.domain.event_search import Filters
 from autoprovisioning.domain.events import Actor, Stamp, configured
 from autoprovisioning.domain.memberships import ApprovedRemovals, Removals
+from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.teams import ConfirmedAdoption, GroupTeam, Namesake, Obstacle, TeamState
-from tests.contract.state_stores import HOME, Firestore
+from autoprovisioning.entrypoints.console.pages.teams import LATEST
+from tests.contract.state_stores import HOME, IN_FIRESTORE, Firestore
 from tests.support.builders import DAY, NOW
 
 ENGINEERS = GroupTeam(
@@ -126,3 +132,22 @@ def test_who_was_let_out_gives_way_to_the_teams(firestore: Firestore, monkeypatc
     }
     firestore.teams.change("c1", lambda _: kept)
     assert firestore.teams.get("c1") == {**kept, "g1": replace(ENGINEERS, removals=None)}
+
+
+@pytest.mark.parametrize("firestore", IN_FIRESTORE, indirect=True)
+def test_a_teams_page_reads_a_handful_of_documents(firestore: Firestore):
+    """However many people and teams there are."""
+    inside = Listed("ada@example.com", "Ada", Presence.ACTIVE, teams=("t-1",))
+    many = {f"u{number}": inside for number in range(300)}
+    firestore.people.put(HOME, NOW - DAY, many, {})
+    firestore.teams.put("c1", {f"g{number}": replace(ENGINEERS, group_id=f"g{number}") for number in range(50)}, [])
+    firestore.audit.record("c1", [replace(TOLD, id=f"e{number}", teams=("t-1",)) for number in range(30)])
+    services = SimpleNamespace(people=firestore.people, teams=firestore.teams, clock=lambda: NOW)
+    review_teams(services, HOME)
+    firestore.reads.clear()
+    reviewed, _ = review_teams(services, HOME)
+    team = existing_team(reviewed, "g1")
+    assert len(reviewed.people(team)) == 300
+    assert firestore.reads == {"firestore_reads": 1}
+    assert len(firestore.reports.events("c1", Filters(team=team.team_id), "", LATEST).items) == LATEST
+    assert firestore.reads == {"firestore_reads": 1 + LATEST + 1}

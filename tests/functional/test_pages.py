@@ -22,7 +22,10 @@ PAGES = (
     "/",
     "/connections/new",
     HOME,
-    *(f"{HOME}/{name}" for name in "authorization mapping scope deprovisioning limits teams turn-off delete".split()),
+    *(
+        f"{HOME}/{name}"
+        for name in "authorization mapping scope deprovisioning limits teams choose-teams turn-off delete".split()
+    ),
     *(f"{HOME}/{name}" for name in "usage failures users users?q=person users/u1 holds audit health".split()),
     f"{HOME}/unprovisioned",
     f"{HOME}/keeper-changes",
@@ -73,7 +76,7 @@ def test_nobody_else_sees_anything(settled, path):
 
 FORMS = (
     ("/connections/new", {"token": "t", "endpoint": "https://keeper.example", "name": "x"}),
-    *((f"{HOME}/{name}", {}) for name in "mapping scope deprovisioning authorization limits teams".split()),
+    *((f"{HOME}/{name}", {}) for name in "mapping scope deprovisioning authorization limits choose-teams".split()),
     *((f"{HOME}/{name}", {}) for name in "turn-on turn-off pilot run previews finish".split()),
     (f"{HOME}/delete", {"confirmation": "Keeper"}),
     (f"{HOME}/holds/abc", {"do": "approve:1"}),

@@ -447,7 +447,8 @@ def _inquiries(here: Place) -> None:
         here.fakes.services.requests.put(stored)
 
 
-SECTIONS = "authorization mapping scope deprovisioning limits delete usage failures users audit holds health".split()
+EDITED = "authorization mapping scope deprovisioning limits choose-teams delete"
+SECTIONS = f"{EDITED} usage failures users teams audit holds health".split()
 OF_A_CONNECTION = (HOME, *(f"{HOME}/{name}" for name in SECTIONS))
 ADDRESSES = (
     "/",

@@ -53,11 +53,13 @@ def test_an_empty_state_says_what_would_appear(path):
     ).open(path)
     assert page.status == 200
     sound(page)
-    if path.rpartition("/")[2] in ("usage", "failures", "audit", "holds", "health", "users"):
+    if path.rpartition("/")[2] in ("usage", "failures", "audit", "holds", "health", "users", "teams"):
         assert 'class="nothing"' in page.text
 
 
-@pytest.mark.parametrize("path", ["/mapping", "/scope", "/deprovisioning", "/limits", "/authorization"])
+@pytest.mark.parametrize(
+    "path", ["/mapping", "/scope", "/deprovisioning", "/limits", "/authorization", "/choose-teams"]
+)
 def test_every_form_that_edits_carries_the_edition(path):
     [form] = [form for form in place().open(HOME + path).forms if form.method == "post"]
     assert dict(form.fields)["edition"] == "4"

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
+from autoprovisioning.domain.connections import State
+from autoprovisioning.domain.directory_user import Presence
+from autoprovisioning.domain.entry import Entry, Status
+from autoprovisioning.domain.events import Actor, of_team
 from autoprovisioning.domain.mapping import AttributeMapping
+from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.teams import GroupTeam, Namesake, Obstacle, TeamChoice, TeamState
 from autoprovisioning.domain.words import TEAMS
 from autoprovisioning.entrypoints.console.api.operations import ROOT
-from autoprovisioning.entrypoints.console.pages import settings
-from tests.support.console import EVIL, HOME, READER, Place, full, sound
+from autoprovisioning.entrypoints.console.pages import teams as pages
+from tests.support.console import ADMIN, EVIL, HOME, READER, Place, full, sound
 from tests.support.in_memory import START
+from tests.support.plain_browser import Page as Shown
 from tests.support.settings import with_settings
 
 JSON = "application/json"
 ENDPOINT = "https://keepersecurity.eu/api/rest/scim/v2/1"
 PAGE = f"{HOME}/teams"
+CHOICE = f"{HOME}/choose-teams"
 ENGINEERS = Group(id="g7", email="engineers@example.com", name="Engineers")
 SALES = Group(id="g8", email="keeper-sales@example.com", name=EVIL)
 
@@ -54,7 +62,8 @@ def test_without_a_choice_it_says_what_will_be_there():
     page = place().open(PAGE)
     sound(page)
     assert "No group has been chosen in a full run yet." in page.text
-    assert PAGE in place().open(HOME).links()
+    assert {PAGE, CHOICE} <= {*place().open(HOME).links()}
+    assert CHOICE in page.links()
     assert "Groups: none" in place().open(HOME).text
 
 
@@ -66,7 +75,7 @@ def test_a_choice_is_shown_before_it_is_saved_and_saved_with_its_groups_resolved
         "exclusions": "*-old",
         "most": "20",
     }
-    shown = here.browser().open(PAGE).send("Teams", "show", **typed)
+    shown = here.browser().open(CHOICE).send("Teams", "show", **typed)
     sound(shown)
     assert "2 groups would be chosen" in shown.text
     assert here.fakes.services.connections.get("c1").settings.teams == TeamChoice()
@@ -102,7 +111,7 @@ def test_a_choice_is_shown_before_it_is_saved_and_saved_with_its_groups_resolved
 )
 def test_what_cannot_be_meant_is_named_and_what_was_typed_stays(typed, field, button):
     here = place()
-    page = here.browser().open(PAGE).send("Teams", button, **typed)
+    page = here.browser().open(CHOICE).send("Teams", button, **typed)
     sound(page)
     assert (page.status, f"#f-{field.replace('.', '-')}" in page.links()) == (400, True)
     ((name, text),) = typed.items()
@@ -113,7 +122,7 @@ def test_what_cannot_be_meant_is_named_and_what_was_typed_stays(typed, field, bu
 def test_a_directory_that_does_not_list_its_groups_loses_nothing_of_the_form():
     here = place()
     here.fakes.directory.unreadable.add("groups")
-    page = here.browser().open(PAGE).send("Teams", "show", patterns="keeper-*")
+    page = here.browser().open(CHOICE).send("Teams", "show", patterns="keeper-*")
     sound(page)
     assert "groups.list broke off" in page.text
     assert dict(page.form("Teams").fields)["patterns"] == "keeper-*"
@@ -151,7 +160,7 @@ def test_a_team_that_is_to_be_emptied_says_so():
 def test_once_no_group_is_chosen_nobody_is_offered_to_be_taken_out():
     held = team(TeamState.THERE, team_id="t1", people=3, held=2, held_digest="d" * 32)
     here = place(held, team(TeamState.WAITING), choice=CHOSEN)
-    here.browser().open(PAGE).send("Teams", "save", patterns="")
+    here.browser().open(CHOICE).send("Teams", "save", patterns="")
     page = here.open(PAGE)
     sound(page)
     assert 'value="remove' not in page.text
@@ -205,11 +214,172 @@ def test_a_team_that_cannot_be_adopted_is_not_offered_and_it_says_why(obstacle):
 
 
 def test_long_lists_have_pages(monkeypatch):
-    monkeypatch.setattr(settings, "TEAMS_A_PAGE", 1)
+    monkeypatch.setattr(pages, "ROWS", 1)
     here = place(team(TeamState.THERE), team(TeamState.WAITING))
-    assert "Page 1 of 2" in here.open(PAGE).text
+    assert "1&ndash;1 of 2" in here.open(PAGE).text
     assert f"{PAGE}?page=2" in here.open(PAGE).links()
-    assert TEAMS[TeamState.WAITING][0] in here.open(f"{PAGE}?page=2").text
+    assert f"{PAGE}/g-waiting" in here.open(f"{PAGE}?page=2").links()
+
+
+def in_it(user_id: str, name: str, inside: tuple[str, ...] | None, **entry: object) -> tuple[Listed, Entry]:
+    """Somebody with the teams whose group has them, and as the roster has them."""
+    listed = Listed(f"{user_id}@example.com", name, Presence.ACTIVE, teams=inside)
+    known = Entry(user_id=user_id, email=listed.email, status=Status.ACTIVE, in_scope=True)
+    return listed, replace(known, **entry)
+
+
+def peopled(*teams: GroupTeam) -> Place:
+    """A team with two who stay, one who leaves, one who joins, and two who cannot be told to be in it."""
+    here = place(*teams, choice=TeamChoice(patterns=("keeper-*",)))
+    known = {
+        "u1": in_it("u1", "Ada", ("t1",), teams=("t1",)),
+        "u2": in_it("u2", EVIL, ("t1",), teams=("t1",), status=Status.SUSPENDED),
+        "u3": in_it("u3", "Cyd", (), teams=("t1",)),
+        "u4": in_it("u4", "Dan", ("t1",)),
+        "u5": in_it("u5", "Eve", ("t1",), status=Status.SUSPENDED),
+        "u6": in_it("u6", "Flo", ("t1",), asked=("t1",)),
+        "u7": in_it("u7", "Gus", ("t2",), teams=("t2",)),
+    }
+    roster = {user_id: entry for user_id, (_, entry) in known.items()}
+    here.fakes.store.shards["c1", 0] = (1, roster)
+    listed = {user_id: each for user_id, (each, _) in known.items()}
+    here.fakes.services.people.put(full(), START, listed, roster)
+    return here
+
+
+def test_people_are_counted_by_how_they_relate_to_a_team():
+    here = peopled(team(TeamState.THERE, team_id="t1", team_name="Old"), team(TeamState.REFUSED))
+    listed = json.loads(here.open(f"{ROOT}{PAGE}").text)
+    counts = {
+        item["state"]: [item[name] for name in ("people", "joins", "leaves", "waits")] for item in listed["items"]
+    }
+    assert counts == {"there": [3, 1, 1, 2], "refused": [None] * 4}
+    page = here.open(PAGE)
+    sound(page)
+    assert "<strong>3 memberships</strong>" in page.text
+
+
+def test_whoever_was_put_into_a_team_since_the_full_run_is_in_it():
+    here = peopled(team(TeamState.THERE, team_id="t1"))
+    _, roster = here.fakes.store.shards["c1", 0]
+    roster["u4"] = replace(roster["u4"], teams=("t1",))
+    roster["u3"] = replace(roster["u3"], teams=())
+    roster["u7"] = replace(roster["u7"], teams=("t1", "t2"))  # joined the group since: no full run knows
+    [item] = json.loads(here.open(f"{ROOT}{PAGE}").text)["items"]
+    assert [item[name] for name in ("people", "joins", "leaves", "waits")] == [4, 0, 0, 2]
+
+
+ONE = f"{PAGE}/g-there"
+
+
+def members(page: Shown) -> dict[str, str]:
+    """Return how each person relates to the team, by the links of the table."""
+    rows = re.findall(r'<tr role="row">\s*<th scope="row"(.*?)</tr>', page.text, re.DOTALL)
+    return {
+        found[1]: re.sub(r".*>", "", re.findall(r'data-label="Team">(.*?)</span>', row)[0])
+        for row in rows
+        if (found := re.search(r"/users/(\w+)", row))
+    }
+
+
+def test_the_page_of_a_team_says_who_is_in_it_and_why():
+    here = peopled(team(TeamState.THERE, team_id="t1", team_name="Old", created=START, held=1, held_digest="d" * 32))
+    page = here.open(ONE)
+    sound(page)
+    assert members(page) == {
+        "u1": "In the team",
+        "u2": "In the team",
+        "u3": "To leave",
+        "u4": "To join",
+        "u5": "Without access",
+        "u6": "Not answered",
+    }
+    assert "Keeps it while without access" in page.text
+    assert "Left the group; stays until removals are approved, as 1 at once are many" in page.text
+    assert "In the group; joins with the next run" in page.text
+    assert "In the group; joins once access is back" in page.text
+    assert "Commander" in page.text
+    done = here.browser().open(ONE).send("Decisions", "remove")
+    assert "Approved." in done.text
+    assert {"u4"} == members(here.open(f"{ONE}?membership=joins")).keys()
+    assert {"u1"} == members(here.open(f"{ONE}?q=ada")).keys()
+    assert members(here.open(f"{ONE}?q=nobody")) == {}
+    listed = json.loads(here.open(f"{ROOT}{ONE}/people?membership=leaves&limit=1").text)
+    assert [(who["user_id"], who["membership"]) for who in listed["items"]] == [("u3", "leaves")]
+    assert listed["counts"] == {"inside": 2, "asked": 1, "joins": 1, "waits": 1, "leaves": 1}
+    assert len(here.open(f"{ROOT}{ONE}/people.csv?search=ada").text.splitlines()) == 2
+    assert json.loads(here.open(f"{ROOT}{ONE}").text)["leaves"] == 1
+
+
+@pytest.mark.parametrize("state", TeamState)
+@pytest.mark.parametrize("role", [READER, ADMIN])
+def test_the_page_of_a_team_in_any_state_says_what_to_do(state, role):
+    page = peopled(team(state, team_id="t1", team_name="Old", reason=EVIL, unread=True)).open(f"{PAGE}/g-{state}", role)
+    sound(page)
+    assert TEAMS[state][0].replace("'", "&#39;") in page.text
+    assert ("What is to be done in Keeper" in page.text) is team(state, team_id="t1").serves
+    without = place(team(state)).open(f"{PAGE}/g-{state}")
+    sound(without)
+    assert "no team yet" in without.text
+
+
+def test_a_group_that_was_never_chosen_has_no_page():
+    assert place().open(f"{PAGE}/g9").status == 404
+    assert place().open(f"{ROOT}{PAGE}/g9/people").status == 404
+
+
+@pytest.mark.parametrize(
+    ("state", "pilot", "reason"),
+    [
+        (State.PAUSED, None, "In the group; waits until the connection is reauthorized"),
+        (State.ON, {"u1": "u1@example.com"}, "In the group; outside the pilot"),
+    ],
+)
+def test_whoever_is_to_join_is_told_what_for(state, pilot, reason):
+    here = peopled(team(TeamState.THERE, team_id="t1"))
+    here.fakes.services.connections.change("c1", lambda known: replace(known, state=state, pilot=pilot))
+    [item] = json.loads(here.open(f"{ROOT}{ONE}/people?search=dan").text)["items"]
+    assert item["why"] == reason
+
+
+def test_a_team_is_told_what_happened_to_it():
+    here = peopled(team(TeamState.THERE, team_id="t1"))
+    stamp = here.fakes.services.stamp(Actor(address="run r1"))
+    made = of_team(stamp, "Created a team for the group e@example.com.", "t1", {}, {"team": EVIL})
+    here.told.happened = (made, replace(made, id="x2", teams=("t2",), reason="Something else."))
+    for page in (here.open(ONE), here.open(f"{HOME}/audit?team=t1"), here.open(f"{ROOT}{HOME}/events?team=t1")):
+        assert "reated a team for the group" in page.text
+        assert "omething else" not in page.text
+    sound(here.open(ONE))
+    sound(here.open(f"{HOME}/audit?team=t1"))
+
+
+@pytest.mark.parametrize("door", [PAGE, f"{ROOT}{PAGE}", f"{ROOT}{PAGE}.csv"])
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", {"g-there", "g-refused", "g8"}),
+        ("state=refused", {"g-refused"}),
+        ("held=true", {"g-there"}),
+        ("{search}=sales%20keeper", {"g8"}),
+        ("{search}=nobody", set()),
+    ],
+)
+def test_teams_are_filtered_and_searched_alike_at_every_door(door, query, found):
+    here = place(
+        team(TeamState.THERE, team_id="t1", held=2, held_digest="d"),
+        team(TeamState.REFUSED),
+        team(TeamState.WAITING, group_id=SALES.id, name="Sales", email=SALES.email),
+    )
+    asked = query.format(search="q" if door == PAGE else "search")
+    page = here.open(f"{door}?{asked}" if asked else door)
+    assert page.status == 200
+    assert {group_id for group_id in ("g-there", "g-refused", "g8") if re.search(rf"{group_id}\b", page.text)} == found
+
+
+def test_a_name_that_a_spreadsheet_would_compute_is_none_in_the_download():
+    csv = place(team(TeamState.THERE, name="=1+1")).open(f"{ROOT}{PAGE}.csv").text
+    assert "\r\n'=1+1," in csv
 
 
 def test_the_api_lists_them_in_pages_and_shows_and_takes_the_choice():

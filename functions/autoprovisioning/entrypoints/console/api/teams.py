@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated
 
@@ -10,12 +11,37 @@ from msgspec import Meta
 
 from autoprovisioning.app.administration.adopt_team import adopt_team
 from autoprovisioning.app.administration.approve_removals import approve_removals
+from autoprovisioning.app.administration.teams import existing_team, review_teams
 from autoprovisioning.domain import teams as domain
 from autoprovisioning.domain.accounts import LONGEST_ID
-from autoprovisioning.domain.teams import LONGEST_TEAM_NAME, Obstacle, TeamState
-from autoprovisioning.entrypoints.console.api.models import Model, Paging
-from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer
+from autoprovisioning.domain.directory_user import Presence
+from autoprovisioning.domain.memberships import Membership
+from autoprovisioning.domain.people import Person
+from autoprovisioning.domain.review import InKeeper, google, in_keeper
+from autoprovisioning.domain.team_review import TeamReview, TeamRow
+from autoprovisioning.domain.teams import LONGEST_TEAM_NAME, GroupTeam, Obstacle, TeamState
+from autoprovisioning.domain.texts import LONGEST_SEARCH
+from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Paging
+from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer, download
+from autoprovisioning.entrypoints.console.export import export
 from autoprovisioning.entrypoints.console.routing import Call, existing
+
+HEADER = (
+    "group",
+    "address",
+    "team",
+    "state",
+    "reason",
+    "people",
+    "to join",
+    "to leave",
+    "waiting",
+    "held",
+    "last change",
+    "since",
+    "group id",
+    "team id",
+)
 
 
 class Namesake(Model):
@@ -31,10 +57,12 @@ class Team(Model):
     """A group that is, or was, to be a team: `team_id` is empty where it never had one.
 
     `team_name` is the team's in Keeper, `reason` why the last request failed, `since` when the state began, `created`
-    when this connection made the team, null if it did not. `people` counts those whom this connection has put into it
-    and not taken out, null if that is not known yet; `held` those of them who left the group and stay, since they are
-    too many at once; `unread` says that the group's members could not be listed. `namesake` is the team that has the
-    name, in the state `name_taken` of a group without a team.
+    when this connection made the team, null if it did not, `last_change` when it last changed, or how many are in it.
+    The rest counts people: `people` whom this connection has put into it, `joins` of the group whom the next run puts
+    there, `leaves` who left the group and are still in the team, `waits` of the group who have no access yet, or of
+    whom Keeper's answer was lost; null where there is no team yet. `held` are those who left the group and stay, since
+    they are too many at once; `unread` says that the group's members could not be listed. `namesake` is the team that
+    has the name, in the state `name_taken` of a group without a team.
     """
 
     group_id: str
@@ -46,7 +74,11 @@ class Team(Model):
     team_name: str
     reason: str
     created: datetime | None
+    last_change: datetime
     people: int | None
+    joins: int | None
+    leaves: int | None
+    waits: int | None
     held: int
     held_digest: str
     unread: bool
@@ -54,38 +86,166 @@ class Team(Model):
 
 
 class Teams(Model):
-    """A page of them, by name."""
+    """A page of them, by name; `counts` are of all teams, by state, people as of `at`."""
 
+    at: datetime
     total: int
+    counts: dict[TeamState, int]
     items: list[Team]
     cursor: str
 
 
-def list_teams(call: Call, query: Paging, connection_id: str) -> Response:
+class WantedTeams(Model):
+    """Which teams are wanted: those in a state, with people held, or with every word of `search` in name or address."""
+
+    state: TeamState | None = None
+    held: bool = False
+    search: Annotated[str, Meta(max_length=LONGEST_SEARCH)] = ""
+
+
+class WantedPage(WantedTeams):
+    """Which teams are wanted, and which part of the list."""
+
+    cursor: Annotated[str, Meta(max_length=500)] = ""
+    limit: Annotated[int, Meta(ge=1, le=200)] = LIMIT
+
+
+def list_teams(call: Call, query: WantedPage, connection_id: str) -> Response:
     """List them."""
-    known = call.parts.services.teams.get(existing(call, connection_id).id)
-    rows = sorted(known.values(), key=lambda team: (team.name, team.group_id))
-    page, following = query.part(rows, len(rows))
-    items = [
-        Team(
-            group_id=row.group_id,
-            name=row.name,
-            email=row.email,
-            state=row.state,
-            since=row.since,
-            team_id=row.team_id,
-            team_name=row.team_name,
-            reason=row.reason,
-            created=row.created,
-            people=row.people,
-            held=row.held,
-            held_digest=row.held_digest,
-            unread=row.unread,
-            namesake=_namesake(row.namesake),
-        )
-        for row in page
-    ]
-    return answer(Teams(total=len(rows), items=items, cursor=following))
+    reviewed, roll = review_teams(call.parts.services, existing(call, connection_id))
+    found = reviewed.found(query.state, query.search, held=query.held)
+    page, following = Paging(cursor=query.cursor, limit=query.limit).part(found, len(found))
+    items = [shown_team(reviewed.row(team)) for team in page]
+    counts = dict(reviewed.states)
+    return answer(Teams(at=roll.at, total=len(found), counts=counts, items=items, cursor=following))
+
+
+def export_teams(call: Call, query: WantedTeams, connection_id: str) -> Response:
+    """Download them."""
+    reviewed, _ = review_teams(call.parts.services, existing(call, connection_id))
+    return export(f"teams-{connection_id}.csv", HEADER, _rows(reviewed, query))
+
+
+def _rows(reviewed: TeamReview, query: WantedTeams) -> Iterator[tuple[object, ...]]:
+    for known in reviewed.found(query.state, query.search, held=query.held):
+        team = shown_team(reviewed.row(known))
+        numbers = (team.people, team.joins, team.leaves, team.waits, team.held)
+        times = (team.last_change.isoformat(), team.since.isoformat())
+        yield (
+            team.name, team.email, team.team_name, team.state.value, team.reason, *numbers, *times,
+            team.group_id, team.team_id,
+        )  # fmt: skip
+
+
+def shown_team(row: TeamRow) -> Team:
+    """Return a team with whom it concerns."""
+    team = row.team
+    return Team(
+        group_id=team.group_id,
+        name=team.name,
+        email=team.email,
+        state=team.state,
+        since=team.since,
+        team_id=team.team_id,
+        team_name=team.team_name,
+        reason=team.reason,
+        created=team.created,
+        last_change=team.last,
+        people=row.people,
+        joins=row.joins,
+        leaves=row.leaves,
+        waits=row.waits,
+        held=team.held,
+        held_digest=team.held_digest,
+        unread=team.unread,
+        namesake=_namesake(team.namesake),
+    )
+
+
+def read_team(call: Call, connection_id: str, group_id: str) -> Response:
+    """Tell of one."""
+    reviewed, _ = review_teams(call.parts.services, existing(call, connection_id))
+    return answer(shown_team(reviewed.row(existing_team(reviewed, group_id))))
+
+
+class WantedPeople(Model):
+    """Which people are wanted: those who relate to the team so, and whose name or address has all words of `search`."""
+
+    membership: Membership | None = None
+    search: Annotated[str, Meta(max_length=LONGEST_SEARCH)] = ""
+
+
+class WantedPeoplePage(WantedPeople):
+    """Which people are wanted, and which part of the list."""
+
+    cursor: Annotated[str, Meta(max_length=500)] = ""
+    limit: Annotated[int, Meta(ge=1, le=200)] = LIMIT
+
+
+class TeamPerson(Model):
+    """Somebody whom a team concerns; `google` is the state in the directory, `keeper` that of the account.
+
+    `membership` inside: put into the team; joins: in the group, and the next run puts them there; waits: in the group,
+    without the access that joining needs; asked: Keeper's answer was lost; leaves: in the team, and in the group no
+    more. `why` says it in words.
+    """
+
+    user_id: str
+    email: str
+    name: str
+    google: Presence
+    keeper: InKeeper
+    membership: Membership
+    why: str
+
+
+class TeamPeople(Model):
+    """A part of them, by name; `counts` are of everybody whom the team concerns, as of `at`."""
+
+    at: datetime
+    total: int
+    counts: dict[Membership, int]
+    items: list[TeamPerson]
+    cursor: str
+
+
+def list_team_people(call: Call, query: WantedPeoplePage, connection_id: str, group_id: str) -> Response:
+    """List whom a team concerns."""
+    reviewed, roll = review_teams(call.parts.services, existing(call, connection_id))
+    team = existing_team(reviewed, group_id)
+    found = reviewed.people(team, query.membership, query.search)
+    page, following = Paging(cursor=query.cursor, limit=query.limit).part(found, len(found))
+    counts = {membership: len(lines) for membership, lines in reviewed.concerned(team).items()}
+    items = [_told(reviewed, team, person, membership) for (_, person), membership in page]
+    return answer(TeamPeople(at=roll.at, total=len(found), counts=counts, items=items, cursor=following))
+
+
+def export_team_people(call: Call, query: WantedPeople, connection_id: str, group_id: str) -> Response:
+    """Download whom a team concerns."""
+    reviewed, _ = review_teams(call.parts.services, existing(call, connection_id))
+    team = existing_team(reviewed, group_id)
+    header = ("name", "e-mail", "in Google", "in Keeper", "membership", "why", "user id")
+    found = (
+        _told(reviewed, team, person, membership)
+        for (_, person), membership in reviewed.people(team, query.membership, query.search)
+    )
+    rows = (
+        (who.name, who.email, who.google.value, who.keeper.value, who.membership.value, who.why, who.user_id)
+        for who in found
+    )
+    return export(f"team-{group_id}.csv", header, rows)
+
+
+def _told(reviewed: TeamReview, team: GroupTeam, person: Person, membership: Membership) -> TeamPerson:
+    return TeamPerson(
+        user_id=person.user_id,
+        email=person.email,
+        name=person.name,
+        google=google(person),
+        keeper=in_keeper(person),
+        membership=membership,
+        why=reviewed.why(team, person, membership),
+    )
 
 
 def _namesake(team: domain.Namesake | None) -> Namesake | None:
@@ -134,11 +294,13 @@ def adopt(call: Call, body: Adoption, connection_id: str, group_id: str) -> Resp
     return answer(Adopting(name=done.name, external_id=done.group_id))
 
 
+_ALL = "/connections/<id:connection_id>/teams"
+_ONE = f"{_ALL}/<id:group_id>"
 OPERATIONS = (
     Operation(
         name="confirmTeamAdoption",
         method="POST",
-        path="/connections/<id:connection_id>/teams/<id:group_id>/adoption",
+        path=f"{_ONE}/adoption",
         what="Confirm that the team which has a group's name is to be the group's; a run follows",
         act=adopt,
         answers={200: Answers(what="What it is to be", model=Adopting)},
@@ -148,7 +310,7 @@ OPERATIONS = (
     Operation(
         name="approveTeamRemovals",
         method="POST",
-        path="/connections/<id:connection_id>/teams/<id:group_id>/removals",
+        path=f"{_ONE}/removals",
         what="Approve that those who left a group are taken out of its team, though they are many; a run follows",
         act=approve,
         answers={200: Answers(what="How many", model=Approved)},
@@ -158,10 +320,45 @@ OPERATIONS = (
     Operation(
         name="listTeams",
         method="GET",
-        path="/connections/<id:connection_id>/teams",
+        path=_ALL,
         what="List the groups that are to be teams, and what became of each in the last full run",
         act=list_teams,
         answers={200: Answers(what="A page of them", model=Teams)},
-        query=Paging,
+        query=WantedPage,
+    ),
+    Operation(
+        name="exportTeams",
+        method="GET",
+        path=f"{_ALL}.csv",
+        what="Download that list",
+        act=export_teams,
+        answers=download("All of it"),
+        query=WantedTeams,
+    ),
+    Operation(
+        name="readTeam",
+        method="GET",
+        path=_ONE,
+        what="Tell what became of a group that is to be a team, and how many people it concerns",
+        act=read_team,
+        answers={200: Answers(what="The team", model=Team)},
+    ),
+    Operation(
+        name="listTeamPeople",
+        method="GET",
+        path=f"{_ONE}/people",
+        what="List who is in a team, and who is to join or leave it, and why",
+        act=list_team_people,
+        answers={200: Answers(what="A part of the list, and how many there are of each kind", model=TeamPeople)},
+        query=WantedPeoplePage,
+    ),
+    Operation(
+        name="exportTeamPeople",
+        method="GET",
+        path=f"{_ONE}/people.csv",
+        what="Download that list",
+        act=export_team_people,
+        answers=download("All of it"),
+        query=WantedPeople,
     ),
 )

@@ -20,6 +20,7 @@ from autoprovisioning.entrypoints.console.pages import (
     runs,
     settings,
     setup,
+    teams,
     unprovisioned,
     users,
 )
@@ -36,6 +37,7 @@ ROUTES: tuple[Route, ...] = (
     *pilot.ROUTES,
     *activity.ROUTES,
     *people.ROUTES,
+    *teams.ROUTES,
     *users.ROUTES,
     *holds.ROUTES,
     *unprovisioned.ROUTES,

@@ -8,13 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
-from urllib.parse import unquote
 
 from flask import Response
 from werkzeug.datastructures import MultiDict
 
-from autoprovisioning.app.administration.adopt_team import adopt_team
-from autoprovisioning.app.administration.approve_removals import approve_removals
 from autoprovisioning.app.administration.configure import chosen_groups, edit
 from autoprovisioning.app.administration.edits import edits_since
 from autoprovisioning.app.administration.preview import ask_preview
@@ -36,7 +33,6 @@ from autoprovisioning.entrypoints.console.pages.frame import (
     form,
     get,
     go,
-    part_of,
     post,
     show,
     show_of,
@@ -53,7 +49,7 @@ TITLES = {
     "scope": "Provisioning scope",
     "deprovisioning": "Deprovisioning",
     "limits": "Name and limits",
-    "teams": "Teams",
+    "choose-teams": "Choose teams",
 }
 PAGE_OF = {
     "mapping": "mapping",
@@ -63,10 +59,9 @@ PAGE_OF = {
     "endpoint": "authorization",
     "name": "limits",
     "limit": "limits",
-    "teams": "teams",
+    "teams": "choose-teams",
 }
 AFTER = {"mapping": "scope", "scope": "deprovisioning", "deprovisioning": "finish"}  # the wizard's steps
-TEAMS_A_PAGE = 100
 Error = BadInput | Transient | Stale | Forbidden | None
 Show = Callable[[Call, Connection, MultiDict[str, str] | None, Error], Response]
 Read = Callable[[Settings, MultiDict[str, str]], Settings]
@@ -81,7 +76,7 @@ def _shown(call: Call, connection: Connection, page: str, error: Error, **values
     return show_of(
         call,
         connection,
-        f"{page}.html",
+        f"{page.replace('-', '_')}.html",
         status_of(error) if error is not None else 200,
         crumbs=[(f"/connections/{connection.id}/{page}", TITLES[page])],
         error=error,
@@ -357,7 +352,7 @@ def _show_teams(
     error: Error,
     found: Sequence[Group] | None = None,
 ) -> Response:
-    """Show which groups are chosen and what became of each; `found` are those that the form would choose."""
+    """Show which groups are chosen; `found` are those that the form would choose."""
     choice = connection.settings.teams
     values = {
         "groups": "\n".join(group.email or group.id for group in choice.groups),
@@ -370,36 +365,13 @@ def _show_teams(
     }
     if posted is not None:
         values = {name: posted.get(name, "") for name in values}
-    teams = sorted(call.parts.services.teams.get(connection.id).values(), key=lambda team: (team.name, team.group_id))
-    part = part_of(call, teams, TEAMS_A_PAGE)
-    return _shown(
-        call,
-        connection,
-        "teams",
-        error,
-        values=values,
-        on=choice.on,
-        found=found,
-        teams=part.rows,
-        total=len(teams),
-        number=part.number,
-        pages=part.pages,
-    )
+    return _shown(call, connection, "choose-teams", error, values=values, found=found)
 
 
 def change_teams(call: Call, connection_id: str) -> Response:
     """Show which groups a choice of teams has, or save it."""
     posted = form(call)
-    word, _, whom = posted.get("do", "").partition(":")
-    if word == "remove":
-        group_id, _, digest = whom.partition(":")
-        approve_removals(call.parts.services, existing(call, connection_id).id, group_id, digest, call.actor)
-        return go(f"/connections/{connection_id}/teams", "removals-approved")
-    if word == "adopt":
-        group_id, team_id, team_name = (*map(unquote, whom.split(":")), "", "")[:3]
-        adopt_team(call.parts.services, existing(call, connection_id).id, group_id, team_id, team_name, call.actor)
-        return go(f"/connections/{connection_id}/teams", "team-adopted")
-    if word != "show":
+    if posted.get("do") != "show":
         return _saved(
             call, connection_id, lambda settings: replace(settings, teams=fields.read_teams(posted)), _show_teams
         )
@@ -453,8 +425,8 @@ ROUTES = (
     ),
     get(f"{ONE}/authorization", _page(_show_authorization)),
     post(f"{ONE}/authorization", change_authorization, again=_again(_show_authorization)),
-    get(f"{ONE}/teams", _page(_show_teams)),
-    post(f"{ONE}/teams", change_teams, again=_again(_show_teams)),
+    get(f"{ONE}/choose-teams", _page(_show_teams)),
+    post(f"{ONE}/choose-teams", change_teams, again=_again(_show_teams)),
     get(f"{ONE}/limits", _page(_show_limits)),
     post(f"{ONE}/limits", change_limits, again=_again(_show_limits)),
 )

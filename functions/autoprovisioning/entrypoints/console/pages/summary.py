@@ -53,7 +53,7 @@ def summary(connection: Connection) -> list[Part]:
                 f"Changes in Keeper: {words.DRIFT_POLICY[connection.settings.repair_drift]}",
             ),
         ),
-        Part(page="teams", title="Teams", lines=(f"Groups: {words.teams_chosen(connection.settings.teams)}",)),
+        Part(page="choose-teams", title="Teams", lines=(f"Groups: {words.teams_chosen(connection.settings.teams)}",)),
     ]
 
 
