@@ -147,9 +147,11 @@ class FakeDirectory:
 
     def groups_of(self, address: str) -> Sequence[Group]:
         named = {group.id for group in self.groups.values() if group.email == address}
+        above = [group_id for group_id, below in self.nested.items() if named & below]
         user = FakeDirectory.by_address(self, address)
-        inside = [group for group in self.groups.values() if user and user.id in self.memberships[group.id]]
-        return inside or [self.groups[above] for above, below in self.nested.items() if named & below]
+        if user is not None:
+            above += [group_id for group_id, inside in self.memberships.items() if user.id in inside]
+        return [self.groups[group_id] for group_id in above if group_id in self.groups]
 
     def org_units(self) -> Sequence[OrgUnit]:
         if self.units_fail is not None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from autoprovisioning.app.administration.explain_teams import TeamsTold, explain_teams
 from autoprovisioning.app.ports.reports import EventReports
 from autoprovisioning.app.provisioning.adoption_grounds import confirmed_for
 from autoprovisioning.app.provisioning.placement import AskedOneByOne, is_member, located, place
@@ -103,6 +104,7 @@ class Explanation:
     held: holds.Standing | None  # what the held plans have decided about the change
     applied: Mapping[str, Value]
     to_write: Mapping[str, Value]
+    teams: TeamsTold
     events: tuple[Event, ...]
 
     @property
@@ -158,6 +160,7 @@ def explain(services: Services, reports: EventReports, connection: Connection, u
         held=held,
         applied=_applied(services, connection, entry),
         to_write=_to_write(entry, seen),
+        teams=explain_teams(services, connection, entry, user, standing.in_scope),
         events=tuple(events),
     )
 

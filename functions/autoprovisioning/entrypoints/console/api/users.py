@@ -8,6 +8,7 @@ from flask import Response
 
 from autoprovisioning.app.administration import requests
 from autoprovisioning.app.administration.explain import Explanation, explain
+from autoprovisioning.app.administration.explain_teams import TeamTold
 from autoprovisioning.app.administration.inquire import inquire
 from autoprovisioning.domain import requests as domain
 from autoprovisioning.domain.accounts import Account as AccountFound
@@ -15,7 +16,9 @@ from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Action, Status, Trigger
 from autoprovisioning.domain.holds import OPEN
 from autoprovisioning.domain.holds import Standing as Decided
+from autoprovisioning.domain.memberships import Membership
 from autoprovisioning.domain.requests import INQUIRY, InquiryKind, RequestState
+from autoprovisioning.domain.teams import TeamState
 from autoprovisioning.entrypoints.console.api.activity import Event, shown_event
 from autoprovisioning.entrypoints.console.api.connections import ScopeGroup
 from autoprovisioning.entrypoints.console.api.models import Model
@@ -81,11 +84,30 @@ class Entry(Model):
     changing: bool
 
 
+class InTeam(Model):
+    """How the user relates to a team; `group_id` names it.
+
+    `member` says whether they are in its group, null if the directory does not tell; `through` are the nested groups
+    that lead there, the user's own first. `membership` is null where nothing was sent to Keeper, or is to be. `words`
+    say why.
+    """
+
+    group_id: str
+    name: str
+    state: TeamState
+    team_id: str
+    member: bool | None
+    through: list[ScopeGroup]
+    membership: Membership | None
+    words: str
+
+
 class Why(Model):
     """Everything that decides about one user: `action` is what would be done now, `words` why.
 
     `held` is what the held plans have decided about it, null if none contains it. `to_write` are the attributes in
-    which the account, as last written, is not what the directory says.
+    which the account, as last written, is not what the directory says. `teams` are those they were put into, and those
+    whose group they are in; `teams_unread` says what the directory did not tell of groups.
     """
 
     at: datetime
@@ -103,6 +125,8 @@ class Why(Model):
     held: Decided | None
     words: str
     to_write: Values
+    teams: list[InTeam]
+    teams_unread: str
     events: list[Event]
 
 
@@ -197,7 +221,22 @@ def _why(found: Explanation) -> Why:
         held=found.held,
         words=found.words,
         to_write=dict(found.to_write),
+        teams=[_in_team(row) for row in found.teams.teams],
+        teams_unread=found.teams.unread,
         events=[shown_event(event) for event in found.events],
+    )
+
+
+def _in_team(row: TeamTold) -> InTeam:
+    return InTeam(
+        group_id=row.team.group_id,
+        name=row.team.name,
+        state=row.team.state,
+        team_id=row.team.team_id,
+        member=row.member,
+        through=[ScopeGroup(id=group.id, email=group.email, name=group.name) for group in row.through],
+        membership=row.membership,
+        words=row.words,
     )
 
 
