@@ -26,10 +26,12 @@ from autoprovisioning.domain.requests import (
     Proposal,
     Question,
     Step,
+    TeamsForeseen,
 )
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Scope
 from autoprovisioning.domain.settings import Settings, VolumeLimit
+from autoprovisioning.domain.teams import TeamState
 from tests.contract.state_stores import Firestore
 from tests.support.builders import NOW, SECOND, requested
 
@@ -52,7 +54,8 @@ SETTINGS = Settings(
     patch_dialect=PatchDialect.KEEPER,
     repair_drift=False,
 )
-FORECAST = Forecast(counts={"create": 2, "unchanged": 7}, held=True, notes=("a", "b"))
+TEAMS_FORESEEN = TeamsForeseen(made=2, taken=1, other={TeamState.ROLE: 1}, memberships=7, problem="x")
+FORECAST = Forecast(counts={"create": 2, "unchanged": 7}, held=True, notes=("a", "b"), teams=TEAMS_FORESEEN)
 FINDINGS = Findings(
     steps=(
         Step(at=NOW, text="Read the user from the directory"),

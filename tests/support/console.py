@@ -47,11 +47,13 @@ from autoprovisioning.domain.requests import (
     Question,
     RequestState,
     Step,
+    TeamsForeseen,
     Would,
 )
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings
+from autoprovisioning.domain.teams import TeamState
 from autoprovisioning.domain.unprovisioned import By, Report, Unprovisioned
 from autoprovisioning.entrypoints.answers import problem
 from autoprovisioning.entrypoints.console import router
@@ -71,6 +73,7 @@ LONG = "Extraordinarily-long-name-without-any-blank-" * 6
 DAY = timedelta(days=1)
 HOME = "/connections/c1"
 NOBODY, NOTHING = WaitingUsers(), KeeperAnswers()
+FORESEEN = TeamsForeseen(made=12, there=1, taken=3, other=dict.fromkeys(TeamState, 9), memberships=1_204, problem="")
 
 
 @dataclass
@@ -406,7 +409,7 @@ def _previews(here: Place) -> None:
     settings = replace(connection.settings, name="Other")
     proposal = Proposal(edition=connection.edition, settings=settings)
     base = requested(PREVIEW, proposal, id="p1", asked_by=Actor(address=EVIL), asked_at=START)
-    result = Forecast(counts={"create": 20_000, "unchanged": 1}, held=True, notes=(EVIL,))
+    result = Forecast(counts={"create": 20_000, "unchanged": 1}, held=True, notes=(EVIL,), teams=FORESEEN)
     done = replace(base, state=RequestState.DONE, result=result)
     older, in_force = replace(proposal, edition=1), replace(proposal, settings=connection.settings)
     lines = [

@@ -18,6 +18,7 @@ from .accounts import Account
 from .events import Actor
 from .runs import RunKind
 from .settings import Settings
+from .teams import TeamState
 
 S = TypeVar("S")  # what a request is about
 R = TypeVar("R")  # what comes of it
@@ -141,12 +142,33 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TeamsForeseen:
+    """What a preview says of teams: groups by what becomes of them, and memberships of people with access by then.
+
+    `made` have no team yet, `there` have one that carries the group's id, of `taken` another team has the name; `other`
+    counts the rest by state. `unread` groups could not be listed; `problem` says why nothing could be foreseen.
+    """
+
+    made: int = 0
+    there: int = 0
+    taken: int = 0
+    other: Mapping[TeamState, int] = field(default_factory=dict)
+    memberships: int = 0
+    unread: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What a preview says; `counts` are by `Would`, and "unchanged"; `held`: all it deprovisions would be held."""
+    """What a preview says; `counts` are by `Would`, and "unchanged"; `held`: all it deprovisions would be held.
+
+    `teams` is None where no group is chosen.
+    """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     held: bool = False
     notes: tuple[str, ...] = ()
+    teams: TeamsForeseen | None = None
 
 
 class Would(StrEnum):

@@ -22,7 +22,7 @@ from .keeper import PatchDialect
 from .keeper_listing import LOCK
 from .mapping import Row
 from .memberships import Membership
-from .requests import Became, Forecast, RequestState, Would
+from .requests import Became, Forecast, RequestState, TeamsForeseen, Would
 from .runs import Run, RunKind, RunState
 from .scope import OrgUnit
 from .settings import VolumeLimit
@@ -490,12 +490,31 @@ def turning_on(forecast: Forecast | None, connection: Connection) -> str:
     return f"Turn on{everybody} and create {counted(number, 'account')}" if number else f"Turn on{everybody}"
 
 
+def teams_foreseen(teams: TeamsForeseen) -> str:
+    """Say what a preview tells of teams in a sentence, without its full stop."""
+    if teams.problem:
+        return teams.problem.rstrip(".")
+    told = [f"{counted(teams.made + teams.there, 'team')}, {counted(teams.memberships, 'membership')}"]
+    if teams.there:
+        told.append(f"{teams.there:,} of the teams {'is' if teams.there == 1 else 'are'} in Keeper already")
+    if teams.taken:
+        one = teams.taken == 1
+        told.append(f"{counted(teams.taken, 'name')} {'exists' if one else 'exist'} already in Keeper: adopt or leave")
+    told += [f"{TEAMS[state][0].lower()}: {count:,}" for state, count in sorted(teams.other.items())]
+    if teams.unread:
+        told.append(f"the members of {counted(teams.unread, 'group')} could not be read, and are not counted")
+    return "; ".join(told)
+
+
 def saving(forecast: Forecast, state: State) -> str:
     """Say on a button what saving does next, by a preview; what is held for approval it does not do."""
     counts = {action: forecast.counts.get(would, 0) for would, action in _SAVED.items()} if state is State.ON else {}
     if forecast.held:
         counts |= {Action.SUSPEND.value: 0, Action.DELETE.value: 0}
     told = [button.lower() for button in buttons(counts)]
+    teams = forecast.teams
+    if teams is not None and state is State.ON and teams.made:
+        told.append(f"make {counted(teams.made, 'team')}, {counted(teams.memberships, 'membership')} in all")
     return f"Save, {', '.join(told)}" if len(told) > 1 else f"Save and {told[0]}" if told else "Save"
 
 

@@ -14,6 +14,7 @@ from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.events import Actor, of_team
 from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.people import Listed
+from autoprovisioning.domain.requests import PREVIEW, Forecast, TeamsForeseen
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.teams import GroupTeam, Namesake, Obstacle, TeamChoice, TeamState
@@ -98,7 +99,25 @@ def test_a_choice_is_shown_before_it_is_saved_and_saved_with_its_groups_resolved
     assert told.changed == {"teams": f"{chosen}; roles, which begin with role-, are made; {left}"}
 
 
-@pytest.mark.parametrize("button", ["show", "save"])
+def test_a_choice_is_previewed_with_its_numbers_and_saved_from_there():
+    here = place()
+    asked = here.browser().open(CHOICE).send("Teams", "preview", patterns="keeper-*")
+    preview_id = asked.address.rpartition("/")[2]
+    preview = here.fakes.services.requests.get(PREVIEW, "c1", preview_id)
+    assert preview.subject.settings.teams == TeamChoice(patterns=("keeper-*",))
+    told = TeamsForeseen(made=12, taken=3, memberships=1_204)
+    here.fakes.services.requests.put(preview.done(START, Forecast(teams=told)))
+    page = here.browser().open(f"{HOME}/previews/{preview_id}")
+    sound(page)
+    assert "12 teams, 1,204 memberships; 3 names exist already in Keeper: adopt or leave." in page.text
+    assert "Save and make 12 teams, 1,204 memberships in all" in page.buttons()
+    shown = json.loads(here.open(f"{ROOT}{HOME}/previews/{preview_id}").text)["teams"]
+    assert (shown["made"], shown["taken"], shown["memberships"]) == (12, 3, 1_204)
+    page.send("Save changes", "save")
+    assert here.fakes.services.connections.get("c1").settings.teams.patterns == ("keeper-*",)
+
+
+@pytest.mark.parametrize("button", ["show", "save", "preview"])
 @pytest.mark.parametrize(
     ("typed", "field"),
     [

@@ -15,6 +15,7 @@ from typing import Any
 from autoprovisioning.app.administration.configure import as_edited, for_everybody, turned_on
 from autoprovisioning.app.administration.preview_lines import Telling, provisioned
 from autoprovisioning.app.administration.preview_matches import match
+from autoprovisioning.app.administration.preview_teams import foresee_teams, with_access
 from autoprovisioning.app.ports.accounts import Accounts
 from autoprovisioning.app.provisioning.adoption_grounds import AdoptionGrounds, confirmed_for, in_doubt
 from autoprovisioning.app.provisioning.target import keep_waiting
@@ -55,6 +56,7 @@ def forecast(services: Services, preview: Preview, deadline: datetime) -> tuple[
     due_now = len(plan.deprovisioning())
     if turned is not None:
         connection = replace(connection, confirmed=creations(plan))  # by the person who turns it on from this preview
+    teams = foresee_teams(services, connection, accounts, with_access(connection, roster, plan), deadline)
     held, by_kind = foreseen(services, connection, plan, roster, first=is_first(services, connection))
     telling = Telling(plan=plan, roster=roster, rules=rules, now=now, matched=matched, held=held)
     lines = telling.listed()
@@ -69,7 +71,7 @@ def forecast(services: Services, preview: Preview, deadline: datetime) -> tuple[
     notes += telling.about_adoptions()
     if telling.unsettled:
         notes.append(f"Users whose last change was interrupted, and who are looked at again first: {telling.unsettled}")
-    return Forecast(counts=dict(counts), held=0 < taking == due_now, notes=tuple(notes)), lines
+    return Forecast(counts=dict(counts), held=0 < taking == due_now, notes=tuple(notes), teams=teams), lines
 
 
 def _opened(services: Services, connection: Connection) -> Accounts:

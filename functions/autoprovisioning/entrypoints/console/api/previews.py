@@ -15,6 +15,8 @@ from autoprovisioning.app.administration.preview import ask_preview, save_previe
 from autoprovisioning.domain import requests as domain
 from autoprovisioning.domain.errors import BadInput, WrongState
 from autoprovisioning.domain.requests import PREVIEW, RequestState, Would
+from autoprovisioning.domain.teams import TeamState
+from autoprovisioning.domain.words import teams_foreseen
 from autoprovisioning.entrypoints.console.api import settings
 from autoprovisioning.entrypoints.console.api.connections import Connection, edition_meant, shown
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Nothing
@@ -25,10 +27,29 @@ from autoprovisioning.entrypoints.console.export import export
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 
+class TeamsForeseen(Model):
+    """What would become of the groups that are chosen to be teams, and how many memberships of people with access.
+
+    `made` have no team yet, `there` have one that carries the group's id, of `taken` another team has the name; `other`
+    counts the rest by state. `unread` groups could not be listed, and their members are not counted; `problem` says why
+    nothing could be foreseen. `words` say it all in a sentence.
+    """
+
+    made: int
+    there: int
+    taken: int
+    other: dict[TeamState, int]
+    memberships: int
+    unread: int
+    problem: str
+    words: str
+
+
 class Preview(Model):
     """What a connection would do: `counts` by `would`, and unchanged; `held` says that a guard would hold it.
 
-    `everybody` says that a pilot would be over. `problem` says why it failed. It expires automatically.
+    `everybody` says that a pilot would be over. `teams` is null where no group is chosen to be one, and before the
+    preview is done. `problem` says why it failed. It expires automatically.
     """
 
     id: str
@@ -42,6 +63,7 @@ class Preview(Model):
     counts: dict[str, int]
     held: bool
     notes: list[str]
+    teams: TeamsForeseen | None
     problem: str
 
 
@@ -165,6 +187,22 @@ def _told(preview: domain.Preview) -> Preview:
         counts=dict(told.counts),
         held=told.held,
         notes=list(told.notes),
+        teams=_teams(told.teams),
+    )
+
+
+def _teams(found: domain.TeamsForeseen | None) -> TeamsForeseen | None:
+    if found is None:
+        return None
+    return TeamsForeseen(
+        made=found.made,
+        there=found.there,
+        taken=found.taken,
+        other=dict(found.other),
+        memberships=found.memberships,
+        unread=found.unread,
+        problem=found.problem,
+        words=teams_foreseen(found),
     )
 
 

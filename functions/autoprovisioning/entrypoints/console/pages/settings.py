@@ -61,7 +61,8 @@ PAGE_OF = {
     "limit": "limits",
     "teams": "choose-teams",
 }
-AFTER = {"mapping": "scope", "scope": "deprovisioning", "deprovisioning": "finish"}  # the wizard's steps
+# The wizard's steps, and where what is no step of it leads back to.
+AFTER = {"mapping": "scope", "scope": "deprovisioning", "deprovisioning": "finish", "choose-teams": "choose-teams"}
 Error = BadInput | Transient | Stale | Forbidden | None
 Show = Callable[[Call, Connection, MultiDict[str, str] | None, Error], Response]
 Read = Callable[[Settings, MultiDict[str, str]], Settings]
@@ -368,13 +369,17 @@ def _show_teams(
     return _shown(call, connection, "choose-teams", error, values=values, found=found)
 
 
+def _read_teams(settings: Settings, posted: MultiDict[str, str]) -> Settings:
+    return replace(settings, teams=fields.read_teams(posted))
+
+
 def change_teams(call: Call, connection_id: str) -> Response:
-    """Show which groups a choice of teams has, or save it."""
+    """Show which groups a choice of teams has, ask for a preview of it, or save it."""
     posted = form(call)
+    if posted.get("do") == "preview":
+        return _previewed("choose-teams", _show_teams, _read_teams)(call, connection_id)
     if posted.get("do") != "show":
-        return _saved(
-            call, connection_id, lambda settings: replace(settings, teams=fields.read_teams(posted)), _show_teams
-        )
+        return _saved(call, connection_id, lambda settings: _read_teams(settings, posted), _show_teams)
     connection = _editable(call, connection_id)
     try:
         found = chosen_groups(call.parts.services, fields.read_teams(posted))
