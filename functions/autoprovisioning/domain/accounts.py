@@ -179,10 +179,18 @@ def remembers(memory: str | None, target: str, value: Value) -> bool:
 
 def changed_attributes(applied: str, attributes: Attributes) -> dict[str, Value]:
     """Return the attributes that are not among those the fingerprint was made of (all, for an empty fingerprint)."""
-    tail = applied[_WHOLE:]
-    known = {tail[i : i + _PART] for i in range(0, len(tail), _PART)}
+    known = _parts(applied[_WHOLE:])
     return {
         target: value
         for target, value in sorted(attributes.items())
         if _digest(f"{target}\x1f{value!r}", _PART) not in known
     }
+
+
+def only_of(applied: str, attributes: Attributes) -> bool:
+    """Say whether the fingerprint was made of some of these attributes, and of nothing besides."""
+    return _parts(applied[_WHOLE:]) <= _parts(one_by_one(attributes))
+
+
+def _parts(digests: str) -> set[str]:
+    return {digests[i : i + _PART] for i in range(0, len(digests), _PART)}

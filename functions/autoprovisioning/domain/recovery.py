@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
-from .accounts import Account, Attributes, Value, changed_attributes, fingerprint, holds, one_by_one, remembers
+from .accounts import Account, Attributes, Value, changed_attributes, fingerprint, holds, one_by_one, only_of, remembers
 from .changes import Change, Outcome, recorded, remembers_lock
 from .comparison import aligned, in_step, unreturned
 from .entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark, Status
@@ -40,9 +40,11 @@ def _as_written(
 
     new = {target for target, value in shown.items() if target not in untold and arrived(target, value)}
     missed = any(not made_of(target, shown, wanted) for target in as_wanted - untold)
-    drifted = not new.isdisjoint(entry.drift)  # Keeper had another value before
-    otherwise = any(known.get(target, shown[target]) != shown[target] for target in new)
-    if mark.action is Action.UPDATE and not (drifted or otherwise) and (missed or new <= known.keys()):
+    # Keeper had another value before: somebody else's, or the one that was written last.
+    otherwise = not new.isdisjoint(entry.drift) or any(known.get(each, shown[each]) != shown[each] for each in new)
+    # All of it is as we wrote it last, and the account was not seen with anything else since.
+    as_known = new <= known.keys() and only_of(entry.fingerprint, known)
+    if mark.action is Action.UPDATE and not otherwise and (missed or as_known):
         new = set()  # it was there before, or may have been: a PATCH is carried out whole (RFC 7644 3.5.2)
     if new:
         new |= {target for target in untold & as_wanted if not holds(entry.fingerprint, target, wanted[target])}

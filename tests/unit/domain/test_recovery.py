@@ -127,6 +127,18 @@ def test_what_somebody_changed_in_keeper_and_is_as_before_again_was_put_back_by_
     assert event_for(outcome, BY_RUN, NOW + DAY).changed == {"name.familyName": "Lovelace"}
 
 
+def test_what_somebody_changed_while_it_was_not_mapped_was_put_back_by_us_once_the_account_had_shown_it():
+    """Mapped again it was sent, and did not arrive; it was sent once more, and that answer was lost as well."""
+    narrow = {target: value for target, value in ADA.items() if target != "name.familyName"}
+    theirs = {**ADA, "name.familyName": "Mallory"}
+    seen, outcome = recover(sent(ADA, narrow), found(theirs), ADA, ADA, NOW + DAY)
+    assert outcome.error is not None
+    again = marked(replace(outcome.change, entry=seen), "m2", NOW).entry
+    assert recover(again, found(theirs), ADA, ADA, NOW + DAY)[1].error is not None
+    _, outcome = recover(again, found(ADA), ADA, ADA, NOW + DAY)
+    assert event_for(outcome, BY_RUN, NOW + DAY).changed == {"name.familyName": "Lovelace"}
+
+
 def test_what_was_sent_is_told_though_it_is_mapped_no_more():
     desired = {**ADA, "timezone": "Europe/London"}
     settled, outcome = recover(sent(desired), found(desired), ADA, ADA, NOW + DAY)
