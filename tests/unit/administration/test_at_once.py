@@ -25,7 +25,7 @@ from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping
-from autoprovisioning.domain.runs import RunKind, RunState
+from autoprovisioning.domain.runs import Run, RunKind, RunState
 from tests.support.in_memory import FakeAccounts, FakeDirectory
 from tests.support.in_memory_state import FakeChannels, FakeConnections, FakeRoster, FakeRuns
 from tests.support.scenario import Scenario
@@ -199,6 +199,37 @@ def test_no_run_is_opened_on_what_was_deleted_while_another_node_was_listed(scen
     reconcile(scenario.services, RunKind.DRIFT, scenario.fakes.clock.now + timedelta(hours=1))
     assert [connection.id for connection in scenario.services.connections.all()] == ["c1"]
     assert not scenario.fakes.store.runs.get("c2")
+
+
+def test_a_run_whose_record_is_stored_late_leaves_none_on_what_is_deleted_meanwhile(scenario, monkeypatch):
+    put, pending = FakeRuns.put, [delete_it]
+
+    def held_up(self: FakeRuns, run: Run) -> None:
+        if pending:
+            pending.pop()(scenario)
+        put(self, run)
+
+    monkeypatch.setattr(FakeRuns, "put", held_up)
+    reconcile(scenario.services, RunKind.FULL, scenario.fakes.clock.now + timedelta(hours=1))
+    finish_deletions(scenario.services, FakeChannels(scenario.fakes.store))
+    assert scenario.services.connections.all() == []
+    assert not scenario.fakes.store.runs.get("c1")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_deletion_waits_for_the_batches_of_a_run_while_anybody_may_be_at_work_on_them(scenario, lost):
+    """Who has read the connection and not marked anybody yet would leave a shard of the roster behind."""
+    scenario.hire("u4", "dan@example.com")
+    assert scenario.plan().state is RunState.PLANNED
+    delete_it(scenario)
+    assert scenario.connection.state is State.DELETING
+    if lost:
+        scenario.fakes.queue.batches.clear()
+        scenario.fakes.clock.advance(scenario.services.timings.batch_mark)
+    scenario.work_off()
+    finish_deletions(scenario.services, FakeChannels(scenario.fakes.store))
+    assert scenario.services.connections.all() == []
+    assert scenario.keeper.of("u4") == []
 
 
 def test_a_channel_that_cannot_be_stopped_keeps_no_configuration_alive(scenario, monkeypatch):

@@ -1,4 +1,4 @@
-"""The end of a configuration that is being deleted, once no change for it is in flight."""
+"""The end of a configuration that is being deleted, once no run is in progress and no change for it in flight."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from datetime import datetime
 from autoprovisioning.app.administration.tokens import in_use
 from autoprovisioning.app.notifications.renew_watch import stop
 from autoprovisioning.app.ports.channels import Channels
+from autoprovisioning.app.runs.lease import leased
+from autoprovisioning.app.runs.reconcile import LEASE
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.connections import Connection, State
@@ -38,20 +40,24 @@ def finish_deletions(services: Services, channels: Channels) -> None:
 
 
 def _finish(services: Services, channels: Channels, connection: Connection) -> None:
-    """Finish a deletion; two that do so at once record it once. Its tokens change no more."""
-    now = services.clock()
-    if _in_flight_until(services, connection, now) > now:
-        log.info("A configuration is deleted once the changes in flight for it have ended")
-        return
-    _destroy_tokens(services, connection)
-    _stop_channels(services, channels, connection)
-    # Recorded first: after the purge there is nothing left to finish.
-    deleted = replace(
-        configured(services.stamp(Actor(address="reconcile")), "Deleted the configuration"),
-        id=f"{connection.id}-deleted",
-    )
-    services.audit.record(connection.id, [deleted])
-    services.connections.purge(connection.id)
+    """Finish a deletion; two that do so at once record it once. Its tokens change no more.
+
+    Meanwhile no run is planned: a record that is just being stored would stay behind.
+    """
+    now, timings = services.clock(), services.timings
+    with leased(services, LEASE, timings.reconcile_lease, now + timings.reconcile_limit) as fence:
+        if fence is None or _in_flight_until(services, connection, now) > now:
+            log.info("A configuration is deleted once the run and the changes in flight for it have ended")
+            return
+        _destroy_tokens(services, connection)
+        _stop_channels(services, channels, connection)
+        # Recorded first: after the purge there is nothing left to finish.
+        deleted = replace(
+            configured(services.stamp(Actor(address="reconcile")), "Deleted the configuration"),
+            id=f"{connection.id}-deleted",
+        )
+        services.audit.record(connection.id, [deleted])
+        services.connections.purge(connection.id)
 
 
 def _destroy_tokens(services: Services, connection: Connection) -> None:
@@ -85,9 +91,9 @@ def _stop_channels(services: Services, channels: Channels, gone: Connection) -> 
 
 
 def _in_flight_until(services: Services, connection: Connection, now: datetime) -> datetime:
-    """Return when the last mark and the last planner that may still be at work will have run out."""
-    roster = services.roster.load(connection)
+    """Return when the last mark will have run out, and whoever may be at work for a run, its lease lost or not."""
+    roster, timings = services.roster.load(connection), services.timings
     ends = [entry.mark.until for entry in roster.values() if entry.mark is not None]
-    planners = (run for run in services.runs.open(connection.id) if run.state is RunState.OBSERVING)
-    ends += [run.started + services.timings.reconcile_limit for run in planners]
+    limits = {RunState.OBSERVING: timings.reconcile_limit, RunState.PLANNED: timings.batch_mark}
+    ends += [(run.last_progress or run.started) + limits[run.state] for run in services.runs.open(connection.id)]
     return max(ends, default=now)
