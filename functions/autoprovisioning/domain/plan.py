@@ -196,6 +196,14 @@ class Planner:
         """Judge one user of the roster who was read alone."""
         self._judge(self._roster[seen.user_id], seen, Evidence)
 
+    def lacks(self, deleted: Container[str]) -> bool:
+        """Say whether somebody with an account was not listed and is not among the deleted: deleted meanwhile, say."""
+        return any(
+            user_id not in self._met and user_id not in deleted
+            for user_id, entry in self._roster.items()
+            if entry.status is not Status.NONE and not entry.gone
+        )
+
     def close(self, deleted: Mapping[str, DirectoryUser], complete: bool, members: Container[str] = ()) -> None:
         """Judge the roster's users whom the listing lacked: deleted ones and, if it was complete, missing ones.
 

@@ -12,7 +12,7 @@ from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
-from autoprovisioning.domain.entry import Entry
+from autoprovisioning.domain.entry import Entry, Trigger
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.runs import Run, RunKind
@@ -255,6 +255,27 @@ def test_a_rejection_stands_where_the_trigger_began_again_while_the_run_that_hel
         scenario.run()
         notice(scenario, "u2")
         assert active(scenario, "u2") == [True]
+
+
+def test_who_is_deleted_while_everybody_is_listed_is_held_under_the_directorys_own_time(two_leavers, monkeypatch):
+    """They are in neither listing: not deleted when deleted users were listed, and not there any more afterwards."""
+    scenario = two_leavers
+    scenario.restore("u2")
+    scenario.run()
+    users = scenario.directory.users
+
+    def late(fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
+        scenario.delete("u2")
+        scenario.fakes.clock.advance(timedelta(minutes=7))
+        return users(fields)
+
+    monkeypatch.setattr(scenario.directory, "users", late)
+    scenario.plan()
+    (hold,) = scenario.services.holds.standing("c1")
+    entry = scenario.entry("u2")
+    assert entry is not None
+    assert [member.since for member in hold.members] == [timer.since for timer in entry.timers.values()]
+    assert entry.timers[Trigger.DELETED].since == scenario.directory.removed["u2"].since
 
 
 def test_a_plan_asks_about_nobody_whose_trigger_is_not_recorded(two_leavers, monkeypatch):

@@ -10,7 +10,7 @@ from functools import partial
 from autoprovisioning.app.provisioning.placement import place
 from autoprovisioning.app.provisioning.volume_guard import kept_out
 from autoprovisioning.app.runs.list_users import Parts, everybody
-from autoprovisioning.app.runs.read_directory import Survey, begin
+from autoprovisioning.app.runs.read_directory import Survey, begin, list_deleted_again
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import SERVING, Connection
 from autoprovisioning.domain.directory_user import DirectoryUser
@@ -87,6 +87,9 @@ def judge_everybody(
         raise
     if remember:
         _remember(services, known, _listings(known, survey, parts, services.clock()))
+    lacking = any(planner.lacks(survey.deleted) for planner in planners.values())
+    if lacking and survey.complete and survey.deleted_listed and not survey.unread:
+        list_deleted_again(services.directory, survey)
     now = services.clock()
     for connection in planned:
         planners[connection.id].read_at(now)

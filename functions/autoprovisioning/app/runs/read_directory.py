@@ -181,6 +181,14 @@ def begin(
     )
 
 
+def list_deleted_again(directory: Directory, survey: Survey) -> None:
+    """Add who was deleted after the deleted users had been listed, with the directory's own time."""
+    again, untold = _read_deleted(directory)
+    survey.deleted = {**survey.deleted, **{user.id: user for user in again or ()}}
+    survey.deleted_addresses = addresses_of(survey.deleted.values())
+    survey.notes += untold
+
+
 def _read_deleted(directory: Directory) -> tuple[list[DirectoryUser] | None, list[str]]:
     """List the deleted users; None, with a note, if that fails."""
     try:
