@@ -140,7 +140,8 @@ def test_a_teams_page_reads_a_handful_of_documents(firestore: Firestore):
     inside = Listed("ada@example.com", "Ada", Presence.ACTIVE, teams=("t-1",))
     many = {f"u{number}": inside for number in range(300)}
     firestore.people.put(HOME, NOW - DAY, many, {})
-    firestore.teams.put("c1", {f"g{number}": replace(ENGINEERS, group_id=f"g{number}") for number in range(50)}, [])
+    teams = {f"g{number}": replace(ENGINEERS, group_id=f"g{number}") for number in range(50)}
+    firestore.teams.change("c1", lambda _: teams)
     firestore.audit.record("c1", [replace(TOLD, id=f"e{number}", teams=("t-1",)) for number in range(30)])
     services = SimpleNamespace(people=firestore.people, teams=firestore.teams, clock=lambda: NOW)
     review_teams(services, HOME)

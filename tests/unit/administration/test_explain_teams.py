@@ -52,8 +52,7 @@ def team_of(scenario: Scenario, user_id: str, *, in_scope: bool | None = True) -
 
 
 def change(scenario: Scenario, **fields: object) -> None:
-    known = scenario.services.teams.get("c1")
-    scenario.services.teams.put("c1", {"g7": replace(known["g7"], **fields)}, [])
+    scenario.services.teams.change("c1", lambda known: {**known, "g7": replace(known["g7"], **fields)})
 
 
 def recorded(scenario: Scenario, user_id: str, **fields: object) -> None:
