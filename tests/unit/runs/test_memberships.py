@@ -77,6 +77,19 @@ def test_members_direct_or_nested_are_put_into_the_team_and_only_people_who_are_
     assert (again.planned, again.notes) == ({}, ())
 
 
+def test_people_who_are_put_into_a_team_cost_no_document_of_the_audit(teams, monkeypatch):
+    join(teams, "u1", "u2")
+    teams.rename("u2", "Other")
+    read: list[str] = []
+    applied = teams.services.audit.applied
+    monkeypatch.setattr(teams.services.audit, "applied", lambda home, ids: (read.extend(ids), applied(home, ids))[1])
+    run(teams)
+    assert inside(teams) == {"u1", "u2"}
+    assert len(read) == 1, "of the one whose name changed"
+    changed = [event for event in teams.fakes.store.events["c1"].values() if event.before and "groups" in event.before]
+    assert {event.user_id: event.before.get("name.givenName") for event in changed} == {"u1": None, "u2": "New"}
+
+
 def test_a_new_user_is_created_with_the_teams_in_one_write(teams):
     run(teams)
     written = []

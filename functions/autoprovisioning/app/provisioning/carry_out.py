@@ -107,11 +107,11 @@ class _Work:
     def _with_before(self, changes: Sequence[Change]) -> Sequence[Change]:
         """Tell the updates what their accounts had: what Keeper's listing showed, else what we wrote last.
 
-        Each takes a document of the audit; all are read at once.
+        Each takes a document of the audit; all are read at once. An update of teams alone needs none.
         """
+        updates = [change for change in changes if change.action is Action.UPDATE and sent_attributes(change)]
         applied = self._services.audit.applied(
-            self._keeper.connection.id,
-            [change.entry.applied_by for change in changes if change.action is Action.UPDATE],
+            self._keeper.connection.id, [change.entry.applied_by for change in updates]
         )
         return [_before(change, applied) for change in changes]
 
