@@ -102,8 +102,12 @@ class Memberships:
 
 
 def removable(entry: Entry) -> bool:
-    """Say whether somebody can be taken out of a team: nothing is written of who is deleted, or locked by others."""
-    return not entry.gone and entry.status is not Status.LOCKED
+    """Say whether somebody can be taken out of a team.
+
+    Nothing is written of who is deleted, locked by others, or not operated on: then timers stand still.
+    """
+    idle = bool(entry.timers) and all(timer.running_since is None for timer in entry.timers.values())
+    return not entry.gone and entry.status is not Status.LOCKED and not idle
 
 
 def leaving(roster: Iterable[Entry], members: Members) -> dict[str, set[str]]:

@@ -259,6 +259,26 @@ def test_whoever_can_be_taken_out_of_nothing_holds_up_nobody_else(teams, how):
     assert teams.services.teams.get("c1")["g7"].held == 20, "of those who can leave these are all"
 
 
+def test_archived_people_who_left_a_group_do_not_count_into_what_others_may_leave(teams):
+    users = crowd(teams, 45)
+    run(teams)
+    join(teams, *users)
+    run(teams)
+    for user_id in users[:20]:
+        teams.archive(user_id)
+    run(teams)
+    leave(teams, *users[:20])
+    run(teams)
+    assert len(inside(teams)) == 45, "they are not operated on"
+    leave(teams, *users[20:31])
+    run(teams)
+    assert (len(inside(teams)), teams.services.teams.get("c1")["g7"].held) == (34, 0)
+    teams.restore(users[0])
+    run(teams)
+    run(teams)
+    assert users[0] not in inside(teams)
+
+
 def test_a_suspended_user_keeps_the_teams_but_those_whose_group_they_left(teams):
     other = Group(id="g9", email="keeper-sales@example.com", name="Sales")
     teams.directory.groups["g9"] = other
