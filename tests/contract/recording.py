@@ -310,6 +310,7 @@ TEAM = GroupTeam(
     held_digest="d" * 32,
     removals=Removals(since=NOW - HOUR, users=("u8", "u9"), approved=("u7",)),
     namesake=Namesake(team_id="t9", name="engineers", external_id="x", obstacle=Obstacle.OWNED),
+    sent_name="Engineers",
 )
 ADOPTION = ConfirmedAdoption(
     group_id="g2", name="Engineers", team_id="t9", team_name="engineers", by="boss@example.com", at=NOW

@@ -206,6 +206,18 @@ def test_a_rename_that_is_not_carried_out_is_noticed(keeper, accounts):
         accounts.rename_team(team, "Sales", soon())
 
 
+def test_a_new_name_may_be_spelled_in_keepers_own_way(keeper, accounts):
+    team = accounts.create_team("g1", "Engineers", soon())
+    for shown in ("  builders", "BUILD", ""):
+        keeper.fault(match={"method": "PATCH", "path": "/Groups/"}, show={"displayName": shown})
+        assert accounts.rename_team(team, "Builders", soon()).name == (shown or "Builders")
+    keeper.fault(match={"method": "PATCH", "path": "/Groups/"}, show={"displayName": "engineers"})
+    assert accounts.rename_team(team, "ENGINEERS", soon()).name == "engineers"
+    keeper.fault(match={"method": "PATCH", "path": "/Groups/"}, show={"displayName": "engineers "})
+    with pytest.raises(Contradicted):
+        accounts.rename_team(team, "Builders", soon())
+
+
 def test_nothing_is_sent_once_it_is_too_late(keeper, accounts):
     with pytest.raises(NotSent):
         accounts.create_team("g1", "Engineers", soon(-1))

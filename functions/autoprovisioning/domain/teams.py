@@ -214,6 +214,7 @@ class GroupTeam:
     removals: Removals | None = None  # of the last day
     namesake: Namesake | None = None  # NAME_TAKEN: by which team, where the group has none itself
     counted: datetime | None = None  # when a full run last found another number of people in it than the one before
+    sent_name: str = ""  # which Keeper accepted last; `team_name` may be its own spelling of that
 
     @property
     def last(self) -> datetime:
@@ -307,7 +308,7 @@ class _Planner:
         for team in teams:
             if team.external_id:
                 self._of.setdefault(team.external_id, []).append(team)
-        self._names = Counter(_comparable(team.name) for team in teams)
+        self._names = Counter(comparable(team.name) for team in teams)
         self._count = 0  # teams of chosen groups, those to be made included
 
     def want(self, chosen: Iterable[Group]) -> None:
@@ -325,16 +326,23 @@ class _Planner:
             return True
         (team,) = teams
         wanted = team_name(group)
-        if team.name == wanted:
+        if team.name == wanted or self._is_spelling(group, team, wanted):
             self._note(group, TeamState.THERE, team)
-        elif _comparable(team.name) != _comparable(wanted) and self._names[_comparable(wanted)]:
+        elif comparable(team.name) != comparable(wanted) and self._names[comparable(wanted)]:
             self._note(group, TeamState.NAME_TAKEN, team)
         elif self._choice.makes_role(wanted) is not self._choice.makes_role(team.name):
             self._note(group, TeamState.ROLE, team)  # what Keeper makes of such a rename is not documented
         elif not self._rests(group, team):
             self.plan.renames.append(self._note(group, TeamState.WAITING, team))
-            self._names[_comparable(wanted)] += 1
+            self._names[comparable(wanted)] += 1
         return True
+
+    def _is_spelling(self, group: Group, team: Team, wanted: str) -> bool:
+        """Say whether Keeper shows the wanted name in a way of its own, which it would do again."""
+        had = self._known.get(group.id)
+        if had is None or had.sent_name != wanted:
+            return False
+        return team.name == had.team_name or comparable(team.name) == comparable(wanted)
 
     def make(self, group: Group) -> None:
         """Judge a group that has no team."""
@@ -344,7 +352,7 @@ class _Planner:
             self._note(group, TeamState.DELETED)
         elif self._choice.makes_role(wanted) and not self._choice.roles:
             self._note(group, TeamState.ROLE)
-        elif self._names[_comparable(wanted)]:
+        elif self._names[comparable(wanted)]:
             self._meet_namesake(group, wanted)
         elif self._count >= self._choice.most:
             self._note(group, TeamState.TOO_MANY)
@@ -355,7 +363,7 @@ class _Planner:
             noted = self._note(group, TeamState.WAITING)
             if len(self.plan.creates) < CREATIONS_A_RUN:
                 self.plan.creates.append(noted)
-                self._names[_comparable(wanted)] += 1
+                self._names[comparable(wanted)] += 1
 
     def _meet_namesake(self, group: Group, wanted: str) -> None:
         """Judge a group whose name another team has: that is adopted where an administrator confirmed just this."""
@@ -374,11 +382,11 @@ class _Planner:
 
     def _disowned(self, team_id: str, wanted: str) -> bool:
         """Say whether a group's team is there under its name, but lost the group's id, or never took it."""
-        return any(team.id == team_id and _comparable(team.name) == _comparable(wanted) for team in self._teams)
+        return any(team.id == team_id and comparable(team.name) == comparable(wanted) for team in self._teams)
 
     def _namesake(self, name: str) -> Namesake | None:
         """Return the team that has a name; None where one is about to get it, or none has it."""
-        teams = [team for team in self._teams if _comparable(team.name) == _comparable(name)]
+        teams = [team for team in self._teams if comparable(team.name) == comparable(name)]
         if not teams:
             return None
         team = next((team for team in teams if team.external_id), teams[0])
@@ -452,10 +460,13 @@ class _Planner:
         base = known or GroupTeam(group_id=group.id, name="", email="", state=state, since=self._now)
         noted = replace(base.becomes(state, self._now), name=team_name(group), email=group.email, namesake=None)
         if team is not None:
-            noted = replace(noted, team_id=team.id, team_name=team.name)
+            told = team.name == noted.team_name or comparable(team.name) == comparable(noted.sent_name)
+            sent_name = noted.sent_name if told else ""  # else somebody renamed it since
+            noted = replace(noted, team_id=team.id or noted.team_id, team_name=team.name, sent_name=sent_name)
         self.plan.known[group.id] = noted
         return noted
 
 
-def _comparable(name: str) -> str:
+def comparable(name: str) -> str:
+    """Return a name without what servers change of one: its case, and space around and between words."""
     return " ".join(name.split()).casefold()

@@ -312,6 +312,44 @@ def test_each_connection_has_its_own_teams_and_groups_are_listed_once(teams, mon
     assert len(listings) == 1
 
 
+@pytest.mark.parametrize("spelled", [str.casefold, str.title, lambda name: f" {name}  "])
+def test_a_server_that_spells_names_in_its_own_way_is_not_asked_to_rename_again(teams, monkeypatch, spelled):
+    teams.directory.groups["g7"] = replace(ENGINEERS, name="engINEERS")
+    written = []
+    write = FakeAccounts._team_written
+
+    def as_it_likes(accounts, team):
+        written.append(team.name)
+        return write(accounts, replace(team, name=spelled(team.name)))
+
+    monkeypatch.setattr(FakeAccounts, "_team_written", as_it_likes)
+    for _ in range(3):
+        run(teams)
+        teams.fakes.clock.advance(RESTS)
+    teams.directory.groups["g7"] = replace(ENGINEERS, name="bUILDERS")
+    for _ in range(3):
+        run(teams)
+        teams.fakes.clock.advance(RESTS)
+    assert (written, state(teams, ENGINEERS)) == (["Sales", "engINEERS", "bUILDERS"], TeamState.THERE)
+    teams.keeper.teams["t2"] = replace(teams.keeper.teams["t2"], name="Other")
+    teams.keeper.faults.append(Transient("Keeper failed"))
+    for _ in range(3):
+        run(teams)
+        teams.fakes.clock.advance(RESTS)
+    assert written[3:] == ["bUILDERS", "bUILDERS"], "what somebody renamed in Keeper gets its name back"
+
+
+def test_a_team_that_is_listed_once_without_a_usable_id_is_remembered(teams):
+    run(teams)
+    team = teams.keeper.teams.pop("t1")
+    teams.keeper.teams[""] = replace(team, id="")
+    run(teams)
+    assert teams.services.teams.get("c1")["g7"].team_id == "t1"
+    del teams.keeper.teams[""]
+    run(teams)
+    assert (state(teams, ENGINEERS), there(teams)) == (TeamState.DELETED, {"g8": "Sales"})
+
+
 def test_a_team_without_a_usable_id_is_not_taken_for_that_of_a_group_that_has_none(teams):
     teams.keeper.teams[""] = Team(id="", name="Board")
     run(teams)

@@ -27,7 +27,7 @@ from autoprovisioning.adapters.scim.resources import PATCH_OP
 from autoprovisioning.adapters.scim.sending import ATTEMPTS, OVERRUN, Sender
 from autoprovisioning.domain.accounts import id_problem
 from autoprovisioning.domain.errors import Contradicted, NotSent, Permanent, ProvisioningError, Unresolved
-from autoprovisioning.domain.teams import LONGEST_TEAM_NAME, Team
+from autoprovisioning.domain.teams import LONGEST_TEAM_NAME, Team, comparable
 
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 
@@ -95,11 +95,11 @@ class ScimTeams:
         body = {"schemas": [PATCH_OP], "Operations": [{"op": "replace", "value": value}]}
         answer = await self._send("PATCH", f"{GROUPS}/{quote(team.id, safe='')}", body, deadline)
         shown = read_team(answer.body or {})
-        if shown.name not in ("", name):
+        if shown.name and comparable(shown.name) == comparable(team.name) != comparable(name):
             raise Contradicted(f"Keeper answered {answer.status} to a new name of a group, but shows the old one.")
         if shown.external_id not in ("", team.external_id):
             raise Contradicted(f"Keeper answered {answer.status} to a group's externalId, but shows another one.")
-        return Team(id=team.id, name=name, external_id=team.external_id)
+        return Team(id=team.id, name=shown.name or name, external_id=team.external_id)
 
     async def _send(self, method: str, path: str, body: Mapping[str, Any], deadline: datetime) -> Answer:
         """Send a write, with bounded retries; what may have been carried out is sent again if it is no creation.

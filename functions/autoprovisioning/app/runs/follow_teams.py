@@ -190,7 +190,13 @@ class _Work:
         self.events.append(_told(stamp, planned, old, team, by))
         self.done[done] += 1
         self.adopted += [planned.group_id] if by else []
-        there = replace(planned.becomes(TeamState.THERE, stamp.at), team_id=team.id, team_name=team.name, namesake=None)
+        there = replace(
+            planned.becomes(TeamState.THERE, stamp.at),
+            team_id=team.id,
+            team_name=team.name,
+            sent_name=planned.name,
+            namesake=None,
+        )
         self.teams[planned.group_id] = there if old is not None else replace(there, created=stamp.at)
 
     def _fail(self, planned: GroupTeam, error: ProvisioningError) -> None:
