@@ -138,7 +138,7 @@ def test_why_tells_of_those_in_step_and_those_who_are_not(system):
 
     renamed = why(system, "u3")
     assert set(renamed.to_write) == {"displayName", "name.familyName"}
-    assert renamed.words.startswith("Due now: update displayName, name.familyName, because")
+    assert renamed.words.startswith("Due now: update the name, last name, because")
 
     deleted = why(system, "u4")
     assert (deleted.user.presence, deleted.email) == (Presence.DELETED, "person4@example.com")

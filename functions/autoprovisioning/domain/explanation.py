@@ -11,7 +11,7 @@ from .deprovisioning import NEVER, Due, due
 from .directory_user import Presence
 from .entry import EXTERNAL_ID, Action, Entry, Status, Trigger
 from .holds import Standing
-from .words import BECAUSE, IF_DUE, WAITS_FOR, at_time
+from .words import BECAUSE, IF_DUE, WAITS_FOR, at_time, attribute_in_words
 
 
 def in_words(
@@ -103,8 +103,8 @@ def _infinitive(action: Action, decision: Do, entry: Entry | None) -> str:
             return "create the account, or adopt the one that is in Keeper under the user's address"
         case Action.UPDATE:
             applied = entry.fingerprint if entry is not None else ""
-            names = ", ".join(changed_attributes(applied, decision.attributes))
-            return f"update {names or 'the account'}"
+            names = ", ".join(map(attribute_in_words, changed_attributes(applied, decision.attributes)))
+            return f"update the {names or 'account'}"
         case Action.SUSPEND:
             return "suspend the account"
         case Action.UNSUSPEND:

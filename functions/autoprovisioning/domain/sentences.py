@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .accounts import Value
+from .change_events import TEAMS
 from .events import EDITED, Event, EventName
-from .words import DONE, briefly
+from .words import DONE, attribute_in_words, briefly
 
 OURSELVES = "Autoprovisioning"
 MOST_VALUES = 2
+MOST_NAMED = 3  # teams
 NAME = "displayName"
 NAMES = frozenset({NAME, "name.givenName", "name.familyName"})
 DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{24}\b")  # of a held plan
@@ -70,16 +72,36 @@ def _of_user(event: Event) -> Sentence:
         done = DONE[event.attempted] if event.attempted is not None else "provisioned"
         return Sentence(who=who, did=f"could not be {done}", more=event.reason, user_id=user_id, failed=True)
     cause = f"{briefly(event.cause)}, as reported by Google" if event.cause is not None else ""
+    teams, did = _teams(event), DID[event.name]
     if event.name is not EventName.UPDATED:
-        return Sentence(who=who, did=DID[event.name], more=cause or event.reason, user_id=user_id)
-    if NAME in event.changed and {*event.changed} <= NAMES:
-        return Sentence(who=who, did="was renamed", more=_value(event, NAME), user_id=user_id)
-    return Sentence(who=who, did=DID[event.name], more=_values(event) or cause or event.reason, user_id=user_id)
+        did = f"{did} and {teams}" if teams else did
+        return Sentence(who=who, did=did, more=cause or event.reason, user_id=user_id)
+    attributes = {*event.changed} - {TEAMS}
+    if teams and not attributes:
+        return Sentence(who=who, did=teams, more=cause or event.reason, user_id=user_id)
+    if NAME in attributes and attributes <= NAMES:
+        did = "was renamed and " + teams if teams else "was renamed"
+        return Sentence(who=who, did=did, more=_value(event, NAME), user_id=user_id)
+    did = f"{did} and {teams}" if teams else did
+    more = _values(event, attribute_in_words, but=TEAMS if teams else "")
+    return Sentence(who=who, did=did, more=more or cause or event.reason, user_id=user_id)
 
 
-def _values(event: Event) -> str:
+def _teams(event: Event) -> str:
+    """Tell which teams somebody joined and left: "joined the teams Sales and Support and left the team Interns"."""
+    told = ((did, names) for did, names in (("joined", event.joined), ("left", event.left)) if names)
+    return " and ".join(f"{did} the {'team' if len(names) == 1 else 'teams'} {_listed(names)}" for did, names in told)
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - MOST_NAMED
+    shown = [*names[:MOST_NAMED], *([f"{rest} more"] if rest > 0 else [])]
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+
+
+def _values(event: Event, called: Callable[[str], str] = str, but: str = "") -> str:
     """Tell the first values that changed: "title: Engineer, was Student"."""
-    told = [f"{name}: {_value(event, name)}" for name in event.changed]
+    told = [f"{called(name)}: {_value(event, name)}" for name in event.changed if name != but]
     rest = len(told) - MOST_VALUES
     return "; ".join(told[:MOST_VALUES]) + (f"; and {rest} more" if rest > 0 else "")
 
@@ -90,4 +112,4 @@ def _value(event: Event, name: str) -> str:
 
 
 def _shown(value: Value) -> str:
-    return "empty" if value is None or value == "" else str(value).lower() if isinstance(value, bool) else value
+    return "empty" if value is None or value == "" else ("yes" if value else "no") if isinstance(value, bool) else value

@@ -5,6 +5,7 @@ Sentences that take a decision to make are in `explanation.py`.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from .mapping import Row
 from .memberships import Membership
 from .requests import Became, Forecast, RequestState, TeamsForeseen, Would
 from .runs import Run, RunKind, RunState
+from .scim_user import attribute_of
 from .scope import OrgUnit
 from .settings import VolumeLimit
 from .teams import TeamChoice, TeamState
@@ -534,6 +536,35 @@ def at_time(at: datetime) -> str:
 def reported(cause: Cause) -> str:
     """Say what Google reported: who did what in Workspace, and when."""
     return f"{briefly(cause)} at {cause.at.astimezone(UTC):%H:%M:%S UTC on %-d %b %Y}, as reported by Google"
+
+
+_ATTRIBUTES: Mapping[str, str] = {  # those whose own name does not say it
+    "displayName": "name",
+    "name.givenName": "first name",
+    "name.familyName": "last name",
+    "name.formatted": "full name",
+    "emails.value": "e-mail",
+    "emails.primary": "main e-mail",
+    ACCESS: "access",
+    EXTERNAL_ID: "directory id",
+}
+
+
+def attribute_in_words(name: str) -> str:
+    """Return what people call an attribute of a SCIM User: "cost center", "work phone"."""
+    attribute = attribute_of(name)
+    if name in _ATTRIBUTES:
+        return _ATTRIBUTES[name]
+    if attribute is not None and attribute.type:
+        what = {"phoneNumbers": "phone", "addresses": "address"}.get(attribute.family, attribute.family)
+        part = "" if attribute.part in ("value", "formatted") else f", {_apart(attribute.part)}"
+        return f"{attribute.type} {what}{part}"
+    return _apart(name.rpartition(":")[2].removeprefix("name."))
+
+
+def _apart(name: str) -> str:
+    """Set the words of a name apart: "costCenter" is "cost center"."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace(".", " ").lower()
 
 
 def briefly(cause: Cause) -> str:

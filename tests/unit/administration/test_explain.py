@@ -60,9 +60,9 @@ WORDS = [
      ("Due now: create the account, or adopt the one that is in Keeper under the user's address, "
      "because the user is active and in the provisioning scope.")),
     (entry(), seen(desired=GRACE), ON, NOW,
-     "Due now: update displayName, because the directory's values differ from those last written."),
+     "Due now: update the name, because the directory's values differ from those last written."),
     (entry(pending=True), seen(desired=GRACE), ON, NOW,
-     "Being retried: update displayName, because the directory's values differ from those last written."),
+     "Being retried: update the name, because the directory's values differ from those last written."),
     (entry(Status.SUSPENDED), seen(), ON, NOW,
      "Due now: reactivate the account, because the user is active and in the provisioning scope again."),
     (AWAY, SUSPENDED, ON, NOW,
@@ -267,7 +267,7 @@ def test_what_would_be_written_is_what_differs_and_everything_of_a_new_account(s
     told = look_into(scenario, "u1")
     assert told.to_write == {"displayName": "Ada Byron", "name.givenName": "Ada"}
     assert [told.applied[target] for target in told.to_write] == ["New Byron", "New"]
-    assert told.words.startswith("Due now: update displayName, name.givenName, because")
+    assert told.words.startswith("Due now: update the name, first name, because")
     scenario.hire("u4", "dan@example.com")
     told = look_into(scenario, "u4")
     assert (told.to_write["userName"], told.applied) == ("dan@example.com", {})

@@ -9,12 +9,16 @@ import pytest
 from autoprovisioning.domain.causes import Cause
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.events import EDITED, Event, EventName
+from autoprovisioning.domain.scim_user import ENTERPRISE
 from autoprovisioning.domain.sentences import plan_of, sentence
+from autoprovisioning.domain.words import attribute_in_words
 from tests.support.builders import NOW
 
 DONE = Event(id="e1", at=NOW, name=EventName.CREATED, actor="run r1", user_id="u1", email="ada@example.com")
 RENAMED = {"displayName": "Ada King", "name.familyName": "King"}
 LEFT = Cause(at=NOW, event="SUSPEND_USER", actor="boss@example.com")
+SENT = {"groups": "Nürnberg, Sales"}  # how the details have it
+MOVED = {"joined": ("Sales", "Nürnberg"), "left": ("Interns",)}
 BY_ADMIN = replace(DONE, name=EventName.CONFIGURED, actor="boss@example.com", user_id="", email="")
 
 
@@ -29,8 +33,25 @@ BY_ADMIN = replace(DONE, name=EventName.CONFIGURED, actor="boss@example.com", us
         ),
         (
             replace(DONE, name=EventName.UPDATED, changed={"title": "Countess", "active": True, "nickName": None}),
-            "ada@example.com was updated: title: Countess; active: true; and 1 more",
+            "ada@example.com was updated: title: Countess; access: yes; and 1 more",
         ),
+        (
+            replace(DONE, name=EventName.UPDATED, changed=SENT, before={"groups": "Interns"}, **MOVED),
+            "ada@example.com joined the teams Sales and Nürnberg and left the team Interns",
+        ),
+        (
+            replace(DONE, name=EventName.UPDATED, changed=SENT, joined=("Sales",), cause=LEFT),
+            "ada@example.com joined the team Sales: Suspended by boss@example.com, as reported by Google",
+        ),
+        (
+            replace(DONE, name=EventName.UPDATED, changed={**RENAMED, **SENT}, left=("A", "B", "C", "D", "E")),
+            "ada@example.com was renamed and left the teams A, B, C and 2 more: Ada King",
+        ),
+        (
+            replace(DONE, name=EventName.UPDATED, changed={"emails.value": "a@x", **SENT}, joined=("Sales",)),
+            "ada@example.com was updated and joined the team Sales: e-mail: a@x",
+        ),
+        (replace(DONE, changed=SENT, joined=("Sales",)), "ada@example.com got an account and joined the team Sales"),
         (
             replace(DONE, name=EventName.SUSPENDED, changed={"active": False}, cause=LEFT),
             "ada@example.com lost access: Suspended by boss@example.com, as reported by Google",
@@ -63,6 +84,25 @@ def test_it_is_told(event, told):
     found = sentence(event)
     assert f"{found.who} {found.did}" + (f": {found.more}" if found.more else "") == told
     assert found.failed is (event.name is EventName.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("title", "title"),
+        ("userName", "user name"),
+        ("name.familyName", "last name"),
+        ("name.middleName", "middle name"),
+        (f"{ENTERPRISE}:costCenter", "cost center"),
+        (f"{ENTERPRISE}:manager.value", "manager value"),
+        ('phoneNumbers[type eq "work"].value', "work phone"),
+        ('addresses[type eq "home"].postalCode', "home address, postal code"),
+        ('addresses[type eq "home"].formatted', "home address"),
+        ("emails.value", "e-mail"),
+    ],
+)
+def test_attributes_are_called_as_people_call_them(name, called):
+    assert attribute_in_words(name) == called
 
 
 def test_every_event_can_be_told():
