@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from autoprovisioning.domain.connections import Connection
     from autoprovisioning.domain.sources import Feed
 
+GARBAGE_FROM = 20_000  # objects made since garbage was last looked for; with Python's 700 a run needs a tenth more CPU
 CLIENTS_KEPT = 32  # SCIM clients that a process keeps: connections times valid tokens
 # Somebody who waits for a page must learn soon that the database, the directory or Keeper does not answer; a worker
 # waits for minutes. Keeper is asked four times, the directory twice, the database for the connection first.
@@ -286,6 +287,7 @@ def process_services() -> Services:
     from autoprovisioning.app.services import Services
 
     gc.freeze()  # what the libraries made stays: a run makes so much that it would be looked through again and again
+    gc.set_threshold(GARBAGE_FROM)  # ... and so would what the run makes, which has no cycles
     chosen = settings()
     database = _database()
     secrets = build_client(chosen.secret_manager_emulator)
