@@ -31,6 +31,7 @@ from autoprovisioning.app.ports.tokens import Tokens
 from autoprovisioning.domain.causes import Origin
 from autoprovisioning.domain.events import Actor, Stamp
 from autoprovisioning.domain.full_runs import SCHEDULED
+from autoprovisioning.domain.recognition import Recognized
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class ChangeSources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """The outside world, as ports."""
+    """The outside world, as ports; `recognized` outlives a run."""
 
     clock: Clock
     new_id: NewId
@@ -97,6 +98,7 @@ class Services:
     reads_at_once: int = 8  # requests of one listing of the directory
     timings: Timings = field(default_factory=Timings)
     through: ChangeSources = field(default_factory=ChangeSources)
+    recognized: Recognized = field(default_factory=Recognized)
 
     def stamp(self, by: Actor, origin: Origin | None = None) -> Stamp:
         """Return the beginning of a new line of the audit: now, by whom, and what made us look."""

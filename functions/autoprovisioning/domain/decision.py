@@ -188,12 +188,15 @@ def settled(entry: Entry, desired: Attributes, teams: tuple[str, ...] | None = N
 
     The fast way for nearly everybody in nearly every run.
     """
+    return at_rest(entry, teams) and bool(desired) and unchanged(entry.fingerprint, desired)
+
+
+def at_rest(entry: Entry, teams: tuple[str, ...] | None = None) -> bool:
+    """Say whether an entitled user's entry stays as it is, as long as their attributes do."""
     return (
         entry.status is Status.ACTIVE
         and entry.in_scope
         and entry.quiet
-        and bool(desired)
-        and unchanged(entry.fingerprint, desired)
         and (teams is None or (teams == entry.teams and not entry.asked))
     )
 

@@ -30,7 +30,8 @@ class DirectoryUser:
 
     `profile` is the user resource as the Directory API returned it (partial: only the fields asked for); attribute
     mapping reads it. It is empty for a deleted user. `org_unit_path` is "" where the directory does not show it,
-    `untold` says why a presence is UNKNOWN.
+    `untold` says why a presence is UNKNOWN. `shown` stands for the resource as it came, 0 where none did: as long as
+    the process lives, another resource has another number.
     """
 
     id: str
@@ -44,6 +45,7 @@ class DirectoryUser:
     profile: Mapping[str, Any] = field(default_factory=dict)
     created: datetime | None = None  # creationTime
     untold: str = ""
+    shown: int = field(default=0, compare=False, repr=False)
 
     @property
     def name(self) -> str:

@@ -113,6 +113,14 @@ class AttributeMapping:
     def _compiled(self) -> Compiled:
         return _compile(self.rows)
 
+    def __hash__(self) -> int:
+        """Return the hash of the rows."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.rows)
+
     def source_fields(self) -> frozenset[str]:
         """Return the top-level fields of the user resource that the rows read, for the `fields` mask."""
         names = {_parts(row.source)[0][0] for row in self.rows if not _is_constant(row.source)}

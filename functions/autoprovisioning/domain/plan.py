@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
-from .accounts import Attributes, Value, remembers
+from .accounts import Attributes, Value, remembers, unchanged
 from .changes import PlannedChange
 from .comparison import aligned, in_step
 from .connections import Connection
@@ -19,11 +19,11 @@ from .decision import (
     Nothing,
     Observed,
     Rules,
+    at_rest,
     decide,
     idles,
     missed_twice,
     rests,
-    settled,
 )
 from .directory_user import DirectoryUser, Presence
 from .entry import EXTERNAL_ID, Action, Entry, Status, addressees
@@ -32,6 +32,7 @@ from .keeper_listing import Listing, as_found, new_drift, without_repair
 from .memberships import Memberships
 from .observation import mapped, observed, observed_with
 from .people import Listed, listed_of
+from .recognition import Recognized
 from .runs import Evidence, Look
 from .unprovisioned import OwnerSearch
 
@@ -121,6 +122,7 @@ class Planner:
         rules: Rules,
         now: datetime,
         listing: Listing | None = None,
+        recognized: Recognized | None = None,
     ) -> None:
         """Plan against `roster` as read; `listing` is Keeper's own, where drift is looked for."""
         self._connection = connection
@@ -128,6 +130,7 @@ class Planner:
         self._roster = roster
         self._rules = replace(rules, holder=lambda address: self._holders.get(address, ""))
         self._now = now
+        self._recognized = recognized or Recognized()
         self._met: set[str] = set()
         self.search: OwnerSearch | None = None  # for the owners of accounts that nobody provisions
         self.memberships: Memberships | None = None  # of teams, if they are to be kept in step
@@ -166,23 +169,27 @@ class Planner:
             self._met.add(user.id)
         elif in_scope is False or not served:
             return  # not ours, never was: most of a large customer
-        desired, failure = mapped(self._connection, user)
         teams = self._teams(entry, user, in_scope)
-        if entry is not None and self._as_it_was(entry, user, in_scope, desired, teams):
+        if entry is not None and self._rests(entry, user, in_scope, teams) and self._as_applied(entry, user):
             self.plan.unchanged += 1
             return
+        desired, failure = mapped(self._connection, user)
         seen = observed_with(user, in_scope, desired, failure, moving=moving, outdated=outdated, teams=teams)
         self._judge(entry, seen, lambda: Evidence(left=left(), listed=True))
 
-    def _as_it_was(
-        self,
-        entry: Entry,
-        user: DirectoryUser,
-        in_scope: bool | None,
-        desired: Attributes,
-        teams: tuple[str, ...] | None,
-    ) -> bool:
-        return _entitled(user, in_scope) and self.listing is None and settled(entry, desired, teams)
+    def _rests(self, entry: Entry, user: DirectoryUser, in_scope: bool | None, teams: tuple[str, ...] | None) -> bool:
+        return self.listing is None and _entitled(user, in_scope) and at_rest(entry, teams)
+
+    def _as_applied(self, entry: Entry, user: DirectoryUser) -> bool:
+        """Say whether the user's attributes are those that were applied last."""
+        mapping = self._connection.settings.mapping
+        if self._recognized.knows(user, mapping, entry):
+            return True
+        desired, _ = mapped(self._connection, user)
+        same = bool(desired) and unchanged(entry.fingerprint, desired)
+        if same:
+            self._recognized.note(user, mapping, entry)
+        return same
 
     def _teams(self, entry: Entry | None, user: DirectoryUser, in_scope: bool | None) -> tuple[str, ...] | None:
         """Return the teams that the user's account is to be in; whoever has no access yet joins none."""

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence, to_the_second
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.texts import USER_ID, folded
@@ -42,6 +44,7 @@ def user_of(item: dict[str, Any]) -> DirectoryUser:
         profile=item,
         created=_time(item.get("creationTime")),
         untold=untold,
+        shown=hash(msgspec.json.encode(item)),
     )
 
 
