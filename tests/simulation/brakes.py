@@ -70,6 +70,7 @@ class Brakes:
         self._counted: dict[tuple[str, Kind], list[datetime]] = {}  # by budget
         self._leavers: dict[str, dict[str, datetime]] = {}  # connection -> who lost access, and when
         self._taken_at: dict[str, datetime] = {}  # user -> when their access was last taken, wherever
+        self._taken_by: dict[tuple[str, str], str] = {}  # connection, user -> the change that took their access last
         self._approvals: dict[tuple[str, str], list[Approval]] = {}  # connection, digest of the plan
         self._refusals: dict[tuple[str, str], list[Refusal]] = {}
         self.decisions = Counter[str]()  # by connection
@@ -144,12 +145,13 @@ class Brakes:
         if not approved:
             self._not_refused(process, connection, user_id, kind, what, told)
             self._proven(process, connection, write, told)
+        exempt = self._exempt(connection, user_id, kind, write)
         if kind is Kind.TAKING:
-            self._taken_at[user_id] = self._scheduler.now
+            self._taken_at[user_id], self._taken_by[connection.id, user_id] = self._scheduler.now, write.key
         if kind is Kind.UNLOCKING:
             if not approved:
                 self._broken("what somebody locked is unlocked as approved only", told)
-        elif not approved and not self._exempt(connection, user_id, kind, write):
+        elif not approved and not exempt:
             self._counts(connection, kind, begun, told)
             if kind is Kind.TAKING:
                 self._half(connection, user_id, told)
@@ -175,7 +177,14 @@ class Brakes:
         return None
 
     def _exempt(self, connection: Connection, user_id: str, kind: Kind, write: Write) -> bool:
-        """Say whether it gives access as a first run does, or gives back what was taken within a day."""
+        """Say whether it gives access as a first run does, or gives back what was taken within a day.
+
+        Or it takes what nobody knows was taken: a suspension that was not recorded before somebody undid it in Keeper
+        cannot be told from one that never arrived, whose retry needs no room.
+        """
+        if kind is Kind.TAKING:
+            before = self._taken_by.get((connection.id, user_id))
+            return before is not None and before not in self._archive.events(connection.id)
         if kind is not Kind.GIVING:
             return False
         if write.kind is WriteKind.CREATE:

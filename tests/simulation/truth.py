@@ -60,6 +60,7 @@ class Standing:
     stood: Mapping[Trigger, timedelta] = field(default_factory=dict)
     ended: Mapping[Trigger, datetime] = field(default_factory=dict)  # a while ago: nobody may have seen that end
     outside: bool = False  # of a pilot
+    told: datetime | None = None  # since when the user is suspended or archived, as the directory has it
 
 
 class Truth:
@@ -141,7 +142,8 @@ class Truth:
         ended = self._ended(connection, user_id)
         if user is not None:  # who was back for a moment only need not have been seen
             ended = {trigger: since for trigger, since in ended.items() if triggers.get(trigger, since) != since}
-        standing = Standing(now, triggers, still, archived, stood, ended, outside)
+        told = user.since if user is not None else None
+        standing = Standing(now, triggers, still, archived, stood, ended, outside, told)
         if last is None or replace(standing, at=last.at) != last:
             past.append(standing)
 
@@ -244,16 +246,15 @@ class Truth:
             ended, seen = None, False
         return since if ended is None or elsewhere(ended, self._scheduler.now) else None
 
-    @staticmethod
-    def _begins(standing: Standing, trigger: Trigger, begun: datetime) -> bool:
+    def _begins(self, standing: Standing, trigger: Trigger, begun: datetime) -> bool:
         """Say whether a timer that began then is that of a trigger.
 
-        Leaving a scope was noticed some time after it, and of who is suspended and then archived the directory tells
-        the later time alone.
+        Leaving a scope was noticed some time after it. Of who is suspended and then archived, or archived and then
+        suspended, the directory tells the later time alone: the first may not have been seen.
         """
-        since = standing.triggers[trigger]
-        if trigger is Trigger.SUSPENDED and standing.archived and abs(standing.at - begun) <= MINUTE:
-            return True
+        since, told = standing.triggers[trigger], standing.told
+        if trigger is Trigger.SUSPENDED and told is not None and abs(told - begun) <= MINUTE:
+            return standing.archived or told - since <= self.patience.unseen
         return abs(since - begun) <= MINUTE or (trigger is Trigger.APP_OFF and since <= begun <= since + UNNOTICED)
 
     def accrued(self, standing: Standing, trigger: Trigger) -> timedelta:
