@@ -83,6 +83,10 @@ RETURNING = Leaning(
     verbs=("suspend", "reject", "lock", "restore", "run"), kinds=("notification lost",), rate=0.5, policy=0, steps=40,
     minutes=120, people=3, whom=3, limit=1, connections=1, skewed=False,
 )  # fmt: skip
+DELETED = Leaning(
+    verbs=("delete_connection", "run") * 2, kinds=("stall",), rate=0.3, policy=0, steps=12, minutes=40, people=1,
+    whom=1, connections=1, skewed=False, together=True, firestore=False,
+)  # fmt: skip
 REPLACED = Leaning(
     verbs=("delete_by_hand", "invite", "swap", "provision"), kinds=("message twice", "notification late"), rate=0.05,
     steps=24, connections=1, minutes=15, skewed=False, people=2, whom=2, together=True, policy=0,
@@ -615,6 +619,13 @@ MUTANTS = (
         "app/runs/lease.py",
         "services.leases.release(name, holder)",
         "pass",
+    ),
+    Mutant(
+        name="a deletion waits for no batches",
+        file="app/administration/finish_deletions.py",
+        old="for run in services.runs.open(connection.id)]",
+        new="for run in services.runs.open(connection.id) if run.state is RunState.OBSERVING]",
+        leaning=DELETED,
     ),
     Mutant(
         name="accounts that nobody provisions are locked without an approval",
