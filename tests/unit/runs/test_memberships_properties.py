@@ -10,7 +10,7 @@ from autoprovisioning.app.administration.approve_removals import approve_removal
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.errors import KeeperFailed, Rejected, Throttled, Transient
 from autoprovisioning.domain.events import Actor
-from autoprovisioning.domain.runs import RunKind
+from autoprovisioning.domain.runs import Look, RunKind
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import TeamChoice
 from tests.support.builders import DAY
@@ -38,11 +38,13 @@ CHANGES = {
     "suspend": lambda scenario, whom: scenario.suspend(whom),
     "restore": lambda scenario, whom: scenario.restore(whom),
     "rename": lambda scenario, whom: scenario.rename(whom, "Other"),
+    "report": lambda scenario, whom: report(scenario, whom),
 }
 EVENTS = {
     "run": lambda scenario: go(scenario),
     "drift": lambda scenario: go(scenario, RunKind.DRIFT),
     "look": lambda scenario: [scenario.deliver(look) for look in scenario.sent[-3:]],
+    "sweep": lambda scenario: scenario.sweep(),
     "unreadable": lambda scenario: scenario.directory.unreadable.add("g7"),
     "readable": lambda scenario: scenario.directory.unreadable.clear(),
     "empty": lambda scenario: scenario.directory.memberships["g7"].clear(),
@@ -65,6 +67,11 @@ def step(scenario: Scenario, verb: str, whom: object) -> None:
         CHANGES[verb](scenario, whom)
     else:
         EVENTS[verb](scenario)
+
+
+def report(scenario: Scenario, whom: str) -> None:
+    """Deliver what the audit log has asked for because of the group, be it true or not."""
+    scenario.deliver(Look(user_id=whom, asked_at=scenario.fakes.clock.now, groups=("g7",)))
 
 
 def go(scenario: Scenario, kind: RunKind = RunKind.FULL) -> None:

@@ -243,6 +243,20 @@ def test_a_new_account_is_created_in_the_teams_of_its_own_groups(teams, asked):
     assert (written, inside(teams), asked) == ([("create", (TEAM,))], {"u4"}, {"groups_of": 1})
 
 
+def test_what_became_of_a_lost_answer_is_settled_by_the_next_sweep(teams):
+    join(teams, "u1", "u2")
+    teams.keeper.faults.extend(["lost", "lost"])
+    for user_id in ("u1", "u2"):
+        look(teams, user_id, ENGINEERS)
+    leave(teams, "u1")
+    for _ in range(3):
+        teams.fakes.clock.advance(LATER)
+        teams.again()
+        teams.sweep()
+    assert inside(teams) == {"u2"}
+    assert [teams.entry(user_id).sent_teams for user_id in ("u1", "u2")] == [(), (TEAM,)]
+
+
 def test_looks_one_by_one_take_no_more_people_out_than_a_run_may(teams):
     users = crowd(teams, 40)
     leave(teams, *users[:30])
