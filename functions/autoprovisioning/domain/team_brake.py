@@ -65,4 +65,4 @@ def let_out(team: GroupTeam, user_id: str, now: datetime) -> GroupTeam | None:
         return None
     size = team.people or 0
     fresh = released({user_id}, size, window, now)
-    return replace(team, removals=fresh, people=max(0, size - 1)) if fresh is not None else None
+    return replace(team, removals=fresh, people=max(0, size - 1), counted=now) if fresh is not None else None

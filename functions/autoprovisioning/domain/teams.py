@@ -213,12 +213,12 @@ class GroupTeam:
     held_digest: str = ""  # names who they are, for an approval
     removals: Removals | None = None  # of the last day
     namesake: Namesake | None = None  # NAME_TAKEN: by which team, where the group has none itself
-    counted: datetime | None = None  # when a full run last found another number of people in it than the one before
+    counted: datetime | None = None  # when another number of people was last found in it than before
     sent_name: str = ""  # which Keeper accepted last; `team_name` may be its own spelling of that
 
     @property
     def last(self) -> datetime:
-        """When the team last changed, or who is in it, as full runs saw it."""
+        """When the team last changed, or who is in it, as far as that was counted."""
         return max(filter(None, (self.since, self.created, self.counted)))
 
     @property
