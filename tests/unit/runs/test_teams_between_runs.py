@@ -9,6 +9,8 @@ import pytest
 
 from autoprovisioning.app.administration.approve_removals import approve_removals
 from autoprovisioning.app.administration.configure import turn_off
+from autoprovisioning.app.provisioning.teams_of_one import LISTING
+from autoprovisioning.app.runs.sweep import sweep_if_due
 from autoprovisioning.domain.causes import Cause
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.errors import Rejected
@@ -183,6 +185,24 @@ def test_who_cannot_be_proven_to_have_left_stays(teams):
     assert inside(teams) == {"u1", "u2", "u3"}
     teams.directory.unreadable.clear()
     look(teams, "u1", ENGINEERS)
+    assert inside(teams) == {"u2", "u3"}
+
+
+def test_a_group_that_takes_too_long_to_list_is_left_to_a_sweep(teams, monkeypatch):
+    put_in(teams, "u1", "u2", "u3")
+    leave(teams, "u1")
+    members = teams.directory.members
+
+    def slow(group_id):
+        for page in members(group_id):
+            teams.fakes.clock.advance(LISTING)
+            yield page
+
+    monkeypatch.setattr(teams.directory, "members", slow)
+    look(teams, "u1", ENGINEERS, event="REMOVE_GROUP_MEMBER")
+    assert (inside(teams), teams.fakes.queue.runs) == ({"u1", "u2", "u3"}, [RunKind.SWEEP])
+    sweep_if_due(teams.services, teams.fakes.clock.now + 4 * MINUTE)
+    teams.work_off()
     assert inside(teams) == {"u2", "u3"}
 
 
