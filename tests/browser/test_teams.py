@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from infra.local.simulation import wait_for
 from tests.browser.conftest import NARROW, WIDE
 from tests.browser.stage import ENDLESS, HOME, LONG_NAME, other_connections
+from tests.functional.test_reauthorize import staff
 from tests.functional.test_teams import TEAM, arrange
 from tests.support.system import System
 
@@ -60,6 +61,7 @@ def teams(whole_system: System) -> Any:
     """A team that most have left at once, and groups in every other state."""
     system = whole_system
     system.reset()
+    staff(system)
     arrange(system, "Engineers", "u1", "u2", "u4")
     system.provisioned()
     edition = system.world.console("GET", "connections/keeper")["edition"]
@@ -121,7 +123,7 @@ def test_from_the_list_to_a_team_to_a_person_by_keys_alone(teams, open_page):
     people(page).get_by_role("link", name="Given1 Family1").press("Enter")
     table = page.get_by_role("table", name="Teams")
     expect(table.get_by_role("row").last).to_contain_text("stays until removals are approved")
-    expect(page.get_by_role("list", name="History, newest first")).to_contain_text("joined the team Engineers")
+    expect(page.get_by_role("list", name="History, newest first")).to_contain_text("Joined the team Engineers")
 
 
 def test_a_nested_group_on_the_way_is_named(teams, open_page):
@@ -164,6 +166,7 @@ def test_a_delegated_administrator_sees_who_and_why_and_has_nothing_to_press(tea
     page.request.get("/_iap/as/delegated@example.com")
     for path in (f"{HOME}/teams", ONE, f"{HOME}/choose-teams"):
         page.goto(path)
+        expect(page.get_by_text("delegated administrator")).to_be_visible()
         accessible(page)
         page.evaluate(
             "document.querySelectorAll('[role=search]').forEach(each => each.remove())"
