@@ -29,7 +29,7 @@ from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Action, Entry, Failure, Status, Timer, Trigger
 from autoprovisioning.domain.errors import ProvisioningError
 from autoprovisioning.domain.event_search import EventOrder, Filters
-from autoprovisioning.domain.events import Actor, Event, EventName
+from autoprovisioning.domain.events import Actor, Event, EventName, TeamUsage
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, HoldState, Standing, Verdict
 from autoprovisioning.domain.keeper import PatchDialect
@@ -83,6 +83,7 @@ class Told:
     happened: tuple[Event, ...] = ()
     failing: tuple[Failing, ...] = ()
     used: dict[EventName, int] = field(default_factory=dict)
+    used_for_teams: dict[TeamUsage, int] = field(default_factory=dict)
     latest: tuple[Run, ...] = ()
     waits: WaitingUsers = NOBODY
     answers: KeeperAnswers = NOTHING
@@ -128,7 +129,7 @@ class Told:
 
     def usage(self, _connection_id: str, first: date, last: date) -> list[DayUsage]:
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        return [DayUsage(day=day, counts=self.used) for day in days]
+        return [DayUsage(day=day, counts=self.used, teams=self.used_for_teams) for day in days]
 
     def pace(self, _connection_id: str, _since: Any) -> KeeperAnswers:
         return self.answers

@@ -11,14 +11,14 @@ import pytest
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Entry, Status
-from autoprovisioning.domain.events import Actor, of_team
+from autoprovisioning.domain.events import Actor, TeamUsage, of_team
 from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.requests import PREVIEW, Forecast, TeamsForeseen
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.teams import GroupTeam, Namesake, Obstacle, TeamChoice, TeamState
-from autoprovisioning.domain.words import TEAMS
+from autoprovisioning.domain.words import TEAM_USAGE, TEAMS
 from autoprovisioning.entrypoints.console.api.operations import ROOT
 from autoprovisioning.entrypoints.console.pages import teams as pages
 from tests.support.console import ADMIN, EVIL, HOME, READER, Place, full, sound
@@ -109,6 +109,8 @@ def test_a_choice_is_previewed_with_its_numbers_and_saved_from_there():
     here.fakes.services.requests.put(preview.done(START, Forecast(teams=told)))
     page = here.browser().open(f"{HOME}/previews/{preview_id}")
     sound(page)
+    assert "<del>Groups: none</del>" in page.text
+    assert "<ins>Groups: keeper-*; at most 50</ins>" in page.text
     assert "12 teams, 1,204 memberships; 3 names exist already in Keeper: adopt or leave." in page.text
     assert "Save and make 12 teams, 1,204 memberships in all" in page.buttons()
     shown = json.loads(here.open(f"{ROOT}{HOME}/previews/{preview_id}").text)["teams"]
@@ -394,6 +396,18 @@ def test_teams_are_filtered_and_searched_alike_at_every_door(door, query, found)
     page = here.open(f"{door}?{asked}" if asked else door)
     assert page.status == 200
     assert {group_id for group_id in ("g-there", "g-refused", "g8") if re.search(rf"{group_id}\b", page.text)} == found
+
+
+def test_usage_counts_what_was_done_about_teams_apart_from_googles_events():
+    here = place(choice=CHOSEN)
+    here.told.used_for_teams = {TeamUsage.JOINED: 41, TeamUsage.RENAMED: 1}
+    page = here.open(f"{HOME}/usage")
+    sound(page)
+    assert f'{TEAM_USAGE[TeamUsage.JOINED]}</th><td class="number">1,230</td>' in page.text  # of 30 days
+    shown = json.loads(here.open(f"{ROOT}{HOME}/usage?days=2").text)
+    assert shown["teams"] == {"joined": 82, "left": 0, "created": 0, "adopted": 0, "renamed": 2}
+    assert shown["days"][0]["teams"] == {"joined": 41, "renamed": 1}
+    assert TEAM_USAGE[TeamUsage.JOINED] not in place().open(f"{HOME}/usage").text
 
 
 def test_a_name_that_a_spreadsheet_would_compute_is_none_in_the_download():

@@ -17,6 +17,9 @@ from autoprovisioning.domain.words import after, counted
 _GONE = {True: "", False: " (no longer in the directory)"}
 
 
+PREVIEWED = ("mapping", "scope", "deprovisioning", "choose-teams")  # pages whose edits are shown before they are saved
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """One settings page: its address, its title, and what it says now."""
@@ -107,7 +110,7 @@ def units_named(services: Services, connection: Connection, keys: Sequence[str])
 def _in_full(connection: Connection) -> list[Part]:
     """Return what is previewed before it is saved, each row of the mapping separately."""
     rows = tuple(f"{row.target} from {row.source}" for row in connection.settings.mapping.rows)
-    previewed = [part for part in summary(connection) if part.page in ("mapping", "scope", "deprovisioning")]
+    previewed = [part for part in summary(connection) if part.page in PREVIEWED]
     return [replace(part, lines=rows) if part.page == "mapping" else part for part in previewed]
 
 
