@@ -29,14 +29,14 @@ from autoprovisioning.domain.changes import PlannedChange
 from autoprovisioning.domain.connections import Connection, RetiredToken, State
 from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import Presence
-from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, Timer, Trigger
+from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, Timer, Trigger, Unseen
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.guard import GuardState, Kind, Member, reservation
 from autoprovisioning.domain.holds import Hold, Standing, Verdict, digest_of
 from autoprovisioning.domain.keeper_changes import KeeperChange
 from autoprovisioning.domain.locks import Lock
 from autoprovisioning.domain.mapping import AttributeMapping
-from autoprovisioning.domain.memberships import ApprovedRemovals, Removals
+from autoprovisioning.domain.memberships import ApprovedRemovals, Removals, Unsettled
 from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.runs import Batch, Evidence, Look, Run, RunKind, RunState
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
@@ -86,6 +86,7 @@ CONNECTION = Connection(
             roles=True,
             most=20,
             empty_left=True,
+            pending_days=30,
         ),
     ),
     edition=6,
@@ -136,6 +137,7 @@ FULL = Entry(
     shown="shown",
     teams=("t1", "t2"),
     asked=("t3",),
+    unseen=(Unseen(team_id="t1", since=NOW - DAY), Unseen(team_id="t2", since=NOW, seen=True)),
 )
 PLAIN = Entry(user_id="u2", email="bob@example.com", status=Status.LOCKED)
 CAUSE = Cause(at=NOW, event="RENAME_USER", actor="boss@example.com", group="keeper@example.com")
@@ -308,6 +310,8 @@ TEAM = GroupTeam(
     unread=True,
     held=2,
     held_digest="d" * 32,
+    unseen_since=NOW - HOUR,
+    unsettled=Unsettled(waiting=3, since=NOW - DAY, late=2, ended=1),
     removals=Removals(since=NOW - HOUR, users=("u8", "u9"), approved=("u7",)),
     namesake=Namesake(team_id="t9", name="engineers", external_id="x", obstacle=Obstacle.OWNED),
     sent_name="Engineers",

@@ -75,6 +75,29 @@ def test_a_membership_waits_for_the_team_the_invitation_and_the_lock(node: Endpo
     assert of(node, team)["members"] == [ready, invited, locked]
 
 
+def test_a_pending_team_may_not_be_listed(node: Endpoint) -> None:
+    first, second = made(node), made(node, "Sales", "g2")
+    node.side.approve(second)
+
+    def listed() -> list[str]:
+        return [each["id"] for each in node.ask("GET", "/Groups").body["Resources"]]
+
+    assert listed() == [first, second]
+    node.side.settings(teams={"pending_listed": False})
+    assert listed() == [second]
+    assert node.ask("GET", f"/Groups/{first}").status == 200
+    node.side.approve()
+    assert listed() == [first, second]
+
+
+def test_somebody_takes_a_user_out_in_the_admin_console(node: Endpoint) -> None:
+    team, scim_id = made(node), node.created()["id"]
+    node.side.control("PUT", f"teams/{team}/members/{scim_id}")
+    assert groups(node, scim_id) == [team]
+    node.side.control("DELETE", f"teams/{team}/members/{scim_id}")
+    assert (groups(node, scim_id), of(node, team)["members"]) == ([], [])
+
+
 def test_only_the_approved_team_is_no_longer_pending(node: Endpoint) -> None:
     first, second = made(node), made(node, "Sales", "g2")
     node.side.approve(second)

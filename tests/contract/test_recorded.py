@@ -18,7 +18,7 @@ import pytest
 from autoprovisioning import document_kinds, messages
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.domain.connections import State
-from autoprovisioning.domain.entry import Entry
+from autoprovisioning.domain.entry import Entry, Unseen
 from autoprovisioning.domain.errors import ConfigurationRefused
 from autoprovisioning.domain.event_search import Filters
 from autoprovisioning.domain.events import Event, EventName
@@ -179,7 +179,7 @@ def as_recorded(path: Path, wanted: Any) -> Any:
             changes = tuple(replace(change, teams=None) for change in wanted.changes)
             return replace(wanted, changes=changes, looks=tuple(map(_told_less, wanted.looks)))
         case Entry():
-            return replace(wanted, teams=(), asked=())
+            return replace(wanted, teams=(), asked=(), unseen=())
     return wanted
 
 
@@ -214,6 +214,16 @@ def newer(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
     made["connections/c1"]["limit"] = {**made["connections/c1"]["limit"], "later": 1}
     made["connections/c1"]["mapping"] = [{**row, "later": 1} for row in made["connections/c1"]["mapping"]]
     return made
+
+
+def test_of_memberships_that_an_earlier_version_sent_none_counts_as_seen(firestore):
+    documents = dict(NEWEST["documents"])
+    shard = "connections/c1/roster/0000"
+    records = [record[:-1] for record in msgspec.msgpack.decode(documents[shard]["entries"])]
+    store(firestore, {**documents, shard: {**documents[shard], "entries": msgspec.msgpack.encode(records)}})
+    since = FULL.last_action_at.replace(microsecond=0)
+    unseen = tuple(Unseen(team_id=team_id, since=since) for team_id in FULL.teams)
+    assert firestore.roster.load(CONNECTION)["u1"] == replace(FULL, unseen=unseen)
 
 
 class TestNewerVersions:

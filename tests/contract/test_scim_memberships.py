@@ -81,6 +81,23 @@ def test_a_team_that_is_not_there_is_the_users_failure_and_changes_nothing(node)
     assert all("title" not in account for account in keeper.accounts())
 
 
+@pytest.mark.parametrize("shown", [True, False], ids=["Keeper shows what waits", "Keeper does not"])
+def test_a_listing_tells_in_which_teams_everybody_is(node, shown):
+    keeper, accounts = node
+    keeper.settings(teams={"queued_shown": shown})
+    written(accounts, *[replace(write, joins=("t2", "t1")) for write in creates(2)])
+    waits = ("t1", "t2") if shown else ()
+    assert [account.teams for page in accounts.list() for account in page] == [waits, waits]
+    keeper.accept()
+    keeper.approve()
+    first, _ = ids(keeper)
+    keeper.control("DELETE", f"teams/t1/members/{first}")
+    assert {account.scim_id == first: account.teams for page in accounts.list() for account in page} == {
+        True: ("t2",),
+        False: ("t1", "t2"),
+    }
+
+
 def test_a_node_that_takes_no_memberships_says_so(keeper):
     keeper.settings(teams={"groups_in_patch": False})
     keeper.control("PUT", "teams", [{"id": "t1", "displayName": "A"}])

@@ -191,3 +191,47 @@ def test_the_team_of_a_deleted_group_is_left_or_emptied_once_that_is_approved(te
     teams.sync()
     assert inside(teams) == {"u4"}, "somebody else put them there"
     assert [each["id"] for each in teams.keeper.teams()] == [team["id"]]
+
+
+@pytest.mark.parametrize("shown", [True, False], ids=["Keeper shows what waits", "Keeper does not"])
+def test_what_waits_in_keeper_is_told_until_it_is_shown_and_whom_somebody_takes_out_stays_out(teams, shown):
+    teams.keeper.settings(teams={"queued_shown": shown})
+    teams.sync()
+    waits = listed(teams)["unsettled"]
+    assert (waits["waiting"], waits["late"], waits["ended"]) == (3, 0, 0)
+    teams.sync("drift")
+    teams.sync()
+    assert listed(teams)["unsettled"]["waiting"] == (0 if shown else 3)
+    if not shown:
+        assert "3 people not seen there yet" in browser(teams).open(f"{HOME}/teams").text
+    teams.keeper.accept()
+    teams.keeper.approve()
+    before = teams.keeper.requests()["methods"]
+    teams.sync("drift")
+    after = teams.keeper.requests()["methods"]
+    assert {name for name in after if after[name] != before.get(name, 0)} == {"GET"}
+    (team,) = teams.keeper.teams()
+    teams.keeper.control("DELETE", f"teams/{team['id']}/members/{team['members'][0]}")
+    teams.sync("drift")
+    (told,) = teams.world.console("GET", "connections/keeper/keeper-changes")["items"]
+    assert (told["found"], told["before"], told["repair"]) == ({"groups": ""}, {"groups": "Engineers"}, None)
+    teams.sync("drift")
+    teams.sync()
+    assert listed(teams)["unsettled"] == {"waiting": 0, "since": None, "late": 0, "ended": 1}
+    assert (len(inside(teams)), len(teams.world.console("GET", "connections/keeper/keeper-changes")["items"])) == (2, 1)
+
+
+def test_a_pending_team_that_keeper_does_not_list_is_awaited_and_not_made_twice(system):
+    arrange(system, "Engineers", "u1", "u2")
+    system.keeper.settings(teams={"pending_listed": False})
+    system.provisioned()
+    choose(system)
+    arrange(system, "Engineers", "u1", "u2", "u4")
+    system.sync()
+    assert (listed(system)["state"], len(system.keeper.teams())) == ("sent", 1)
+    assert inside(system) == {"u1", "u2", "u3"}, "nobody else joins before it is listed"
+    assert "Sent, waits for Keeper" in browser(system).open(f"{HOME}/teams").text
+    system.keeper.approve()
+    system.sync()
+    assert (listed(system)["state"], listed(system)["unseen_since"]) == ("there", None)
+    assert (inside(system), len(system.keeper.teams())) == ({"u1", "u2", "u3", "u4"}, 1)

@@ -225,6 +225,8 @@ class FakeKeeper:
         self.team_numbers = itertools.count(1)
         self.members: dict[str, set[str]] = defaultdict(set)  # SCIM ids, by team
         self.unlisted: set[str] = set()  # teams that listings do not show
+        self.queued: set[tuple[str, str]] = set()  # memberships, by team and SCIM id, that listings do not show
+        self.tells_teams = True  # whether listings show anybody's
         self.accounts: dict[str, Account] = {}
         self.accepts = set(accepts)
         self.clock = clock
@@ -392,7 +394,12 @@ class FakeAccounts:
 
     def list(self) -> Iterator[Sequence[Account]]:
         self.probe()
-        yield list(self._node.accounts.values())
+        yield [replace(account, teams=self._teams_of(account)) for account in self._node.accounts.values()]
+
+    def _teams_of(self, account: Account) -> tuple[str, ...] | None:
+        inside = {team for team, members in self._node.members.items() if account.scim_id in members}
+        shown = {team for team in inside & set(self._node.teams) if (team, account.scim_id) not in self._node.queued}
+        return tuple(sorted(shown)) if self._node.tells_teams else None
 
     def write(self, writes: Sequence[Write], deadline: datetime) -> Iterator[Written]:
         conflicts: list[Write] = []

@@ -57,6 +57,7 @@ class Account:
     attributes: Attributes = field(default_factory=dict)
     created: datetime | None = None  # meta.created, if the server returns it
     flaw: str = ""
+    teams: tuple[str, ...] | None = None  # ids of those that Keeper shows it in; None where it does not tell
 
 
 class WriteKind(StrEnum):

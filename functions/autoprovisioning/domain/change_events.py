@@ -11,15 +11,12 @@ from .accounts import Value, changed_attributes
 from .adoption import Beside
 from .causes import Origin
 from .changes import Outcome, ended, team_changes
-from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, TEXT_LIMIT, Action, Status
+from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, GROUPS, TEXT_LIMIT, Action, Status
 from .events import NAME_OF, Actor, Event, EventName, Stamp
 from .events import changed as told
 from .runs import UNDER_ALIASES, UNSENT
 
 RECREATED = "The account had vanished from Keeper and was created again."
-
-
-TEAMS = "groups"  # as SCIM calls them, in the audit
 
 
 def event_for(
@@ -49,8 +46,8 @@ def event_for(
     if joins or leaves:
         now_in = set(outcome.teams or ())
         were = (now_in | set(leaves)) - set(joins)
-        changed = {**changed, TEAMS: ", ".join(_named(now_in, team_names))}
-        before = {**(before or {}), TEAMS: ", ".join(_named(were, team_names))}
+        changed = {**changed, GROUPS: ", ".join(_named(now_in, team_names))}
+        before = {**(before or {}), GROUPS: ", ".join(_named(were, team_names))}
     return told(
         Stamp(id=change.id, at=now, by=by, origin=origin),
         name,

@@ -19,7 +19,7 @@ from .accounts import (
 )
 from .adoption import Beside, Seeker
 from .decision import about
-from .entry import ACCOUNT, AT_ONCE, EXTERNAL_ID, Action, Entry, Failure, Mark, Status, failed
+from .entry import ACCOUNT, AT_ONCE, EXTERNAL_ID, Action, Entry, Failure, Mark, Status, Unseen, failed
 from .errors import (
     AccountGone,
     Contradicted,
@@ -329,7 +329,16 @@ def _with_account(entry: Entry, scim_id: str) -> Entry:
     if scim_id == entry.scim_id:
         return entry
     return replace(
-        entry, scim_id=scim_id, fingerprint="", applied_by="", shown=None, deleted=False, drift=(), teams=(), asked=()
+        entry,
+        scim_id=scim_id,
+        fingerprint="",
+        applied_by="",
+        shown=None,
+        deleted=False,
+        drift=(),
+        teams=(),
+        asked=(),
+        unseen=(),
     )
 
 
@@ -359,14 +368,21 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         deleted=change.action is Action.DELETE or (entry.deleted and status is Status.SUSPENDED),
         shown=_memory(entry, outcome),
         locked_at={Status.LOCKED: now, Status.SUSPENDED: locked_at}.get(status),
-        teams=entry.teams if outcome.teams is None else outcome.teams,
-        asked=entry.asked if outcome.teams is None else (),
     )
+    if outcome.teams is not None:
+        entry = replace(entry, teams=outcome.teams, asked=(), unseen=_unseen(entry, outcome.teams, now))
     if not change.action.writes:
         return entry
     email = str(change.attributes.get("userName") or change.email)
     applied = fingerprint(change.attributes)
     return replace(entry, fingerprint=applied, email=email, applied_by=change.id, taken_over=False)
+
+
+def _unseen(entry: Entry, teams: tuple[str, ...], now: datetime) -> tuple[Unseen, ...]:
+    """Return which of the teams an account is in now no listing shows: those that it has just been put into, too."""
+    known = {each.team_id: each for each in entry.unseen}
+    sent = (known.get(team_id) if team_id in entry.teams else Unseen(team_id=team_id, since=now) for team_id in teams)
+    return tuple(filter(None, sent))
 
 
 def remembers_lock(entry: Entry) -> bool:

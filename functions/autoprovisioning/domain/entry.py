@@ -60,6 +60,7 @@ class Trigger(StrEnum):
 
 # What of an account somebody may change in Keeper, besides its attributes: that it exists, its access, whose it is.
 ACCOUNT, ACCESS, EXTERNAL_ID = "account", "active", "externalId"
+GROUPS = "groups"  # teams, as SCIM calls them: never in an entry's `drift`, since nothing of them is repaired
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +116,18 @@ class Mark:
     def wait(self, now: datetime) -> float:
         """Return the seconds to wait for a live mark to run out, at least one."""
         return max(1.0, (self.until - now).total_seconds())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unseen:
+    """A membership of ours that Keeper's own listing does not show.
+
+    It was sent at `since` and waits; or, `seen`, it was shown, and is missed since then: somebody ended it in Keeper.
+    """
+
+    team_id: str
+    since: datetime
+    seen: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +205,7 @@ class Entry:
     shown: str | None = None  # `remembered`: what Keeper made of what we wrote last; None where it has not shown that
     teams: tuple[str, ...] = ()  # ids of those that we put the account into and have not taken it out of, sorted
     asked: tuple[str, ...] = ()  # of those that it may have been put into: the answer is not known
+    unseen: tuple[Unseen, ...] = ()  # of `teams`, those that no listing of Keeper has shown yet, or shows any more
     again: bool = False  # somebody who met a live mark asked for another look, and nobody has looked since
 
     @property

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from .accounts import Account, Value
 from .comparison import aligned
-from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, Action, Entry
+from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, GROUPS, Action, Entry
 from .keeper_listing import LOCK
 from .plan import Plan
 
@@ -37,14 +38,18 @@ class KeeperChange:
 
 
 def keeper_changes(
-    plan: Plan, roster: Mapping[str, Entry], listed: Mapping[str, Account], run_id: str
+    plan: Plan,
+    roster: Mapping[str, Entry],
+    listed: Mapping[str, Account],
+    run_id: str,
+    team_names: Mapping[str, str] = MappingProxyType({}),
 ) -> list[KeeperChange]:
     """Return what a plan found changed; `roster` is as it was read, `listed` is Keeper's own listing by SCIM id."""
     written = {change.user_id: change for change in plan.writes}
     changes = []
     for user_id, names in plan.drifted.items():
         entry, write, look = roster[user_id], written.get(user_id), plan.looks.get(user_id)
-        found, before = _values(names, entry, listed.get(entry.scim_id), plan.wrote[user_id])
+        found, before = _values(names, entry, listed.get(entry.scim_id), plan.wrote[user_id], team_names)
         change = KeeperChange(
             user_id=user_id,
             email=entry.email,
@@ -61,7 +66,11 @@ def keeper_changes(
 
 
 def _values(
-    names: Iterable[str], entry: Entry, account: Account | None, wrote: Mapping[str, Value]
+    names: Iterable[str],
+    entry: Entry,
+    account: Account | None,
+    wrote: Mapping[str, Value],
+    team_names: Mapping[str, str],
 ) -> tuple[Mapping[str, Value], Mapping[str, Value]]:
     """Return the values found and those before, by the names of an entry's `drift`."""
     found: dict[str, Value] = {}
@@ -74,6 +83,12 @@ def _values(
             found[ACCESS], before[ACCESS] = account.active, not account.active
         elif name == EXTERNAL_ID:
             found[name], before[name] = account.external_id, entry.user_id
+        elif name == GROUPS:
+            had = {*entry.teams} - {each.team_id for each in entry.unseen}
+            found[name], before[name] = (
+                _short(", ".join(sorted(team_names.get(team_id, team_id) for team_id in teams)))
+                for teams in (had.intersection(account.teams or ()), had)
+            )
         else:
             found[name] = _short(shown[name])
             if name in wrote:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import marshal
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -17,7 +17,7 @@ from .accounts import (
 )
 from .changes import made
 from .comparison import aligned, in_step
-from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, Entry, Status
+from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, GROUPS, Entry, Status, Unseen
 
 LOCK = "lock"  # among what somebody else changed in Keeper: it is reported, and left as it is
 
@@ -32,10 +32,14 @@ class Listing(Mapping[str, Account]):
     def __init__(self, accounts: Iterable[Account], roster: Mapping[str, Entry]) -> None:
         """Take the accounts as they are listed; those of the `roster` are kept under the very ids that it holds."""
         self.told: set[str] = set()  # attributes of which at least one account has a value
+        self.there: Collection[str] = ()  # teams that Keeper has, if it was asked: whose membership somebody ended
         self._tells_owners = False
+        self._tells_teams = False
         self._packed: dict[str, bytes] = {}
         self._shapes: dict[tuple[str, ...], int] = {}  # by the names of the attributes
         self._names: list[tuple[str, ...]] = []  # by the number of the shape
+        self._numbers: dict[tuple[str, ...], int] = {}  # of those teams together
+        self._teams: list[tuple[str, ...]] = []  # by that number
         for account in accounts:
             entry = roster.get(account.external_id)
             known = entry is not None and entry.scim_id == account.scim_id
@@ -52,11 +56,19 @@ class Listing(Mapping[str, Account]):
         self._tells_owners = self._tells_owners or bool(account.external_id)
         created = account.created.isoformat() if account.created is not None else ""
         head = account.user_name, account.external_id, account.active, created, bool(account.scim_id), account.flaw
-        return marshal.dumps((shape, *head, *shown.values()))
+        return marshal.dumps((shape, self._number(account.teams), *head, *shown.values()))
+
+    def _number(self, teams: tuple[str, ...] | None) -> int:
+        """Return the number of these teams together, which many accounts have in common."""
+        self._tells_teams = self._tells_teams or teams is not None
+        number = self._numbers.setdefault(teams or (), len(self._teams))
+        if number == len(self._teams):
+            self._teams.append(teams or ())
+        return number
 
     def __getitem__(self, key: str) -> Account:
         """Return one account."""
-        shape, user_name, external_id, active, created, named, flaw, *values = marshal.loads(self._packed[key])  # noqa: S302 - ours
+        shape, number, user_name, external_id, active, created, named, flaw, *values = marshal.loads(self._packed[key])  # noqa: S302 - ours
         return Account(
             scim_id=key if named else "",
             user_name=user_name,
@@ -65,6 +77,7 @@ class Listing(Mapping[str, Account]):
             attributes=dict(zip(self._names[shape], values, strict=True)),
             created=datetime.fromisoformat(created) if created else None,
             flaw=flaw,
+            teams=self._teams[number] if self._tells_teams else None,
         )
 
     def __contains__(self, key: object) -> bool:
@@ -94,6 +107,14 @@ class Listing(Mapping[str, Account]):
     @cached_property
     def _user_names(self) -> frozenset[str]:
         return frozenset(account.user_name.casefold() for account in self.values())
+
+    def missed_teams(self, roster: Iterable[Entry]) -> bool:
+        """Say whether an account lacks a team that it was in by our doing: whoever asks then says which are `there`."""
+        return any(
+            _missed(entry, account)
+            for entry in roster
+            if entry.teams and (account := self.get(entry.scim_id)) is not None
+        )
 
 
 def as_found(entry: Entry, listing: Listing, desired: Attributes, now: datetime, *, entitled: bool) -> Entry:
@@ -125,7 +146,28 @@ def as_found(entry: Entry, listing: Listing, desired: Attributes, now: datetime,
         found = found.drifted(EXTERNAL_ID)
     elif found.status is Status.LOCKED and account.external_id == entry.user_id:
         found = found.without_drift(EXTERNAL_ID)
+    found = _teams_found(found, account, listing.there, now)
     return _values_found(found, account, listing.told, desired) if desired and not found.deleted else found
+
+
+def _missed(entry: Entry, account: Account) -> frozenset[str]:
+    """Return the teams that an account with access was seen in, and is not shown in any more."""
+    if account.teams is None or not account.active:
+        return frozenset()  # what answers show of the teams of who is locked is not known
+    return frozenset(entry.teams).difference(account.teams, (each.team_id for each in entry.unseen))
+
+
+def _teams_found(entry: Entry, account: Account, there: Collection[str], now: datetime) -> Entry:
+    """Return the entry with what the listing shows of its memberships: those that arrived, and those that are gone.
+
+    One that was never shown waits. A team that is gone as a whole says nothing of anybody's membership.
+    """
+    if account.teams is None or not entry.teams:
+        return entry
+    waits = (each for each in entry.unseen if each.team_id in entry.teams and each.team_id not in account.teams)
+    ended = sorted(_missed(entry, account).intersection(there))
+    unseen = (*waits, *(Unseen(team_id=team_id, since=now, seen=True) for team_id in ended))
+    return entry if unseen == entry.unseen else replace(entry, unseen=unseen)
 
 
 def _values_found(entry: Entry, account: Account, told: Set[str], desired: Attributes) -> Entry:
@@ -157,6 +199,17 @@ def without_repair(entry: Entry, found: Entry) -> Entry:
 
 
 def new_drift(entry: Entry, found: Entry) -> tuple[str, ...]:
-    """Return what somebody else changed in Keeper since the listing before, a lock included; () where nothing."""
+    """Return what somebody else changed in Keeper since the listing before; () where nothing.
+
+    A lock is among it, and that somebody took the account out of a team.
+    """
     names = tuple(name for name in found.drift if name not in entry.drift)
+    if ended_teams(entry, found):
+        names = (*names, GROUPS)
     return (*names, LOCK) if found.status is Status.LOCKED and entry.status is not Status.LOCKED else names
+
+
+def ended_teams(entry: Entry, found: Entry) -> Set[str]:
+    """Return the teams that somebody took an account out of since the listing before."""
+    before, now = ({each.team_id for each in one.unseen if each.seen} for one in (entry, found))
+    return now - before

@@ -126,6 +126,43 @@ def sizes(roster: Iterable[Entry]) -> Counter[str]:
     return Counter(team_id for entry in roster for team_id in entry.teams)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsettled:
+    """How many memberships of ours Keeper does not show: those that wait, those that do for too long, and those ended.
+
+    `since` is when the first of those that wait was sent. What waits for too long is not sent again: people must do
+    something in Keeper. What somebody else ended there stays so.
+    """
+
+    waiting: int = 0
+    since: datetime | None = None
+    late: int = 0
+    ended: int = 0
+
+
+SETTLED = Unsettled()
+
+
+def unsettled(roster: Iterable[Entry], patience: timedelta, now: datetime) -> dict[str, Unsettled]:
+    """Count them by team, those of people with access: for the others nothing takes effect in Keeper."""
+    waiting, late, ended = Counter[str](), Counter[str](), Counter[str]()
+    since: dict[str, datetime] = {}
+    for entry in roster:
+        for each in entry.unseen if entry.status is Status.ACTIVE else ():
+            team_id = each.team_id
+            if team_id not in entry.teams:
+                continue
+            if each.seen:
+                ended[team_id] += 1
+                continue
+            since[team_id] = min(since.get(team_id, each.since), each.since)
+            (late if now - each.since >= patience else waiting)[team_id] += 1
+    return {
+        team_id: Unsettled(waiting=waiting[team_id], since=since.get(team_id), late=late[team_id], ended=ended[team_id])
+        for team_id in {*since, *ended}
+    }
+
+
 def released(
     leaves: Collection[str],
     size: int,

@@ -61,7 +61,8 @@ class Person(NamedTuple):
 
     `presence` is as listed, UNKNOWN where no full run has seen them. `by` and `account` are those of an account that
     nobody provisions, whose owner this may be. Teams are ids: `teams` and `asked` are the entry's. Of the others whose
-    group has them are `joins`, of these those whose group has them no more `leaves`, as a full run saw it.
+    group has them are `joins`, of these those whose group has them no more `leaves`, as a full run saw it. Of `teams`
+    Keeper has not shown `unseen` yet, and somebody took them out of `ended` there.
     """
 
     user_id: str
@@ -86,6 +87,8 @@ class Person(NamedTuple):
     asked: tuple[str, ...] = ()
     joins: tuple[str, ...] = ()
     leaves: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -153,6 +156,8 @@ def person_of(entry: Entry, listed: Listed | None) -> Person:
         asked=entry.asked,
         joins=tuple(team_id for team_id in inside if team_id not in sent),
         leaves=tuple(team_id for team_id in sent if team_id not in inside),
+        unseen=tuple(each.team_id for each in entry.unseen if not each.seen) if entry.unseen else (),
+        ended=tuple(each.team_id for each in entry.unseen if each.seen) if entry.unseen else (),
     )
 
 

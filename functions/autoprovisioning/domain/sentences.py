@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .accounts import Value
-from .change_events import TEAMS
+from .entry import GROUPS
 from .events import EDITED, Event, EventName
 from .words import DONE, attribute_in_words, briefly
 
@@ -76,14 +76,14 @@ def _of_user(event: Event) -> Sentence:
     if event.name is not EventName.UPDATED:
         did = f"{did} and {teams}" if teams else did
         return Sentence(who=who, did=did, more=cause or event.reason, user_id=user_id)
-    attributes = {*event.changed} - {TEAMS}
+    attributes = {*event.changed} - {GROUPS}
     if teams and not attributes:
         return Sentence(who=who, did=teams, more=cause or event.reason, user_id=user_id)
     if NAME in attributes and attributes <= NAMES:
         did = "was renamed and " + teams if teams else "was renamed"
         return Sentence(who=who, did=did, more=_value(event, NAME), user_id=user_id)
     did = f"{did} and {teams}" if teams else did
-    more = _values(event, attribute_in_words, but=TEAMS if teams else "")
+    more = _values(event, attribute_in_words, but=GROUPS if teams else "")
     return Sentence(who=who, did=did, more=more or cause or event.reason, user_id=user_id)
 
 

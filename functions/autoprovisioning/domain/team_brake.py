@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from .memberships import WINDOW, ApprovedRemovals, Members, digest_of, released
+from .memberships import SETTLED, WINDOW, ApprovedRemovals, Members, Unsettled, digest_of, released
 from .teams import GroupTeam, TeamState
 
 
@@ -18,7 +18,8 @@ from .teams import GroupTeam, TeamState
 class Listed:
     """What listings of groups, and the roster before them, say of teams; all by team id, approvals by group id.
 
-    `people` is how many were put into a team, `able` how many of them can be taken out, `lost` who left the group.
+    `people` is how many were put into a team, `able` how many of them can be taken out, `lost` who left the group,
+    `unsettled` how many of the people Keeper does not show.
     """
 
     members: Members
@@ -26,6 +27,7 @@ class Listed:
     able: Mapping[str, int]
     lost: Mapping[str, set[str]]
     approvals: Mapping[str, ApprovedRemovals] = field(default_factory=dict)
+    unsettled: Mapping[str, Unsettled] = field(default_factory=dict)
 
     def noted(
         self, teams: Mapping[str, GroupTeam], now: datetime
@@ -47,6 +49,7 @@ class Listed:
             noted[group_id] = replace(
                 team,
                 people=people,
+                unsettled=self.unsettled.get(team.team_id, SETTLED),
                 counted=team.counted if people == (team.people or 0) else now,
                 unread=self.members[team.team_id] is None,
                 held=len(stays),

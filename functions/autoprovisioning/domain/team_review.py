@@ -126,7 +126,13 @@ class TeamReview:
             return f"{TEAMS[team.state][0]}; stays as it is"
         if team.unread:
             return "Stays: the group could not be read"
-        return "Keeps it while without access" if person.status is not Status.ACTIVE else "In the group"
+        if team.team_id in person.ended:
+            return "In the group; taken out in Keeper by somebody, and stays out"
+        if person.status is not Status.ACTIVE:
+            return "Keeps it while without access"
+        if team.team_id in person.unseen:
+            return "In the group; sent, and not seen in Keeper yet"
+        return "In the group"
 
     def _leaves(self, team: GroupTeam, person: Person) -> str:
         if team.state is TeamState.LEFT:

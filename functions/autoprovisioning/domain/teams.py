@@ -3,7 +3,8 @@
     group        in Keeper                                    what happens
     chosen       a team carries the group's id                it is the group's; renamed where the group was
     chosen       two or more teams carry it                   nothing: which one is meant cannot be told
-    chosen       none does, but the group had a team          nothing: somebody deleted it there
+    chosen       none does, but the group had a team          nothing: somebody deleted it there; or it was never
+                                                              listed, and is awaited
     chosen       none does, another team has the name         nothing, until one of the two is renamed, or an
                                                               administrator confirms that this team is the group's
     chosen       none does, the name would make a role        nothing, unless roles are chosen: they carry rights
@@ -29,12 +30,13 @@ from types import MappingProxyType
 
 from .accounts import Result
 from .errors import BadInput
-from .memberships import WINDOW, Removals
+from .memberships import SETTLED, WINDOW, Removals, Unsettled
 from .scope import Group
 from .texts import has_controls
 
 MOST_TEAMS = 1_000  # of a connection: a run goes through all of them
 MOST_PATTERNS = 50
+MOST_PENDING_DAYS = 90
 LONGEST_PATTERN = 200
 LONGEST_TEAM_NAME = 1024  # characters of a name or externalId that are kept: none of ours is as long
 LONGEST_TOLD = 100  # characters of what somebody typed in Keeper, in a text of ours
@@ -57,11 +59,17 @@ class TeamChoice:
     roles: bool = False
     most: int = 50  # teams: a pattern that fits more than was meant makes no more
     empty_left: bool = False  # what becomes of the team of a group that is not chosen any more, or deleted
+    pending_days: int = 14  # for so long Keeper is awaited to show a team, or a membership, that was sent
 
     @property
     def on(self) -> bool:
         """Say whether any group can become a team."""
         return bool(self.groups or self.patterns)
+
+    @property
+    def patience(self) -> timedelta:
+        """How long what was sent may wait in Keeper before somebody is told to look after it."""
+        return timedelta(days=self.pending_days)
 
     @property
     def followed(self) -> bool:
@@ -84,6 +92,9 @@ class TeamChoice:
             raise BadInput("teams.role_prefix", "it is too long, or holds control characters", mend)
         if not 1 <= self.most <= MOST_TEAMS:
             raise BadInput("teams.most", f"{self.most} is out of range", f"Use 1 to {MOST_TEAMS} teams.")
+        if not 1 <= self.pending_days <= MOST_PENDING_DAYS:
+            problem = f"{self.pending_days} is out of range"
+            raise BadInput("teams.pending_days", problem, f"Use 1 to {MOST_PENDING_DAYS} days.")
 
     def chooses(self, group: Group) -> bool:
         """Say whether a group is to be a team."""
@@ -180,6 +191,8 @@ class TeamState(StrEnum):
     """What became of a group that is, or was, to be a team."""
 
     THERE = "there"
+    SENT = "sent"  # Keeper took it, and no listing has shown it yet
+    UNSEEN = "unseen"  # ... for longer than it is awaited
     WAITING = "waiting"  # for the next run: a request failed, or this run made enough
     REFUSED = "refused"  # by Keeper
     NAME_TAKEN = "name_taken"
@@ -190,12 +203,16 @@ class TeamState(StrEnum):
     LEFT = "left"  # the choice, or the directory: the team stays
 
 
+_NOT_SERVING = (TeamState.SENT, TeamState.UNSEEN, TeamState.DOUBLE, TeamState.DELETED, TeamState.LEFT)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupTeam:
     """What is kept about a group and its team; `team_id` is empty where it never had one.
 
     `name` and `email` are the group's, `team_name` is how Keeper showed the team last. `reason` is why the last request
-    failed, `since` when the state began, `created` when we made the team.
+    failed, `since` when the state began, `created` when we made the team, `unseen_since` the same of one that no
+    listing has shown since. Of the `people` those who are `unsettled` are not shown in the team.
     """
 
     group_id: str
@@ -212,6 +229,8 @@ class GroupTeam:
     held: int = 0  # people who left the group and are not taken out of the team, since they are too many
     held_digest: str = ""  # names who they are, for an approval
     removals: Removals | None = None  # of the last day
+    unseen_since: datetime | None = None
+    unsettled: Unsettled = SETTLED
     namesake: Namesake | None = None  # NAME_TAKEN: by which team, where the group has none itself
     counted: datetime | None = None  # when another number of people was last found in it than before
     sent_name: str = ""  # which Keeper accepted last; `team_name` may be its own spelling of that
@@ -224,12 +243,14 @@ class GroupTeam:
     @property
     def serves(self) -> bool:
         """Say whether the team is the chosen group's, and so whether people are put into it."""
-        return bool(self.team_id) and self.state not in (TeamState.DOUBLE, TeamState.DELETED, TeamState.LEFT)
+        return bool(self.team_id) and self.state not in _NOT_SERVING
 
     def becomes(self, state: TeamState, now: datetime, reason: str = "") -> GroupTeam:
         """Return it in a state, which may be the one that it has; of a team that serves no more nobody is held."""
         becomes = replace(self, state=state, reason=reason, since=self.since if state is self.state else now)
-        return becomes if becomes.serves else replace(becomes, held=0, held_digest="", unread=False)
+        if becomes.serves:
+            return becomes
+        return replace(becomes, held=0, held_digest="", unread=False, unsettled=SETTLED)
 
     def failed(self, state: TeamState, now: datetime, reason: str) -> GroupTeam:
         """Return it after a request that failed just now."""
@@ -319,7 +340,7 @@ class _Planner:
         """Judge a group that has a team; False: it has none."""
         teams = self._of.get(group.id, [])
         if not teams:
-            return False
+            return self._awaited(group)
         self._count += 1
         if len(teams) > 1:
             self._note(group, TeamState.DOUBLE)
@@ -343,6 +364,17 @@ class _Planner:
         if had is None or had.sent_name != wanted:
             return False
         return team.name == had.team_name or comparable(team.name) == comparable(wanted)
+
+    def _awaited(self, group: Group) -> bool:
+        """Judge a group whose team Keeper took, but has never listed: whether it lists pending ones is not known."""
+        had = self._known.get(group.id)
+        if had is None or had.unseen_since is None:
+            return False
+        self._count += 1
+        self._names[comparable(had.team_name)] += 1
+        late = self._now - had.unseen_since >= self._choice.patience
+        self._note(group, TeamState.UNSEEN if late else TeamState.SENT)
+        return True
 
     def make(self, group: Group) -> None:
         """Judge a group that has no team."""
@@ -463,6 +495,7 @@ class _Planner:
             told = team.name == noted.team_name or comparable(team.name) == comparable(noted.sent_name)
             sent_name = noted.sent_name if told else ""  # else somebody renamed it since
             noted = replace(noted, team_id=team.id or noted.team_id, team_name=team.name, sent_name=sent_name)
+            noted = replace(noted, unseen_since=None)  # a listing shows it
         self.plan.known[group.id] = noted
         return noted
 

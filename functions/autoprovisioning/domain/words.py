@@ -15,7 +15,7 @@ from .causes import Cause, Source
 from .connections import Connection, State
 from .deprovisioning import WITHIN_24_HOURS
 from .directory_user import Presence
-from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, Action, Status, Trigger
+from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, GROUPS, Action, Status, Trigger
 from .events import EventName, TeamUsage
 from .guard import Kind
 from .holds import Hold, HoldState, Standing
@@ -232,6 +232,7 @@ DRIFTED: Mapping[str, str] = {  # by the names of an entry's `drift`; anything e
     ACCESS: "unlocked",
     LOCK: "locked",
     EXTERNAL_ID: "with another externalId",
+    GROUPS: "taken out of teams",
 }
 DRIFT_POLICY: Mapping[bool, str] = {  # by whether what somebody else changed in Keeper is repaired
     True: "reported and repaired",
@@ -241,6 +242,14 @@ TEAMS: Mapping[TeamState, tuple[str, str]] = {  # what became of a group that is
     TeamState.THERE: (
         "In Keeper",
         "A new team is pending there until somebody approves it: an administrator, or the Automator.",
+    ),
+    TeamState.SENT: (
+        "Sent, waits for Keeper",
+        "Keeper does not list it yet, and nobody else joins before it does. Approve it there.",
+    ),
+    TeamState.UNSEEN: (
+        "Not seen yet",
+        "Keeper has not listed it in days. Approve it there; if it is gone, leave the group out for one full run.",
     ),
     TeamState.WAITING: ("Waits for the next run", "Nothing is to be done."),
     TeamState.REFUSED: ("Refused by Keeper", "It is tried again every hour. Correct what Keeper says first."),
@@ -646,6 +655,7 @@ def teams_chosen(choice: TeamChoice) -> str:
     left = "; those of groups that left are emptied" if choice.empty_left else ""
     if not choice.on:
         return f"none{left}"
+    left += f"; what was sent is awaited for {counted(choice.pending_days, 'day')}"
     chosen = sorted(group.email or group.id for group in choice.groups)
     which = ", ".join([*chosen, *choice.patterns])
     but = f", but {', '.join(choice.exclusions)}" if choice.exclusions else ""

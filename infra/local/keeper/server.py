@@ -4,7 +4,7 @@ The control API of teams, beside that of accounts, settings, faults and requests
 
 GET  /_control/teams                        every team and role with its members, those who wait under `queued`
 PUT  /_control/teams                        has these instead; one without externalId was made by people
-PUT  /_control/teams/<team>/members/<id>    makes an account a member, as the Admin Console does
+PUT  /_control/teams/<team>/members/<id>    makes an account a member, as the Admin Console does; DELETE takes it out
 POST /_control/approve                      approves what is pending, or only the teams of {"teams": [...]}
 POST /_control/accept                       everybody who was invited accepts, or only those of {"accounts": [...]}
 """
@@ -303,8 +303,7 @@ class KeeperServer:
         return Reply(status=status, body=self._show(account), headers={"Location": location})
 
     def _show(self, account: dict[str, Any]) -> dict[str, Any]:
-        groups = self.teams.groups_of(account["id"])
-        shown = {**account, "groups": groups} if groups else account
+        shown = {**account, "groups": self.teams.groups_of(account["id"])}
         if not self.settings.tell_created:
             meta = {name: value for name, value in account["meta"].items() if name != "created"}
             shown = {**shown, "meta": meta}
@@ -324,7 +323,7 @@ class KeeperServer:
     def _list_groups(self, asked: dict[str, list[str]]) -> dict[str, Any]:
         if "filter" in asked and not self.settings.ignore_filter:
             raise Refused(400, "Groups cannot be filtered", "invalidFilter")  # no page of Keeper's shows such a filter
-        found, members = list(self.teams.teams.values()), _with_members(asked)
+        found, members = self.teams.listed(), _with_members(asked)
         start, stop = self._page(asked)
         page = [self.teams.show(team, members=members) for team in found[start - 1 : stop]]
         return self._listed(page, len(found), start)
@@ -463,6 +462,8 @@ class KeeperServer:
                 self.teams.seed(told)
             case "PUT", [team_id, "members", scim_id]:
                 self.teams.put_in(team_id, scim_id)
+            case "DELETE", [team_id, "members", scim_id]:
+                self.teams.take_out(team_id, scim_id)
         return Reply(status=204)
 
     def _control_faults(self, method: str, rest: list[str], told: Any) -> Reply:

@@ -32,6 +32,7 @@ class TeamRules:
     members_in_groups: bool = False  # POST and PATCH /Groups, `members`: Keeper's pages that can be read do not show it
     unique: bool = False  # Commander: scim edit --unique-groups
     role_prefix: str = ""  # Commander: scim edit --prefix; a name that begins with it makes a role
+    pending_listed: bool = True  # whether GET /Groups shows teams that still wait; what Keeper does is not known
     queued_shown: bool = False  # whether answers show memberships that still wait; what Keeper does is not known
 
 
@@ -165,6 +166,14 @@ class Teams:
     def put_in(self, team_id: str, scim_id: str) -> None:
         """Make an account a member at once, as Keeper's Admin Console does; it may be another node's."""
         self.get(team_id).members[scim_id] = True
+
+    def take_out(self, team_id: str, scim_id: str) -> None:
+        """Take an account out of a team, as Keeper's Admin Console does."""
+        self.get(team_id).members.pop(scim_id, None)
+
+    def listed(self) -> list[Team]:
+        """Return the teams that GET /Groups shows."""
+        return [team for team in self.teams.values() if self.rules.pending_listed or not team.pending]
 
     def approve(self, only: Iterable[str] = ()) -> None:
         """Approve the teams of this node, or only some: as an administrator does, or Keeper's Automator.

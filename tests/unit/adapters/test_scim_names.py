@@ -95,6 +95,22 @@ def test_when_an_account_was_created_is_read_or_it_is_not_known(told, read):
     assert account.created == read
 
 
+@pytest.mark.parametrize(
+    ("groups", "teams"),
+    [
+        ([], ()),
+        ([{"value": "t2", "display": "B"}, {"VALUE": "t1"}, {"value": "t2"}], ("t1", "t2")),
+        ([{"value": 7}, {"value": ""}, {"value": "x" * 1_000}, "t1", None, {}], ()),
+        ({"value": "t1"}, None),
+        ("t1", None),
+        (None, None),
+    ],
+)
+def test_the_teams_of_an_account_are_read_or_they_are_not_told(groups, teams):
+    assert read_listed({"id": "1", "Groups": groups}).teams == teams
+    assert read_listed({"id": "1"}).teams is None
+
+
 def test_no_meta_is_no_time():
     for meta in (None, [], "2026-11-24T09:00:00Z", {}):
         assert read_listed({"id": "1", "meta": meta}).created is None

@@ -9,11 +9,13 @@ import pytest
 from autoprovisioning.app.administration import explain_teams as asking
 from autoprovisioning.app.administration.explain_teams import TeamsTold, TeamTold, explain_teams
 from autoprovisioning.domain.connections import State
-from autoprovisioning.domain.entry import Status
+from autoprovisioning.domain.entry import Status, Unseen
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete
 from autoprovisioning.domain.memberships import Membership
+from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import TeamChoice, TeamState
+from tests.support.builders import NOW
 from tests.support.scenario import Scenario
 from tests.support.settings import with_settings
 
@@ -36,6 +38,8 @@ def teams(scenario: Scenario) -> Scenario:
         "c1", lambda current: with_settings(current, teams=TeamChoice(patterns=("keeper-*",)))
     )
     scenario.run()
+    scenario.plan(RunKind.DRIFT)  # which sees them in the team
+    scenario.work_off()
     return scenario
 
 
@@ -68,6 +72,19 @@ def test_members_are_told_through_which_nested_groups(teams):
         assert (found.team.group_id, found.member, found.membership) == ("g7", True, Membership.INSIDE)
         assert (found.through, found.words, found.seen) == (through, IN_GROUP, True)
     assert told(teams, "u3") == TeamsTold()
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (False, "In the group; sent, and not seen in Keeper yet"),
+        (True, "In the group; taken out in Keeper by somebody, and stays out"),
+    ],
+)
+def test_what_keeper_does_not_show_is_told(teams, seen, words):
+    recorded(teams, "u1", unseen=(Unseen(team_id="t1", since=NOW, seen=seen),))
+    assert team_of(teams, "u1").words == words
+    assert team_of(teams, "u2").words == IN_GROUP
 
 
 def test_whoever_joined_or_left_since_the_full_run_is_told_what_follows(teams):

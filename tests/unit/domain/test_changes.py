@@ -11,7 +11,7 @@ from autoprovisioning.domain.change_events import count, event_for
 from autoprovisioning.domain.changes import Change, Outcome, made, recorded, sent_attributes, write_for
 from autoprovisioning.domain.comparison import aligned
 from autoprovisioning.domain.decision import about
-from autoprovisioning.domain.entry import Action, Entry, Mark, Status, failed
+from autoprovisioning.domain.entry import Action, Entry, Mark, Status, Unseen, failed
 from autoprovisioning.domain.errors import (
     AddressTaken,
     NotAsWritten,
@@ -142,6 +142,18 @@ def test_a_success_is_recorded(done, scim_id, status, attributes):
     assert after.deleted is (done.action is Action.DELETE)
     assert unchanged(after.fingerprint, attributes)
     assert (after.mark, after.failure, after.pending, after.last_action_at) == (None, None, False, NOW)
+
+
+def test_what_was_sent_is_unseen_since_then_and_what_was_known_of_other_teams_stays():
+    waits, ended = Unseen(team_id="t1", since=NOW - DAY), Unseen(team_id="t2", since=NOW - DAY, seen=True)
+    before = entry(teams=("t1", "t2", "t3"), unseen=(waits, ended))
+    done = Outcome(change=change(Action.UPDATE, entry=before), scim_id="k1", teams=("t2", "t3", "t4"))
+    after = recorded(before, done, NOW)
+    assert (after.teams, after.unseen) == (("t2", "t3", "t4"), (ended, Unseen(team_id="t4", since=NOW)))
+    assert recorded(before, replace(done, teams=None), NOW).unseen == before.unseen
+    assert recorded(before, replace(done, scim_id="k9"), NOW).unseen == tuple(
+        Unseen(team_id=team_id, since=NOW) for team_id in ("t2", "t3", "t4")
+    )
 
 
 def test_an_account_that_vanished_leaves_an_entry_without_one():

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from autoprovisioning.domain.accounts import Account, remembered
-from autoprovisioning.domain.entry import ACCESS, ACCOUNT, EXTERNAL_ID, Action, Mark, Status
-from autoprovisioning.domain.keeper_listing import Listing, as_found, without_repair
-from tests.support.builders import ADA, NOW, entry
+from autoprovisioning.domain.entry import ACCESS, ACCOUNT, EXTERNAL_ID, GROUPS, Action, Mark, Status, Unseen
+from autoprovisioning.domain.keeper_listing import Listing, as_found, new_drift, without_repair
+from tests.support.builders import ADA, DAY, NOW, entry
 
 OURS = Account(scim_id="k1", user_name="ada@example.com", external_id="u1", active=True, attributes=ADA)
 OTHER = Account(scim_id="k9", user_name="other@example.com", external_id="u9", active=True, attributes=ADA)
@@ -43,6 +43,53 @@ def test_what_keeper_makes_of_a_value_that_no_listing_shows_stays_remembered():
         attributes={target: value for target, value in ADA.items() if target != "displayName"},
     )  # fmt: skip
     assert found(known, shy) == known
+
+
+SENT = Unseen(team_id="t1", since=NOW - DAY)
+ENDED = Unseen(team_id="t1", since=NOW - DAY, seen=True)
+
+
+@pytest.mark.parametrize(
+    ("unseen", "shown", "there", "becomes"),
+    [
+        pytest.param((SENT,), (), ("t1",), (SENT,), id="waits, or is not shown while it waits"),
+        pytest.param((SENT,), ("t1", "t9"), (), (), id="arrived"),
+        pytest.param((SENT,), None, (), (SENT,), id="not told"),
+        pytest.param((), ("t1",), (), (), id="as before"),
+        pytest.param((), (), ("t1",), (replace(ENDED, since=NOW),), id="somebody ended it"),
+        pytest.param((), ("t9",), ("t9",), (), id="the team is gone"),
+        pytest.param((), None, ("t1",), (), id="told no more"),
+        pytest.param((ENDED,), (), ("t1",), (ENDED,), id="ended before"),
+        pytest.param((ENDED,), ("t1",), (), (), id="somebody put them in again"),
+        pytest.param((replace(SENT, team_id="t8"),), ("t1",), (), (), id="left meanwhile, by an earlier version"),
+    ],
+)
+def test_what_a_listing_shows_of_memberships(unseen, shown, there, becomes):
+    known = entry(shown="", teams=("t1",), unseen=unseen)
+    listing = Listing([replace(OURS, teams=shown), OTHER], {})
+    listing.there = there
+    after = as_found(known, listing, ADA, NOW, entitled=True)
+    assert after == replace(known, unseen=becomes)
+    told = (GROUPS,) if becomes == (replace(ENDED, since=NOW),) else ()
+    assert new_drift(known, after) == told
+    assert as_found(after, listing, ADA, NOW + DAY, entitled=True) == after
+    assert without_repair(known, after).unseen == becomes
+
+
+def test_of_who_is_locked_no_membership_is_missed():
+    known = entry(Status.SUSPENDED, shown="", teams=("t1",), locked_at=NOW)
+    listing = Listing([replace(OURS, active=False, teams=())], {})
+    listing.there = ("t1",)
+    assert not listing.missed_teams([known])
+    assert as_found(known, listing, {}, NOW, entitled=False) == known
+
+
+def test_teams_are_asked_for_only_where_a_membership_is_missed():
+    listing = Listing([replace(OURS, teams=("t1",)), replace(OTHER, teams=None)], {})
+    known = entry(teams=("t1", "t2"), unseen=(replace(SENT, team_id="t2"),))
+    assert not listing.missed_teams([known, entry(scim_id="nobody", teams=("t1",)), entry(scim_id="k9")])
+    assert listing.missed_teams([replace(known, unseen=())])
+    assert listing.missed_teams([replace(known, scim_id="k9")]), "where others' teams are told, it is in none"
 
 
 SUSPENDED = entry(Status.SUSPENDED)

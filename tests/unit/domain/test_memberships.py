@@ -8,8 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprovisioning.domain.entry import Entry
-from autoprovisioning.domain.memberships import WINDOW, Memberships, Removals, leaving, released, sizes
+from autoprovisioning.domain.entry import Entry, Status, Unseen
+from autoprovisioning.domain.memberships import (
+    WINDOW,
+    Memberships,
+    Removals,
+    Unsettled,
+    leaving,
+    released,
+    sizes,
+    unsettled,
+)
 from tests.support.builders import NOW
 
 READ = {"t1": frozenset({"u1", "u2"}), "t2": frozenset({"u1"}), "t3": None}
@@ -44,6 +53,23 @@ def test_those_who_leave_are_counted_by_team_as_far_as_the_group_was_read():
     ]
     assert leaving(roster, READ) == {"t1": {"u7", "u8"}, "t2": {"u7"}}
     assert sizes(roster) == {"t1": 3, "t2": 1, "t3": 2, "t8": 1}
+
+
+def test_what_keeper_does_not_show_is_counted_by_team_of_those_with_access():
+    def unseen(team_id, days, *, seen=False):
+        return Unseen(team_id=team_id, since=NOW - timedelta(days=days), seen=seen)
+
+    roster = [
+        Entry(user_id="u1", status=Status.ACTIVE, teams=("t1", "t2"), unseen=(unseen("t1", 3), unseen("t2", 14))),
+        Entry(user_id="u2", status=Status.ACTIVE, teams=("t1",), unseen=(unseen("t1", 5),)),
+        Entry(user_id="u3", status=Status.ACTIVE, teams=("t1", "t2"), unseen=(unseen("t2", 99, seen=True),)),
+        Entry(user_id="u4", status=Status.SUSPENDED, teams=("t1",), unseen=(unseen("t1", 30),)),
+        Entry(user_id="u5", status=Status.ACTIVE, teams=(), unseen=(unseen("t1", 30),)),
+    ]
+    assert unsettled(roster, timedelta(days=14), NOW) == {
+        "t1": Unsettled(waiting=2, since=NOW - timedelta(days=5)),
+        "t2": Unsettled(since=NOW - timedelta(days=14), late=1, ended=1),
+    }
 
 
 def people(number: int, first: int = 0) -> set[str]:

@@ -76,6 +76,8 @@ def test_groups_are_chosen_by_id_and_by_patterns_over_name_and_address(choice, c
         (TeamChoice(exclusions=("**",)), "teams.exclusions"),
         (TeamChoice(role_prefix="a\nb"), "teams.role_prefix"),
         (TeamChoice(most=0), "teams.most"),
+        (TeamChoice(pending_days=0), "teams.pending_days"),
+        (TeamChoice(pending_days=91), "teams.pending_days"),
         (TeamChoice(most=1_001), "teams.most"),
     ],
 )
@@ -115,6 +117,45 @@ def test_what_is_done_about_a_chosen_group(teams, known, state, creates, renames
     assert plan.known["g1"].state is state
     assert [each.group_id for each in plan.creates] == creates
     assert [each.team_id for each in plan.renames] == renames
+
+
+SENT = replace(KNOWN, created=NOW, unseen_since=NOW)
+
+
+@pytest.mark.parametrize(
+    ("teams", "days", "state", "serves"),
+    [
+        ([OURS], 0, TeamState.THERE, True),
+        ([], 0, TeamState.SENT, False),
+        ([], 13, TeamState.SENT, False),
+        ([], 14, TeamState.UNSEEN, False),
+        ([OURS], 14, TeamState.THERE, True),
+        ([replace(THEIRS, name="Engineers")], 1, TeamState.SENT, False),
+    ],
+)
+def test_a_team_that_was_sent_and_is_not_listed_is_awaited_and_never_sent_again(teams, days, state, serves):
+    other = replace(ENGINEERS, id="g3", name="ENGINEERS", email="e@example.com")
+    choice = TeamChoice(groups=(ENGINEERS, other), most=1)
+    plan = planned(choice, (ENGINEERS, other), teams, [SENT], now=NOW + days * DAY)
+    kept = plan.known["g1"]
+    assert (kept.state, kept.serves, kept.team_id, kept.unseen_since) == (
+        state, serves, "t1", None if serves else NOW,
+    )  # fmt: skip
+    assert plan.creates == []
+    assert plan.known["g3"].state is TeamState.NAME_TAKEN
+    again = planned(choice, (ENGINEERS, other), teams, plan.known.values(), now=NOW + days * DAY)
+    assert again.known == plan.known
+
+
+def test_a_team_that_was_seen_and_is_not_listed_was_deleted():
+    seen = planned(teams=[OURS], known=[SENT]).known["g1"]
+    assert planned(known=[seen]).known["g1"].state is TeamState.DELETED
+
+
+def test_an_unseen_team_is_made_again_where_the_choice_says_so_anew():
+    gone = planned(TeamChoice(), known=[SENT]).known
+    assert gone == {}
+    assert [each.group_id for each in planned(known=gone.values()).creates] == ["g1"]
 
 
 def test_a_group_that_left_the_choice_or_the_directory_keeps_its_team_and_is_kept_in_mind():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.keeper_changes import KeeperChange
@@ -40,6 +41,14 @@ def test_it_says_who_what_and_what_is_done_to_whoever_may_look():
         assert words in page.text
     assert f"{HOME}/users/u1" in page.links()
     assert f"{HOME}/runs/r2" in page.links()
+
+
+def test_whom_somebody_took_out_of_a_team_is_said_to_stay_out():
+    change = replace(RENAMED, repair=None, found={"groups": EVIL}, before={"groups": f"Engineers, {EVIL}"})
+    page = place(change).open(PAGE)
+    sound(page)
+    assert "was Engineers, " in page.text
+    assert "They stay out." in page.text
 
 
 def test_one_runs_changes_are_shown_alone():

@@ -13,6 +13,7 @@ from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.events import Actor, TeamUsage, of_team
 from autoprovisioning.domain.mapping import AttributeMapping
+from autoprovisioning.domain.memberships import Unsettled
 from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.requests import PREVIEW, Forecast, TeamsForeseen
 from autoprovisioning.domain.runs import RunKind
@@ -21,6 +22,7 @@ from autoprovisioning.domain.teams import GroupTeam, Namesake, Obstacle, TeamCho
 from autoprovisioning.domain.words import TEAM_USAGE, TEAMS
 from autoprovisioning.entrypoints.console.api.operations import ROOT
 from autoprovisioning.entrypoints.console.pages import teams as pages
+from autoprovisioning.entrypoints.pages import element
 from tests.support.console import ADMIN, EVIL, HOME, READER, Place, full, sound
 from tests.support.in_memory import START
 from tests.support.plain_browser import Page as Shown
@@ -80,7 +82,7 @@ def test_a_choice_is_shown_before_it_is_saved_and_saved_with_its_groups_resolved
     sound(shown)
     assert "2 groups would be chosen" in shown.text
     assert here.fakes.services.connections.get("c1").settings.teams == TeamChoice()
-    saved = shown.send("Teams", "save", role_prefix="role-", roles="yes", empty_left="yes")
+    saved = shown.send("Teams", "save", role_prefix="role-", roles="yes", empty_left="yes", pending_days="1")
     assert saved.status == 200, saved.text
     assert here.fakes.services.connections.get("c1").settings.teams == TeamChoice(
         groups=(ENGINEERS,),
@@ -90,12 +92,13 @@ def test_a_choice_is_shown_before_it_is_saved_and_saved_with_its_groups_resolved
         roles=True,
         most=20,
         empty_left=True,
+        pending_days=1,
     )
     assert here.fakes.queue.runs == [RunKind.FULL]
     (told,) = [event for event in here.fakes.store.events["c1"].values() if "teams" in event.changed]
     assert told.before == {"teams": "none"}
     chosen = "engineers@example.com, KEEPER-*, keeper-*, but *-old; at most 20"
-    left = "those of groups that left are emptied"
+    left = "those of groups that left are emptied; what was sent is awaited for 1 day"
     assert told.changed == {"teams": f"{chosen}; roles, which begin with role-, are made; {left}"}
 
 
@@ -128,13 +131,15 @@ def test_a_choice_is_previewed_with_its_numbers_and_saved_from_there():
         ({"exclusions": "?"}, "teams.exclusions"),
         ({"most": "many"}, "teams.most"),
         ({"most": "0"}, "teams.most"),
+        ({"pending_days": "soon"}, "teams.pending_days"),
+        ({"pending_days": "91"}, "teams.pending_days"),
     ],
 )
 def test_what_cannot_be_meant_is_named_and_what_was_typed_stays(typed, field, button):
     here = place()
     page = here.browser().open(CHOICE).send("Teams", button, **typed)
     sound(page)
-    assert (page.status, f"#f-{field.replace('.', '-')}" in page.links()) == (400, True)
+    assert (page.status, f"#{element(field)}" in page.links()) == (400, True)
     ((name, text),) = typed.items()
     assert dict(page.form("Teams").fields)[name] == text
     assert here.fakes.services.connections.get("c1").settings.teams == TeamChoice()
@@ -221,6 +226,23 @@ def ask_to_adopt(here: Place, body: object) -> tuple[int, object]:
     headers = {"Content-Type": "application/json"}
     answer = here.asking()("POST", f"{ROOT}{PAGE}/g-name_taken/adoption", json.dumps(body).encode(), headers)
     return answer.status, json.loads(answer.body)
+
+
+def test_what_waits_in_keeper_and_what_somebody_ended_there_is_told_with_what_to_do():
+    shown = Unsettled(waiting=1, since=START, late=2, ended=3)
+    choice = replace(CHOSEN, pending_days=7)
+    here = place(team(TeamState.THERE, team_id="t1", people=9, unsettled=shown), choice=choice)
+    page = here.open(PAGE, READER)
+    sound(page)
+    for told in (
+        "1 person not seen there yet",
+        "2 people not seen for 7 days",
+        "3 people taken out in Keeper by somebody",
+    ):
+        assert told in page.text
+    (item,) = json.loads(here.open(f"{ROOT}{PAGE}").text)["items"]
+    assert item["unsettled"] == {"waiting": 1, "since": "2026-11-24T09:00:00Z", "late": 2, "ended": 3}
+    assert item["unseen_since"] is None
 
 
 @pytest.mark.parametrize("obstacle", Obstacle)
@@ -433,6 +455,7 @@ def test_the_api_lists_them_in_pages_and_shows_and_takes_the_choice():
         "roles": False,
         "most": 7,
         "empty_left": False,
+        "pending_days": 14,
     }
 
 

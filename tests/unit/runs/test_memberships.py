@@ -9,9 +9,10 @@ import pytest
 from autoprovisioning import messages
 from autoprovisioning.app.administration.approve_removals import approve_removals
 from autoprovisioning.app.runs import dispatch
-from autoprovisioning.domain.entry import Status
-from autoprovisioning.domain.errors import AccountGone, NotFound, Rejected, Stale, Transient
+from autoprovisioning.domain.entry import Status, Unseen
+from autoprovisioning.domain.errors import AccountGone, NotFound, Rejected, Stale, Throttled, Transient
 from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.memberships import SETTLED, Unsettled
 from autoprovisioning.domain.runs import Batch, RunKind, RunState
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import Team, TeamChoice, TeamState
@@ -718,3 +719,165 @@ def test_a_batch_stays_within_its_size_though_everybody_is_in_many_teams(teams):
             messages.encode_batch(Batch(connection_id="c1", run_id="r1", fence=1, number="1", changes=(change,)))
         )
         assert dispatch.weight(change) >= sent - 500, "the envelope is not counted"
+
+
+def waits(scenario: Scenario) -> Unsettled:
+    return scenario.services.teams.get("c1")["g7"].unsettled
+
+
+def writes(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Return what is written from now on."""
+    written, put = [], scenario.keeper.write
+    monkeypatch.setattr(scenario.keeper, "write", lambda write: (written.append(write), put(write))[1])
+    return written
+
+
+def queue(scenario: Scenario, *users: str) -> None:
+    """Have Keeper show these memberships no more, or not yet."""
+    for user_id in users:
+        (account,) = scenario.keeper.of(user_id)
+        scenario.keeper.queued.add((TEAM, account.scim_id))
+
+
+@pytest.mark.parametrize("shows", [True, False], ids=["Keeper shows what waits", "Keeper does not"])
+def test_what_was_sent_waits_is_told_when_it_is_late_and_is_never_sent_again(teams, monkeypatch, shows):
+    join(teams, "u1", "u2")
+    run(teams)
+    sent = teams.entry("u1").last_action_at
+    assert teams.entry("u1").unseen == (Unseen(team_id=TEAM, since=sent),)
+    queue(teams, *(() if shows else ("u1", "u2")))
+    written = writes(teams, monkeypatch)
+    run(teams)
+    assert (waits(teams).waiting, waits(teams).late) == (2, 0), "nobody has looked yet"
+    assert run(teams, RunKind.DRIFT).planned == {}
+    assert run(teams).planned == {}
+    assert waits(teams) == (SETTLED if shows else Unsettled(waiting=2, since=sent))
+    teams.fakes.clock.advance(14 * DAY)
+    drifted = run(teams, RunKind.DRIFT)
+    run(teams)
+    assert waits(teams) == (SETTLED if shows else Unsettled(since=sent, late=2))
+    assert [note for note in drifted.notes if "changed in Keeper" in note] == []
+    teams.keeper.queued.clear()
+    run(teams, RunKind.DRIFT)
+    run(teams)
+    assert waits(teams) == SETTLED
+    assert written == []
+
+
+def test_what_arrived_is_noted_without_asking_the_directory_about_anybody(teams, monkeypatch):
+    join(teams, *USERS[:3])
+    run(teams)
+    monkeypatch.setattr(teams.directory, "user", None)
+    monkeypatch.setattr(teams.directory, "users", None)
+    asked = []
+    monkeypatch.setattr(FakeAccounts, "teams", lambda *_: asked.append(1))
+    done = run(teams, RunKind.DRIFT)
+    assert (done.state, done.planned, done.notes) == (RunState.DONE, {}, ())
+    assert [teams.entry(user_id).unseen for user_id in USERS[:3]] == [()] * 3
+    assert asked == []
+
+
+def test_whom_somebody_took_out_in_keeper_stays_out_and_is_told_once(teams, monkeypatch):
+    join(teams, "u1", "u2")
+    run(teams)
+    run(teams, RunKind.DRIFT)
+    (account,) = teams.keeper.of("u1")
+    teams.keeper.members[TEAM].discard(account.scim_id)
+    written = writes(teams, monkeypatch)
+    told = run(teams, RunKind.DRIFT)
+    assert told.notes == ("Accounts that somebody else changed in Keeper: 1 (1 taken out of teams)",)
+    (change,) = teams.services.keeper_changes.get("c1")
+    assert (change.user_id, change.found, change.before, change.repair) == (
+        "u1", {"groups": ""}, {"groups": "Engineers"}, None,
+    )  # fmt: skip
+    run(teams)
+    assert waits(teams) == Unsettled(ended=1)
+    assert run(teams, RunKind.DRIFT).notes == ()
+    assert written == []
+    teams.keeper.members[TEAM].add(account.scim_id)
+    run(teams, RunKind.DRIFT)
+    run(teams)
+    assert waits(teams) == SETTLED
+
+
+def test_beside_another_change_in_keeper_both_are_told_and_only_that_is_repaired(teams):
+    join(teams, "u1", "u2")
+    run(teams)
+    run(teams, RunKind.DRIFT)
+    (account,) = teams.keeper.of("u1")
+    teams.keeper.members[TEAM].discard(account.scim_id)
+    attributes = {**account.attributes, "name.givenName": "Somebody"}
+    teams.keeper.accounts[account.scim_id] = replace(account, attributes=attributes)
+    run(teams, RunKind.DRIFT)
+    (change,) = teams.services.keeper_changes.get("c1")
+    assert set(change.found) == {"groups", "name.givenName"}
+    assert inside(teams) == {"u2"}
+    assert teams.entry("u1").unseen[0].seen
+    assert [account.attributes["name.givenName"] for account in teams.keeper.of("u1")] == ["New"]
+
+
+def test_a_team_that_is_gone_as_a_whole_is_nobodys_change(teams):
+    join(teams, "u1", "u2")
+    run(teams)
+    run(teams)
+    run(teams, RunKind.DRIFT)
+    teams.keeper.teams.clear()
+    assert run(teams, RunKind.DRIFT).notes == ()
+    run(teams)
+    assert teams.services.teams.get("c1")["g7"].state is TeamState.DELETED
+    assert list(teams.services.keeper_changes.get("c1")) == []
+
+
+@pytest.mark.parametrize("error", [Transient("503"), Rejected("403"), Throttled("429", retry_after=1)])
+def test_where_teams_cannot_be_listed_it_is_told_by_the_next_drift_run(teams, monkeypatch, error):
+    join(teams, "u1", "u2")
+    run(teams)
+    run(teams, RunKind.DRIFT)
+    (account,) = teams.keeper.of("u1")
+    teams.keeper.members[TEAM].discard(account.scim_id)
+
+    def fail(*_):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FakeAccounts, "teams", fail)
+        assert run(teams, RunKind.DRIFT).notes == ()
+    assert any("1 taken out of teams" in note for note in run(teams, RunKind.DRIFT).notes)
+
+
+def test_a_server_that_tells_no_teams_makes_nobody_s_drift(teams):
+    join(teams, "u1")
+    run(teams)
+    run(teams, RunKind.DRIFT)
+    teams.keeper.tells_teams = False
+    assert run(teams, RunKind.DRIFT).notes == ()
+    run(teams)
+    assert waits(teams) == SETTLED
+
+
+def test_where_changes_are_only_reported_it_is_told_once_too(teams):
+    teams.services.connections.change("c1", lambda current: with_settings(current, repair_drift=False))
+    join(teams, "u1", "u2")
+    run(teams)
+    run(teams, RunKind.DRIFT)
+    (account,) = teams.keeper.of("u1")
+    teams.keeper.members[TEAM].discard(account.scim_id)
+    assert any("1 taken out of teams" in note for note in run(teams, RunKind.DRIFT).notes)
+    assert run(teams, RunKind.DRIFT).notes == ()
+
+
+def test_a_new_team_that_keeper_does_not_list_is_awaited_and_those_of_the_first_run_are_in_it(teams):
+    join(teams, "u1")
+    run(teams)
+    teams.keeper.unlisted.add(TEAM)
+    join(teams, "u2")
+    assert run(teams).planned == {}
+    assert teams.services.teams.get("c1")["g7"].state is TeamState.SENT
+    assert inside(teams) == {"u1"}
+    teams.fakes.clock.advance(14 * DAY)
+    run(teams)
+    assert teams.services.teams.get("c1")["g7"].state is TeamState.UNSEEN
+    teams.keeper.unlisted.clear()
+    run(teams)
+    assert teams.services.teams.get("c1")["g7"].state is TeamState.THERE
+    assert (inside(teams), len(teams.keeper.teams)) == ({"u1", "u2"}, 1)

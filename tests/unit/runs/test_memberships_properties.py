@@ -124,3 +124,55 @@ def test_in_the_end_exactly_the_members_are_in_the_team(stranger, steps):
     assert active & members(scenario) <= found, "who is entitled has joined"
     assert found <= members(scenario), "nobody is in the team without being in the group"
     assert ("" in inside(scenario)) is stranger, "whom somebody else put there stays"
+
+
+SHOWN = {
+    "join": lambda scenario, whom: scenario.directory.memberships["g7"].add(whom),
+    "leave": lambda scenario, whom: scenario.directory.memberships["g7"].discard(whom),
+    "queue": lambda scenario, whom: queue(scenario, whom),
+    "approve": lambda scenario, _: scenario.keeper.queued.clear(),
+    "take out": lambda scenario, whom: take_out(scenario, whom),
+    "shy": lambda scenario, _: setattr(scenario.keeper, "tells_teams", not scenario.keeper.tells_teams),
+    "run": lambda scenario, _: go(scenario),
+    "drift": lambda scenario, _: go(scenario, RunKind.DRIFT),
+    "day": lambda scenario, _: scenario.fakes.clock.advance(7 * DAY),
+}
+
+
+def queue(scenario: Scenario, whom: str) -> None:
+    """Have Keeper show no membership of somebody, as while it waits."""
+    scenario.keeper.queued |= {("t1", account.scim_id) for account in scenario.keeper.of(whom)}
+
+
+def take_out(scenario: Scenario, whom: str) -> None:
+    """Take somebody out in Keeper's Admin Console."""
+    scenario.keeper.members["t1"] -= {account.scim_id for account in scenario.keeper.of(whom)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=st.lists(st.tuples(st.sampled_from(sorted(SHOWN)), st.sampled_from(USERS[:3])), max_size=25))
+@example(steps=[("join", "u1"), ("run", "u1"), ("drift", "u1"), ("take out", "u1"), ("drift", "u1"), ("join", "u2")])
+def test_whatever_keeper_shows_only_the_group_changes_what_is_sent(steps):
+    scenario = Scenario()
+    scenario.directory.groups[ENGINEERS.id] = ENGINEERS
+    choice = TeamChoice(patterns=("keeper-*",))
+    scenario.services.connections.change("c1", lambda current: with_settings(current, teams=choice))
+    go(scenario)
+    for verb, whom in steps:
+        SHOWN[verb](scenario, whom)
+    for _ in range(3):
+        go(scenario)
+        team = scenario.services.teams.get("c1")["g7"]
+        if team.held:
+            approve_removals(scenario.services, "c1", "g7", team.held_digest, Actor(address="boss"))
+    before = {user_id: scenario.entry(user_id).teams for user_id in USERS[:3]}
+    assert {user_id for user_id, sent in before.items() if sent} == members(scenario), "what is sent follows the group"
+    written, put = [], scenario.keeper.write
+    scenario.keeper.write = lambda write: (written.append(write), put(write))[1]
+    for kind in (RunKind.DRIFT, RunKind.FULL, RunKind.DRIFT):
+        scenario.fakes.clock.advance(30 * DAY)
+        go(scenario, kind)
+    assert written == [], "nothing is sent again, whatever is shown, and for however long"
+    for user_id, sent in before.items():
+        entry = scenario.entry(user_id)
+        assert {each.team_id for each in entry.unseen} <= {*sent} == {*entry.teams}

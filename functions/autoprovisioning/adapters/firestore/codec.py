@@ -19,7 +19,7 @@ import msgspec
 
 from autoprovisioning.decoding import built
 from autoprovisioning.document_kinds import ROSTER
-from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, Timer, Trigger
+from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, Timer, Trigger, Unseen
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -80,6 +80,7 @@ class _Entry(msgspec.Struct, array_like=True):
     again: bool = False  # until it came here, and from workers who do not know that yet, it is the mark's
     teams: list[str] | None = None
     asked: list[str] | None = None
+    unseen: list[tuple[str, int, bool]] | None = None  # None: of a version that did not look for them
 
 
 class _Read(_Entry, array_like=True):
@@ -183,6 +184,7 @@ def _to_record(entry: Entry) -> list[Any]:
         entry.again,
         entry.teams or None,
         entry.asked or None,
+        [(each.team_id, _seconds(each.since), each.seen) for each in entry.unseen] if entry.teams else None,
     ]
 
 
@@ -211,7 +213,16 @@ def _to_entry(record: _Entry) -> Entry:
         again=record.again or (record.mark is not None and record.mark.again),
         teams=tuple(record.teams) if record.teams else (),
         asked=tuple(record.asked) if record.asked else (),
+        unseen=_unseen(record) if record.teams else (),
     )
+
+
+def _unseen(record: _Entry) -> tuple[Unseen, ...]:
+    """Return what no listing has shown; of memberships that nobody has looked for, all of them."""
+    if record.unseen is None:
+        since = _time(int(record.last_action_at or 0))
+        return tuple(Unseen(team_id=team_id, since=since) for team_id in record.teams or ())
+    return tuple(Unseen(team_id=team_id, since=_time(since), seen=seen) for team_id, since, seen in record.unseen)
 
 
 def _timers(records: list[_Timer | None]) -> dict[Trigger, Timer]:

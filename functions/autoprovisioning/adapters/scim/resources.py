@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from autoprovisioning.adapters.scim.names import NAMES, spelled, spelling
 from autoprovisioning.adapters.scim.protocol import unusable_id
-from autoprovisioning.domain.accounts import Account, Attributes, Value, Write, id_problem
+from autoprovisioning.domain.accounts import LONGEST_ID, Account, Attributes, Value, Write, id_problem
 from autoprovisioning.domain.errors import Permanent
 from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.scim_user import ENTERPRISE, attribute_of, family_of, typed_families
@@ -188,7 +188,16 @@ def read_listed(resource: Mapping[str, Any]) -> Account:
         attributes=_flat(resource),
         created=_created(resource.get("meta")),
         flaw=str(unusable_id(problem)) if problem else "",
+        teams=_team_ids(resource.get("groups")),
     )
+
+
+def _team_ids(groups: object) -> tuple[str, ...] | None:
+    """Read `groups` of a user (RFC 7643 4.1.2), which is not told by every server; what has no id is passed over."""
+    if not isinstance(groups, list):
+        return None
+    found = (spelled(each).get("value") for each in groups if isinstance(each, Mapping))
+    return tuple(sorted({value for value in found if isinstance(value, str) and 0 < len(value) <= LONGEST_ID}))
 
 
 def _text(value: object) -> str:

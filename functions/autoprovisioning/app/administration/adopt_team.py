@@ -31,7 +31,7 @@ def adopt_team(
     if offered is None or kept.state is not TeamState.NAME_TAKEN or not connection.settings.teams.on:
         raise Stale(f"No team is offered to the group {kept.name} any more. Look at the page again.")
     if (offered.team_id, offered.name) != (team_id, team_name):
-        raise Stale(f"Another team than {team_name!r} is offered to the group {kept.name} now. Look at the page again.")
+        raise Stale(f"Another team is offered to the group {kept.name} now. Look at the page again.")
     if offered.obstacle is not None:
         raise WrongState(f"The team {offered.name} cannot be adopted: {offered.why}.")
     stamp = services.stamp(actor)

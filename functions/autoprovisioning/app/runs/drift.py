@@ -21,10 +21,10 @@ from autoprovisioning.domain.comparison import aligned
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.decision import Observed
 from autoprovisioning.domain.directory_user import Presence
-from autoprovisioning.domain.entry import ACCOUNT, Entry, Status
+from autoprovisioning.domain.entry import ACCOUNT, GROUPS, Entry, Status
 from autoprovisioning.domain.errors import ProvisioningError
 from autoprovisioning.domain.keeper_changes import keeper_changes, unknown
-from autoprovisioning.domain.keeper_listing import Listing, as_found
+from autoprovisioning.domain.keeper_listing import Listing, as_found, new_drift
 from autoprovisioning.domain.plan import Plan, Planner
 from autoprovisioning.domain.runs import Look
 from autoprovisioning.domain.unprovisioned import Offer, OwnerSearch, digest_of, unprovisioned
@@ -69,6 +69,9 @@ def judge_differing(services: Services, connections: Sequence[Connection], sides
         planner.see_alone(alone)
     for side, planner, differing, notes in found:
         planner.plan.notes |= notes
+        for user_id, (before, noted) in notes.items():
+            if before is not None and noted is not None and (drift := new_drift(before, noted)):
+                planner.plan.drifted[user_id], planner.plan.wrote[user_id] = drift, {}
         planner.plan.unchanged += len(side.roster) - len(differing)
     return Survey(members={}, deleted={}, units=None, alone=True)
 
@@ -110,7 +113,11 @@ def report_unprovisioned(services: Services, side: Side, survey: Survey) -> None
 
 
 def _differing(services: Services, side: Side, listing: Listing, notes: Notes) -> Iterator[str]:
-    """Yield users whose account is not as we left it; if Keeper only spells a value differently, that is noted."""
+    """Yield users whose account is not as we left it.
+
+    If Keeper only spells a value differently, or tells something new of memberships, that is noted: the directory need
+    not be asked about it.
+    """
     targets = {row.target for row in side.connection.settings.mapping.rows}
     doubtful: list[Entry] = []
     now = services.clock()
@@ -119,17 +126,21 @@ def _differing(services: Services, side: Side, listing: Listing, notes: Notes) -
         if not served or entry.status is Status.NONE or entry.mark is not None or made(entry):
             continue
         gone = entry.scim_id not in listing and not entry.deleted
-        if (gone and ACCOUNT not in entry.drift) or as_found(entry, listing, {}, now, entitled=False) != entry:
+        found = as_found(entry, listing, {}, now, entitled=False)
+        changed = found is not entry and found != entry
+        if (gone and ACCOUNT not in entry.drift) or (changed and replace(found, unseen=entry.unseen) != entry):
             yield entry.user_id
         elif not _as_written(entry, listing, targets):
             doubtful.append(entry)
+        elif changed:
+            notes[entry.user_id] = (entry, found)
     for start in range(0, len(doubtful), EVENTS_A_READ):
         some = doubtful[start : start + EVENTS_A_READ]
         applied = services.audit.applied(side.connection.id, [entry.applied_by for entry in some])
         for entry in some:
             written = applied.get(entry.applied_by, {})
             found = as_found(entry, listing, written, now, entitled=False)
-            if not written or replace(found, shown=entry.shown) != entry:
+            if not written or replace(found, shown=entry.shown, unseen=entry.unseen) != entry:
                 yield entry.user_id
             elif found != entry:
                 notes[entry.user_id] = (entry, found)
@@ -172,7 +183,10 @@ def report_changes(services: Services, side: Side) -> None:
     if side.planner is None or side.found is None or not side.planner.plan.drifted:
         return
     plan, connection = side.planner.plan, side.connection
-    changes = keeper_changes(plan, side.roster, side.found, side.run.id)
+    named = any(GROUPS in names for names in plan.drifted.values())
+    teams = services.teams.get(connection.id).values() if named else ()
+    names = {team.team_id: team.team_name for team in teams}
+    changes = keeper_changes(plan, side.roster, side.found, side.run.id, names)
     if not connection.settings.repair_drift:
         changes = unknown(changes, services.keeper_changes.get(connection.id))
         plan.drifted = {change.user_id: plan.drifted[change.user_id] for change in changes}

@@ -41,7 +41,7 @@ from autoprovisioning.domain.words import TEAMS, counted
 
 log = logging.getLogger(__name__)
 
-UNDISTURBED = (TeamState.THERE, TeamState.LEFT)  # of which the run's record says nothing
+UNDISTURBED = (TeamState.THERE, TeamState.SENT, TeamState.LEFT)  # of which the run's record says nothing
 AT_ONCE = 16  # requests about teams
 FOR_TEAMS = 0.25  # of the run's time: the rest is for accounts, however many groups there are, or slow Keeper is
 LISTING_FAILS = (Transient, ConfigurationRefused, Permanent)
@@ -197,7 +197,8 @@ class _Work:
             sent_name=planned.name,
             namesake=None,
         )
-        self.teams[planned.group_id] = there if old is not None else replace(there, created=stamp.at)
+        made = replace(there, created=stamp.at, unseen_since=stamp.at)
+        self.teams[planned.group_id] = there if old is not None else made
 
     def _fail(self, planned: GroupTeam, error: ProvisioningError) -> None:
         if isinstance(error, Throttled):

@@ -104,12 +104,28 @@ def _list(side: Side) -> None:
     try:
         listed = (account for page in side.keeper.accounts().list() for account in page)
         side.found = Listing(listed, side.roster)
+        _list_teams(side, side.found)
     except Throttled:
         raise
     except UNLISTED as error:
         log.warning("Keeper could not be listed: %s", type(error).__name__)
         side.listed = not isinstance(error, Transient)  # if listing is refused for good, the run does without
         side.notes.append(f"Keeper could not be listed, so changes made there are not looked for: {error}")
+
+
+def _list_teams(side: Side, found: Listing) -> None:
+    """Ask which teams there are, if accounts lack one that they were in: it may be the team that is gone.
+
+    If that fails it is left to the next drift run.
+    """
+    if not found.missed_teams(side.roster.values()):
+        return
+    try:
+        found.there = {team.id for team in side.keeper.accounts().teams()}
+    except UNLISTED as error:
+        if isinstance(error, Throttled):
+            side.keeper.throttle(error)
+        log.warning("Teams could not be listed: %s", type(error).__name__)
 
 
 def refuse(services: Services, side: Side, reason: str) -> None:

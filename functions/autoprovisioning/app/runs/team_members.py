@@ -12,7 +12,7 @@ from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import ConfigurationRefused, Transient
 from autoprovisioning.domain.events import Event
-from autoprovisioning.domain.memberships import Members, Memberships, leaving, removable, sizes
+from autoprovisioning.domain.memberships import Members, Memberships, leaving, removable, sizes, unsettled
 from autoprovisioning.domain.team_brake import Listed
 from autoprovisioning.domain.teams import GroupTeam
 
@@ -55,14 +55,16 @@ def keep(
     """
     able = list(filter(removable, roster.values()))
     lost = leaving((entry for entry in able if connection.operates_on(entry.user_id)), members)
+    now = services.clock()
     found = Listed(
         members=members,
         people=sizes(roster.values()),
         able=sizes(able),
         lost=lost,
         approvals=services.teams.approvals(connection.id) if lost else {},
+        unsettled=unsettled(roster.values(), connection.settings.teams.patience, now),
     )
-    now, held = services.clock(), dict[str, Sequence[str]]()
+    held = dict[str, Sequence[str]]()
 
     def edit(current: Teams) -> Teams:
         nonlocal held

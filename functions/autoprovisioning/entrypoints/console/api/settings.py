@@ -17,7 +17,7 @@ from autoprovisioning.domain.deprovisioning import LONGEST_DAYS
 from autoprovisioning.domain.keeper import PatchDialect
 from autoprovisioning.domain.scope import Scope
 from autoprovisioning.domain.settings import LARGEST_MINIMUM, Settings, VolumeLimit
-from autoprovisioning.domain.teams import MOST_PATTERNS, MOST_TEAMS, TeamChoice
+from autoprovisioning.domain.teams import MOST_PATTERNS, MOST_PENDING_DAYS, MOST_TEAMS, TeamChoice
 from autoprovisioning.entrypoints.console.api.models import Model
 
 T = TypeVar("T")
@@ -30,6 +30,7 @@ Days = Annotated[int, Meta(ge=0, le=LONGEST_DAYS)]
 Minimum = Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": LARGEST_MINIMUM})]
 Patterns = Annotated[list[Text], Meta(extra_json_schema={"maxItems": MOST_PATTERNS})]
 Most = Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": MOST_TEAMS})]
+PendingDays = Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": MOST_PENDING_DAYS})]
 Percent = Annotated[float, Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": 100})]
 
 
@@ -105,7 +106,8 @@ class Teams(Model):
 
     In patterns `*` stands for any text, `?` for one character. Keeper makes roles of names that begin with
     `role_prefix`: that is done only if `roles` is true. No more than `most` teams are made. The team of a group that is
-    not chosen any more, or deleted, stays as it is, or is emptied if `empty_left` is true, once that is approved.
+    not chosen any more, or deleted, stays as it is, or is emptied if `empty_left` is true, once that is approved. What
+    was sent and Keeper does not show is awaited for `pending_days`.
     """
 
     groups: list[TeamGroup]
@@ -115,6 +117,7 @@ class Teams(Model):
     roles: bool
     most: int
     empty_left: bool
+    pending_days: int
 
 
 class NewTeams(Model):
@@ -127,6 +130,7 @@ class NewTeams(Model):
     roles: bool | UnsetType = UNSET
     most: Most | UnsetType = UNSET
     empty_left: bool | UnsetType = UNSET
+    pending_days: PendingDays | UnsetType = UNSET
 
 
 class Adjustment(Model):
@@ -196,6 +200,7 @@ def _teams(current: TeamChoice, change: NewTeams) -> TeamChoice:
         roles=_or(change.roles, current.roles),
         most=_or(change.most, current.most),
         empty_left=_or(change.empty_left, current.empty_left),
+        pending_days=_or(change.pending_days, current.pending_days),
     )
 
 

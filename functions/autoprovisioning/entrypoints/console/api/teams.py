@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated
 
+import msgspec
 from flask import Response
 from msgspec import Meta
 
 from autoprovisioning.app.administration.adopt_team import adopt_team
 from autoprovisioning.app.administration.approve_removals import approve_removals
 from autoprovisioning.app.administration.teams import existing_team, review_teams
+from autoprovisioning.decoding import built
 from autoprovisioning.domain import teams as domain
 from autoprovisioning.domain.accounts import LONGEST_ID
 from autoprovisioning.domain.directory_user import Presence
@@ -53,6 +55,19 @@ class Namesake(Model):
     obstacle: Obstacle | None
 
 
+class Unsettled(Model):
+    """How many of the `people` Keeper's listings do not show in the team, people without access left out.
+
+    `waiting` were sent, and so were `late`, longer ago than the setting `pending_days`; the first of both at `since`.
+    `ended` were shown, and somebody took them out in Keeper: they stay out.
+    """
+
+    waiting: int
+    since: datetime | None
+    late: int
+    ended: int
+
+
 class Team(Model):
     """A group that is, or was, to be a team: `team_id` is empty where it never had one.
 
@@ -61,8 +76,9 @@ class Team(Model):
     The rest counts people: `people` whom this connection has put into it, `joins` of the group whom the next run puts
     there, `leaves` who left the group and are still in the team, `waits` of the group who have no access yet, or of
     whom Keeper's answer was lost; null where there is no team yet. `held` are those who left the group and stay, since
-    they are too many at once; `unread` says that the group's members could not be listed. `namesake` is the team that
-    has the name, in the state `name_taken` of a group without a team.
+    they are too many at once; `unread` says that the group's members could not be listed. `unsettled` are those of
+    `people` whom Keeper does not show, `unseen_since` when a team was made that it has not listed since. `namesake` is
+    the team that has the name, in the state `name_taken` of a group without a team.
     """
 
     group_id: str
@@ -82,6 +98,8 @@ class Team(Model):
     held: int
     held_digest: str
     unread: bool
+    unseen_since: datetime | None
+    unsettled: Unsettled
     namesake: Namesake | None
 
 
@@ -158,6 +176,8 @@ def shown_team(row: TeamRow) -> Team:
         held=team.held,
         held_digest=team.held_digest,
         unread=team.unread,
+        unseen_since=team.unseen_since,
+        unsettled=msgspec.convert(team.unsettled, built(Unsettled), from_attributes=True),
         namesake=_namesake(team.namesake),
     )
 

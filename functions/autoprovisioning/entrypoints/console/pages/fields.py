@@ -114,7 +114,7 @@ def _number(where: str, text: str, read: Callable[[str], T], mend: str) -> T:
 
 def read_teams(form: MultiDict[str, str]) -> TeamChoice:
     """Return which groups become teams, those named by address or id; raises BadInput for what is not a number."""
-    most = form.get("most", "").strip()
+    most, days = (form.get(name, "").strip() for name in ("most", "pending_days"))
     return TeamChoice(
         groups=Scope.named(groups=_lines(form, "groups")).groups,
         patterns=_lines(form, "patterns"),
@@ -123,6 +123,7 @@ def read_teams(form: MultiDict[str, str]) -> TeamChoice:
         roles=form.get("roles") == "yes",
         most=_number("teams.most", most, int, "Enter a number of teams, for instance 50."),
         empty_left=form.get("empty_left") == "yes",
+        pending_days=_number("teams.pending_days", days, int, "Enter a number of days, for instance 14."),
     )
 
 

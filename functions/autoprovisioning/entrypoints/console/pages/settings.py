@@ -363,6 +363,7 @@ def _show_teams(
         "roles": "yes" if choice.roles else "",
         "most": str(choice.most),
         "empty_left": "yes" if choice.empty_left else "",
+        "pending_days": str(choice.pending_days),
     }
     if posted is not None:
         values = {name: posted.get(name, "") for name in values}
