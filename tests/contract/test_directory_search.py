@@ -194,6 +194,16 @@ def test_the_groups_above_a_group_are_found_by_its_address(directory, side):
     assert {group.id for group in directory.groups_of(emea["email"])} == above
 
 
+def test_the_groups_of_a_user_are_found_by_the_address_without_those_above_them(directory, side):
+    customer = side.control("GET", "state")
+    user = next(user for user in customer["users"] if user["id"] in str(customer["members"].values()))
+    own = {
+        group_id for group_id, members in customer["members"].items() if user["id"] in {one["id"] for one in members}
+    }
+    assert own
+    assert {group.id for group in directory.groups_of(user["primaryEmail"])} == own
+
+
 @pytest.mark.parametrize("status", [404, 400, 503])
 def test_groups_above_that_cannot_be_listed_are_incomplete(directory, side, status):
     side.fault(match={"method": "groups.list"}, status=status, reason="invalid", times=None)

@@ -361,6 +361,17 @@ def test_a_sweep_holds_what_a_run_would_and_takes_nobody_out_of_a_group_it_canno
     assert teams.services.teams.get("c1")["g7"].held == 0
 
 
+def test_what_was_approved_a_sweep_carries_out_too(teams):
+    put_in(teams, *USERS[:3])
+    teams.directory.memberships["g7"].clear()
+    teams.sweep()
+    held = teams.services.teams.get("c1")["g7"]
+    assert (held.held, inside(teams)) == (3, {"u1", "u2", "u3"})
+    approve_removals(teams.services, "c1", "g7", held.held_digest, Actor(address="boss@example.com"))
+    teams.sweep()
+    assert inside(teams) == set()
+
+
 def test_many_at_once_are_left_to_a_full_run_that_is_asked_for_once(teams, monkeypatch):
     monkeypatch.setattr("autoprovisioning.app.runs.sweep.ONE_BY_ONE", 2)
     join(teams, "u1", "u2", "u3")

@@ -54,7 +54,7 @@ class DirectoryScopes(Protocol):
         """List all groups of the customer; raises Incomplete."""
 
     def groups_of(self, address: str) -> Sequence[Group]:
-        """List the groups, other organizations' too, that have a group as a direct member.
+        """List the groups, other organizations' too, that have a group or a user as a direct member.
 
         Raises:
             Incomplete: they could not be listed.
