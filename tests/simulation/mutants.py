@@ -118,7 +118,7 @@ UNMAPPED = Leaning(
     steps=60, minutes=90, people=8, limit=1000, connections=1, skewed=False, together=True, firestore=False,
     parts=False,
 )  # fmt: skip
-REPORTED = Leaning(
+ONLY_REPORTED = Leaning(
     verbs=("edit_drift", "suspend", "unlock"), rate=0.0, policy=0, steps=16, minutes=240, people=4, connections=1,
     limit=1000, skewed=False,
 )  # fmt: skip
@@ -267,8 +267,8 @@ MUTANTS = (
     Mutant(
         "the sweep takes incomplete listings for evidence",
         "app/runs/sweep.py",
-        "        if not self.complete:\n            return set()\n",
-        "",
+        "if not self.complete or not self.connection.settings.scope.groups:",
+        "if not self.connection.settings.scope.groups:",
         _lies("says no", "breaks off", rate=0.2),
     ),
     Mutant(
@@ -597,20 +597,18 @@ MUTANTS = (
     Mutant(
         "a report of a departure proves it",
         "app/notifications/follow_changes.py",
-        '        return self._sweep(user_id, change) if change.removed else self._look(user_id, "", change)\n',
-        "        from autoprovisioning.domain.runs import Evidence\n\n"
-        "        evidence = Evidence(left=tuple(each.id for each in self._serving))\n"
-        "        if change.removed:\n"
+        "            swept = self._sweep(user_id, change)\n",
+        "            from autoprovisioning.domain.runs import Evidence\n\n"
+        "            evidence = Evidence(left=tuple(each.id for each in self._serving))\n"
         "            self._follower.queue.look_again([Look(user_id=user_id, evidence=evidence)])\n"
-        "            return Outcome.LOOK\n"
-        '        return self._look(user_id, "", change)\n',
+        "            swept = Followed.LOOK\n",
         REPORTED,
     ),
     Mutant(
         "a report of a deletion proves it",
         "app/notifications/follow_changes.py",
-        "Look(user_id=user_id, event=event, asked_at=now, cause=cause)",
-        "Look(user_id=user_id, event=event, asked_at=now, cause=cause, evidence="
+        "Look(user_id=user_id, event=event, asked_at=now, cause=cause, groups=groups)",
+        "Look(user_id=user_id, event=event, asked_at=now, cause=cause, groups=groups, evidence="
         '__import__("autoprovisioning.domain.runs", fromlist=["Evidence"]).Evidence(missing=event == "delete"))',
         REPORTED,
     ),
@@ -653,7 +651,7 @@ MUTANTS = (
         file="domain/keeper_listing.py",
         old="    return replace(found, fingerprint=entry.fingerprint, drift=drift)\n",
         new="    return replace(entry, drift=drift)\n",
-        leaning=REPORTED,
+        leaning=ONLY_REPORTED,
     ),
 )
 
