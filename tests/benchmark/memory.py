@@ -1,9 +1,11 @@
 """What a run holds in memory for each user: full, drift and sweep, in a process of its own each, at two sizes.
 
 Directory and Keeper are simulated and speak HTTP, so that what is decoded counts; state is in memory, but the roster,
-which is decoded from its shards as a run reads it. Nothing has changed since everybody was provisioned.
+which is decoded from its shards as a run reads it. Nothing has changed since everybody was provisioned, or `--changed`
+percent of the names have. With `--latency` the directory answers so many seconds later, has a known size, so that it is
+listed in parts, and takes 1,800 requests a minute from us.
 
-PYTHONPATH=functions .venv/bin/python -m tests.benchmark.memory [--users 50000]
+PYTHONPATH=functions .venv/bin/python -m tests.benchmark.memory [--users 50000] [--run full] [--latency 0.3 --changed 1]
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -22,11 +25,12 @@ from typing import Any
 
 from infra.local.cloud import ROOT
 from infra.local.processes import Supervisor, python
-from infra.local.simulation import KeeperSide
+from infra.local.simulation import DirectorySide, KeeperSide
 from tests.benchmark.scale import fixture, peak, roster_of, scim_id_of
 
 USERS = 50_000
 GROUPS = 8
+WAIT = 600  # seconds for the simulated directory to read a large fixture
 TOKEN = "token"
 RUNS = ("full", "drift", "drift that lists everybody", "sweep")
 
@@ -46,7 +50,7 @@ def accounts_of(state: dict[str, Any]) -> list[dict[str, Any]]:
     return accounts
 
 
-def measure(users: int, runs: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+def measure(users: int, runs: tuple[str, ...], latency: float, changed: float) -> Iterator[tuple[str, dict[str, Any]]]:
     """Make each run over one customer, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder, Supervisor(Path(folder)) as supervisor:
         path, shards, token = (Path(folder) / name for name in ("fixture.json", "roster", "token"))
@@ -54,25 +58,38 @@ def measure(users: int, runs: tuple[str, ...]) -> Iterator[tuple[str, dict[str, 
         path.write_text(json.dumps(state))
         token.write_text(TOKEN)
         shards.mkdir()
-        for number, data in enumerate(roster_of(state)):
+        for number, data in enumerate(roster_of(state, changed)):
             (shards / f"{number:06d}").write_bytes(data)
         directory = supervisor.start(
             "directory", python("-m", "infra.local.directory", "--fixture", str(path)), cwd=ROOT
         )
         keeper = supervisor.start("keeper", python("-m", "infra.local.keeper", "--token-file", str(token)), cwd=ROOT)
+        directory.wait_ready(WAIT)
+        if latency:
+            DirectorySide(directory.address).fault(match={}, delay=latency, times=None)
         side = KeeperSide(endpoint=keeper.wait_ready().address, token=TOKEN)
-        accounts = accounts_of(state)
+        accounts = accounts_of(state) if {*runs} & {*RUNS[1:3]} else []  # only they list Keeper
         del state
         for run in runs:
             odd = [{"userName": "shared@example.com"}] if run == RUNS[2] else []  # whose owner is looked for
             side.control("PUT", "accounts", accounts + odd)
-            argv = [sys.executable, "-m", "tests.benchmark.memory", "--child", run, directory.wait_ready().address]
-            argv += [side.endpoint, str(shards)]
+            argv = [sys.executable, "-m", "tests.benchmark.memory", "--child", run, directory.address]
+            argv += [side.endpoint, str(shards), str(latency)]
             done = subprocess.run(argv, cwd=ROOT, check=True, stdout=subprocess.PIPE)
             yield run, json.loads(done.stdout.splitlines()[-1])
 
 
-def child(run: str, directory: str, keeper: str, shards: str) -> dict[str, Any]:
+def heads_of(shards: str) -> Counter[str]:
+    """Count by what addresses begin with, without holding anybody."""
+    from autoprovisioning.adapters.firestore.codec import decode
+
+    heads = Counter[str]()
+    for shard in Path(shards).iterdir():
+        heads.update(entry.email[0] for entry in decode(shard.read_bytes()).entries.values())
+    return heads
+
+
+def child(run: str, directory: str, keeper: str, shards: str, latency: str) -> dict[str, Any]:
     """Make one run, and return what it took."""
     from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory, Quota, anonymous
     from autoprovisioning.adapters.firestore.codec import decode
@@ -82,6 +99,7 @@ def child(run: str, directory: str, keeper: str, shards: str) -> dict[str, Any]:
     from autoprovisioning.domain.connections import Connection, State
     from autoprovisioning.domain.entry import Entry
     from autoprovisioning.domain.keeper import PatchDialect
+    from autoprovisioning.domain.listing_parts import Listings
     from autoprovisioning.domain.runs import RunKind
     from autoprovisioning.domain.scope import Group, Scope
     from autoprovisioning.domain.settings import Settings
@@ -98,10 +116,15 @@ def child(run: str, directory: str, keeper: str, shards: str) -> dict[str, Any]:
                 entries |= decode(shard.read_bytes()).entries
             return entries
 
-    def count(_name: str, n: int = 1) -> None:
-        """Count nothing."""
+    requests = Counter[str]()
+
+    def count(name: str, n: int = 1) -> None:
+        """Count a request."""
+        requests[name] += n
 
     fakes = FakeServices()
+    if float(latency):  # the sizes as the listing of the day before found them
+        fakes.store.listings = Listings().whole(heads_of(shards), START, None)
     scope = Scope(groups=tuple(Group(id=f"g{number}") for number in range(GROUPS)))
     connection = Connection(
         id="c1",
@@ -113,7 +136,9 @@ def child(run: str, directory: str, keeper: str, shards: str) -> dict[str, Any]:
     fakes.services.connections.create(connection)
     fakes.tokens.enabled["c1", "v1"] = TOKEN
     accounts = ScimAccounts(keeper, TOKEN, PatchDialect.STANDARD, count, fakes.clock)
-    transport = DirectoryTransport(directory, anonymous(directory), count, quota=Quota(10**9))
+    transport = DirectoryTransport(
+        directory, anonymous(directory), count, quota=Quota(1800 if float(latency) else 10**9)
+    )
     services = replace(
         fakes.services,
         roster=Stored(fakes.store),
@@ -124,17 +149,19 @@ def child(run: str, directory: str, keeper: str, shards: str) -> dict[str, Any]:
     deadline = START + timedelta(minutes=25)
     before = peak()
     if run == "sweep":
-        unchanged = sweep_on_schedule(services, deadline)
+        unchanged, planned = sweep_on_schedule(services, deadline), 0
     else:
         kind = RunKind.FULL if run == "full" else RunKind.DRIFT
         (done,) = reconcile(services, kind, deadline)
         told = services.runs.get("c1", done.id)
         assert told is not None
-        unchanged = told.counts.get("unchanged", 0)
+        unchanged, planned = told.counts.get("unchanged", 0), sum(told.planned.values())
     return {
         "seconds": time.monotonic() - began,
         "cpu": time.process_time() - cpu,
         "unchanged": unchanged,
+        "planned": planned,
+        "requests": requests["directory_requests"],
         "before": before,
         "peak": peak(),
     }
@@ -145,6 +172,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Memory of a run")
     parser.add_argument("--users", type=int, default=USERS)
     parser.add_argument("--run", choices=RUNS, action="append")
+    parser.add_argument("--latency", type=float, default=0, help="seconds a request to the directory")
+    parser.add_argument("--changed", type=float, default=0, help="percent of the users")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
@@ -152,14 +181,19 @@ def main() -> None:
         return
     runs = tuple(asked.run or RUNS)
     sizes = (asked.users * 2 // 5, asked.users)
-    seen = [dict(measure(users, runs)) for users in sizes]
-    print("| run | users | unchanged | CPU seconds | peak MiB | bytes for each user more |")
-    print("|---|---:|---:|---:|---:|---:|")
+    seen = [dict(measure(users, runs, asked.latency, asked.changed)) for users in sizes]
+    print(
+        "| run | users | unchanged | planned | requests | seconds | CPU seconds | peak MiB | bytes for each user more |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     for run in runs:
         small, large = (each[run] for each in seen)
         grown = (large["peak"] - small["peak"]) * 1024 * 1024 / (sizes[1] - sizes[0])
         for users, row, told in ((sizes[0], small, ""), (sizes[1], large, f"{grown:.0f}")):
-            print(f"| {run} | {users:,} | {row['unchanged']:,} | {row['cpu']:.1f} | {row['peak']:.0f} | {told} |")
+            print(
+                f"| {run} | {users:,} | {row['unchanged']:,} | {row['planned']:,} | {row['requests']:,} | "
+                f"{row['seconds']:.1f} | {row['cpu']:.1f} | {row['peak']:.0f} | {told} |"
+            )
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ MUST = 60.0  # seconds, of a run without changes in parts
 
 # How often addresses begin with a letter, of a hundred: made up, with the largest part that is to be expected.
 LETTERS = "jamscdelkrbtnhgpfivwozyuqx"
+BEFORE = {"name.familyName": "Before"}  # what was applied to those who changed since
 WEIGHTS = (12, 10, 10, 9, 8, 6, 6, 6, 5, 5, 5, 4, 3, 2, 2, 1, *[0.6] * 10)
 
 
@@ -62,27 +63,28 @@ def scim_id_of(user: dict[str, Any]) -> str:
     return f"{int(user['id']):032x}"
 
 
-def roster_of(state: dict[str, Any]) -> list[bytes]:
-    """Return the roster's shards, on which everybody has an account as the directory has them."""
+def roster_of(state: dict[str, Any], changed: float = 0) -> list[bytes]:
+    """Return the roster's shards, on which everybody has an account; of so many percent the name changed since."""
     from autoprovisioning.adapters.firestore.codec import encode
     from autoprovisioning.domain.accounts import fingerprint
     from autoprovisioning.domain.entry import Entry, Status
     from autoprovisioning.domain.mapping import AttributeMapping
 
     mapping = AttributeMapping()
+    every = round(100 / changed) if changed else 0
     entries = [
         Entry(
             user_id=user["id"],
             version=2,
             email=user["primaryEmail"],
             scim_id=scim_id_of(user),
-            fingerprint=fingerprint(mapping.apply(user)),
+            fingerprint=fingerprint(mapping.apply(user) | (BEFORE if every and number % every == 0 else {})),
             status=Status.ACTIVE,
             in_scope=True,
             applied_by=f"{int(user['id']):032x}",
             shown="",
         )
-        for user in state["users"]
+        for number, user in enumerate(state["users"])
     ]
     parts = (entries[start : start + USERS_A_SHARD] for start in range(0, len(entries), USERS_A_SHARD))
     return [encode({entry.user_id: entry for entry in part}) for part in parts]
