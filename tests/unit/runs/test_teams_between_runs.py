@@ -333,6 +333,20 @@ def test_a_sweep_finds_joins_and_leaves_direct_or_nested(teams, asked):
     assert run(teams).planned == {}
 
 
+def test_where_nothing_changed_the_document_of_teams_is_read_once_and_not_written(teams, monkeypatch):
+    put_in(teams, "u1", "u2")
+    run(teams)
+    reads: list[str] = []
+    get = teams.services.teams.get
+    monkeypatch.setattr(teams.services.teams, "get", lambda each: (reads.append(each), get(each))[1])
+    monkeypatch.setattr(teams.services.teams, "change", None)
+    teams.sweep()
+    assert reads == ["c1"]
+    teams.fakes.clock.advance(LATER)
+    teams.plan()
+    assert reads == ["c1", "c1"]
+
+
 def test_a_sweep_publishes_a_difference_once_and_anew_when_it_is_another_one(teams):
     join(teams, "u1")
     assert [sweep_once(teams.services) for _ in range(3)] == [1, 0, 0]

@@ -98,10 +98,10 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
             services.teams.settle(connection.id, settled)
         at = services.clock()  # of the commit, since who follows the audit must not be overtaken
         events = [replace(event, at=at) for event in work.events]
-        kept, side.memberships = keep(services, connection, side.roster, members, work.beside, events)
-        current = services.connections.get(connection.id)
-        if choice.on and current is not None and not current.settings.teams.on:  # an edit that came before `keep`
-            kept = services.teams.change(connection.id, lambda known: not_chosen(known, at))
+        kept, side.memberships = keep(services, connection, side.roster, members, known, work.beside, events)
+        current = services.connections.get(connection.id) if choice.on and kept is not known else None
+        if current is not None and not current.settings.teams.on:  # an edit that came before `keep`
+            kept = services.teams.change(connection.id, lambda kept: not_chosen(kept, at))
     side.notes += filter(None, plan.lapsed.values())
     _tell(side, kept.values(), work.done)
 

@@ -55,7 +55,7 @@ def sweep_teams(
     if not any(team.serves for team in teams.values()) or services.runs.open(connection.id):
         return NOTHING
     members = read_members(services, teams.values(), services.clock() + FOR_TEAMS, listed)
-    kept, memberships = keep(services, connection, roster, members, lambda current: current)
+    kept, memberships = keep(services, connection, roster, members, teams, lambda current: current)
     groups = {team.team_id: team.group_id for team in kept.values() if team.serves}
     now = services.clock()
     found = (

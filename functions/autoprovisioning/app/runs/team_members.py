@@ -46,12 +46,14 @@ def keep(
     connection: Connection,
     roster: Mapping[str, Entry],
     members: Members,
+    known: Teams,
     becomes: Callable[[Teams], Teams],
     events: Sequence[Event] = (),
 ) -> tuple[Teams, Memberships]:
     """Keep what became of the teams, and who was let out of them; returns both, with whom none may be taken out.
 
-    `roster` was read before the `members`: what is decided meanwhile is newer than both.
+    `roster` and the teams as they were `known` were read before the `members`: what is decided meanwhile is newer.
+    Where nobody leaves and nothing changed, `known` is returned itself, and nothing is read or written.
     """
     able = list(filter(removable, roster.values()))
     lost = leaving((entry for entry in able if connection.operates_on(entry.user_id)), members)
@@ -72,5 +74,7 @@ def keep(
         held = {team_id: tuple(users) for team_id, users in stays.items()}
         return noted
 
+    if not (events or lost) and edit(known) == known:
+        return known, Memberships(members=members)
     kept = services.teams.change(connection.id, edit, events)
     return kept, Memberships(members=members, held=held)
