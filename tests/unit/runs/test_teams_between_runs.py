@@ -277,6 +277,19 @@ def test_what_became_of_a_lost_answer_is_settled_by_the_next_sweep(teams):
     assert [teams.entry(user_id).sent_teams for user_id in ("u1", "u2")] == [(), (TEAM,)]
 
 
+def test_whom_an_administrator_has_provisioned_is_put_right_at_once(teams, asked):
+    put_in(teams, "u1", "u2", "u3")
+    other = Group(id="g9", email="keeper-sales@example.com", name="Sales")
+    teams.directory.groups["g9"] = other
+    run(teams)
+    leave(teams, "u1")
+    join(teams, "u1", group=other)
+    asked.clear()
+    teams.deliver(Look(user_id="u1", event="provision", inquiry="c1/i1", asked_at=teams.fakes.clock.now))
+    assert (inside(teams), teams.entry("u1").teams) == ({"u2", "u3"}, ("t2",))
+    assert asked == {"is_member": 2, "groups_of": 2, "members": 1}
+
+
 def test_looks_one_by_one_take_no_more_people_out_than_a_run_may(teams):
     users = crowd(teams, 40)
     leave(teams, *users[:30])

@@ -4,6 +4,7 @@
     an event or a sweep names groups          those groups: members.hasMember
     access is given back                      the groups of the teams that the account is in: members.hasMember
     an account is created                     the groups that the user is in directly: groups.list with a userKey
+    an administrator waits for it             both of these
     anything else                             nothing: the account stays in the teams that it is in
 
 Who is no member joins nothing. Whoever was put into a team is taken out only if a listing of the group's members that
@@ -48,29 +49,30 @@ def teams_of_one(
     vanished = ACCOUNT in known.drift
     created = seen.entitled and (known.status is Status.NONE or vanished)
     returns = seen.entitled and known.status is Status.SUSPENDED
+    waited_for = bool(look.inquiry)
     if (
         not connection.settings.teams.on
         or connection.state is State.PAUSED
         or known.mark is not None
         or not seen.desired
         or idles(seen, rules_of(connection, {}))
-        or not (look.groups or created or (returns and known.sent_teams))
+        or not (look.groups or created or (returns and known.sent_teams) or waited_for)
     ):
         return None
     teams = [team for team in services.teams.get(connection.id).values() if team.serves]
     named = [team for team in teams if team.group_id in look.groups]
     sent = {*known.sent_teams}
-    doubtful = sent if created or returns else {*known.asked}
+    doubtful = sent if created or returns or waited_for else {*known.asked}
     asked = [*named, *(team for team in teams if team.team_id in doubtful and team not in named)]
     asking = _Asking(services, look, seen.user_id, young=young)
     told = services.executor.each(asking.holds, asked, services.reads_at_once)
     inside = dict(zip((team.team_id for team in asked), told, strict=True))
     joins = {team_id for team_id, holds in inside.items() if holds}
-    if created and teams:
+    may_join = seen.entitled and (known.status not in SHUT_OUT or vanished)
+    if teams and may_join and (created or waited_for):
         joins |= asking.direct(seen.email, teams)
     gone = [team for team in asked if team.team_id in sent and not inside[team.team_id] and asking.proves_left(team)]
     leaves = _let_out(services, connection, seen.user_id, gone) if gone and removable(known) else set()
-    may_join = seen.entitled and (known.status not in SHUT_OUT or vanished)
     return tuple(sorted((sent - leaves) | (joins if may_join else set())))
 
 
