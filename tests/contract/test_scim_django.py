@@ -57,6 +57,7 @@ class TestAccounts(everybody.TestAccounts):
         (scim_id,) = node.created(title="Countess")
         account = node.read(scim_id)
         assert (account.user_name, account.external_id, account.active) == (node.address(), f"d{node.first}", True)
+        assert account.teams == (), "it has no groups, and says so"
         sent = person(node.first)
         assert {target: account.attributes.get(target) for target in KEPT} == {target: sent[target] for target in KEPT}
 

@@ -23,7 +23,7 @@ from autoprovisioning.domain.errors import (
     Unresolved,
 )
 from autoprovisioning.domain.teams import Team
-from tests.contract.scim_servers import as_new, client, keeper, scim2_server, soon
+from tests.contract.scim_servers import as_new, client, creates, keeper, scim2_server, soon
 
 _numbers = itertools.count()  # scim2-server cannot be emptied: every test has groups of its own
 
@@ -66,6 +66,18 @@ def test_a_team_without_an_external_id_is_adopted_under_its_id(node: ScimAccount
     adopted = Team(id=made.id, name=f"Engineers {group_id}", external_id=group_id)
     assert node.rename_team(replace(theirs, external_id=group_id), adopted.name, soon()) == adopted
     assert of(node, group_id) == [adopted]
+
+
+def test_a_server_that_tells_nobodys_teams_is_told_apart_from_one_that_has_nobody_in_any(
+    servers: dict[str, Any],
+) -> None:
+    as_new(servers["side"])
+    told = {}
+    for name in ("keeper", "scim2-server"):
+        accounts = client(*servers[name])
+        assert [written.error for written in accounts.write(creates(1), soon())] == [None]
+        told[name] = {account.teams for page in accounts.list() for account in page}
+    assert told == {"keeper": {()}, "scim2-server": {None}}
 
 
 def test_an_external_id_that_is_not_taken_is_noticed(keeper: Any, accounts: ScimAccounts) -> None:
