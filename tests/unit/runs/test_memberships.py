@@ -9,7 +9,7 @@ import pytest
 from autoprovisioning import messages
 from autoprovisioning.app.administration.approve_removals import approve_removals
 from autoprovisioning.app.runs import dispatch
-from autoprovisioning.domain.entry import Status, Unseen
+from autoprovisioning.domain.entry import Action, Mark, Status, Unseen
 from autoprovisioning.domain.errors import AccountGone, NotFound, Rejected, Stale, Throttled, Transient
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.memberships import SETTLED, Unsettled
@@ -881,3 +881,26 @@ def test_a_new_team_that_keeper_does_not_list_is_awaited_and_those_of_the_first_
     run(teams)
     assert teams.services.teams.get("c1")["g7"].state is TeamState.THERE
     assert (inside(teams), len(teams.keeper.teams)) == ({"u1", "u2"}, 1)
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "under way"])
+def test_whom_we_take_out_while_keeper_is_listed_is_nobody_else_s_change(teams, monkeypatch, recorded):
+    join(teams, "u1", "u2")
+    run(teams)
+    run(teams, RunKind.DRIFT)
+    (account,) = teams.keeper.of("u1")
+    listed = FakeAccounts.list
+
+    def leaves_meanwhile(accounts):
+        entry, now = teams.entry("u1"), teams.fakes.clock.now
+        mark = Mark(change_id="x", message_id="m", action=Action.UPDATE, until=now + MINUTE)
+        sent = replace(entry, teams=(), version=entry.version + 1) if recorded else replace(entry, mark=mark)
+        teams.fakes.store.put_entry(teams.connection, sent)
+        teams.keeper.members[TEAM].discard(account.scim_id)
+        return listed(accounts)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FakeAccounts, "list", leaves_meanwhile)
+        told = run(teams, RunKind.DRIFT)
+    assert [note for note in told.notes if "changed in Keeper" in note] == []
+    assert list(teams.services.keeper_changes.get("c1")) == []

@@ -179,10 +179,17 @@ def report_changes(services: Services, side: Side) -> None:
 
     This comes before what was found is written to the roster: if the run dies in between, the next one stores it again,
     rather than nobody. Where it is only reported, each change is told once, though every drift run finds it.
+
+    Keeper was listed after the roster was read: of an entry that changed meanwhile it may show what we did ourselves.
+    The next drift run tells the rest.
     """
     if side.planner is None or side.found is None or not side.planner.plan.drifted:
         return
     plan, connection = side.planner.plan, side.connection
+    current = services.roster.entries(connection, plan.drifted)
+    plan.drifted = {
+        user_id: names for user_id, names in plan.drifted.items() if current.get(user_id) == side.roster[user_id]
+    }
     named = any(GROUPS in names for names in plan.drifted.values())
     teams = services.teams.get(connection.id).values() if named else ()
     names = {team.team_id: team.team_name for team in teams}
