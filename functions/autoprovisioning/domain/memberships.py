@@ -29,7 +29,9 @@ WINDOW = timedelta(hours=24)
 class Membership(StrEnum):
     """How somebody relates to a team, as they are told of."""
 
-    INSIDE = "inside"  # put into it, as Keeper confirmed
+    INSIDE = "inside"  # put into it
+    UNSEEN = "unseen"  # ... and Keeper's listing has not shown it yet
+    ENDED = "ended"  # put into it, and taken out in Keeper by somebody
     JOINS = "joins"  # in the group, and about to be put into the team
     WAITS = "waits"  # in the group, and without the access that joining needs
     ASKED = "asked"  # may have been put into it: Keeper's answer was lost

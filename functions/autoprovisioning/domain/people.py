@@ -102,12 +102,20 @@ class Person(NamedTuple):
 
     def memberships(self) -> Iterator[tuple[str, Membership]]:
         """Return how the person relates to each team that concerns them, by its id."""
-        for sent, membership in ((self.teams, Membership.INSIDE), (self.asked, Membership.ASKED)):
-            for team_id in sent:
-                yield team_id, Membership.LEAVES if team_id in self.leaves else membership
+        for team_id in self.teams:
+            yield team_id, Membership.LEAVES if team_id in self.leaves else self._sent(team_id)
+        for team_id in self.asked:
+            yield team_id, Membership.LEAVES if team_id in self.leaves else Membership.ASKED
         able = self.status is Status.ACTIVE and self.in_scope and not (self.timers or self.gone or self.missing)
         for team_id in self.joins:
             yield team_id, Membership.JOINS if able else Membership.WAITS
+
+    def _sent(self, team_id: str) -> Membership:
+        """Say what Keeper shows of a membership; of who is locked it may show none."""
+        if team_id in self.ended:
+            return Membership.ENDED
+        waits = team_id in self.unseen and self.status is Status.ACTIVE
+        return Membership.UNSEEN if waits else Membership.INSIDE
 
 
 Line = tuple[str, Person]  # what a person is sorted and found by, no two alike, then the person

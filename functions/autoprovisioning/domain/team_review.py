@@ -18,15 +18,16 @@ from .words import TEAMS, WAITS_FOR
 
 Concerned = Mapping[Membership, Sequence[Line]]
 NOBODY: Concerned = {}
-NEXT_OUT = "is taken out with the next run"
+NEXT_OUT = "is taken out with the next sweep or run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeamRow:
     """A group and its team, with how many people it concerns; None where there is no team yet.
 
-    `people` were put into it, `joins` are about to be, `leaves` are of those put into it and in the group no more,
-    `waits` are in the group without access yet, or may have been put into the team although the answer was lost.
+    `people` were put into it, `joins` are about to be, `leaves` are of those put into it and in the group no more.
+    `waits` are in the group without access yet, were put into the team and are not shown there yet, or may have been
+    although the answer was lost.
     """
 
     team: GroupTeam
@@ -78,12 +79,13 @@ class TeamReview:
         concerned = self.concerned(team)
         leaves = concerned.get(Membership.LEAVES, ())
         sizes = {each: len(concerned.get(each, ())) for each in Membership}
+        stays = sum(sizes[each] for each in (Membership.INSIDE, Membership.UNSEEN, Membership.ENDED))
         return TeamRow(
             team=team,
-            people=sizes[Membership.INSIDE] + sum(team.team_id in person.teams for _, person in leaves),
+            people=stays + sum(team.team_id in person.teams for _, person in leaves),
             joins=sizes[Membership.JOINS],
             leaves=sizes[Membership.LEAVES],
-            waits=sizes[Membership.WAITS] + sizes[Membership.ASKED],
+            waits=sum(sizes[each] for each in (Membership.WAITS, Membership.UNSEEN, Membership.ASKED)),
         )
 
     def concerned(self, team: GroupTeam) -> Concerned:
@@ -110,8 +112,8 @@ class TeamReview:
     def why(self, team: GroupTeam, person: Person, membership: Membership) -> str:
         """Say in a phrase why somebody is, or is not, in a team, and what follows."""
         match membership:
-            case Membership.INSIDE:
-                return self._inside(team, person)
+            case Membership.INSIDE | Membership.UNSEEN | Membership.ENDED:
+                return self._inside(team, person, membership)
             case Membership.ASKED:
                 return "Keeper's answer was lost; asked for again"
             case Membership.LEAVES:
@@ -119,18 +121,18 @@ class TeamReview:
             case Membership.WAITS:
                 return f"In the group; {self._lacks(person)}"
             case Membership.JOINS:
-                return f"In the group; {self._next(person, 'joins with the next run')}"
+                return f"In the group; {self._next(person, 'joins with the next sweep or run')}"
 
-    def _inside(self, team: GroupTeam, person: Person) -> str:
+    def _inside(self, team: GroupTeam, person: Person, membership: Membership) -> str:
         if not team.serves:
             return f"{TEAMS[team.state][0]}; stays as it is"
         if team.unread:
             return "Stays: the group could not be read"
-        if team.team_id in person.ended:
+        if membership is Membership.ENDED:
             return "In the group; taken out in Keeper by somebody, and stays out"
         if person.status is not Status.ACTIVE:
             return "Keeps it while without access"
-        if team.team_id in person.unseen:
+        if membership is Membership.UNSEEN:
             return "In the group; sent, and not seen in Keeper yet"
         return "In the group"
 

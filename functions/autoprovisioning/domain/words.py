@@ -274,6 +274,8 @@ TEAMS: Mapping[TeamState, tuple[str, str]] = {  # what became of a group that is
 }
 MEMBERSHIPS: Mapping[Membership, str] = {
     Membership.INSIDE: "In the team",
+    Membership.UNSEEN: "Waits in Keeper",
+    Membership.ENDED: "Taken out there",
     Membership.JOINS: "To join",
     Membership.WAITS: "Without access",
     Membership.ASKED: "Not answered",

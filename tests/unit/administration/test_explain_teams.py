@@ -83,6 +83,7 @@ def test_members_are_told_through_which_nested_groups(teams):
 )
 def test_what_keeper_does_not_show_is_told(teams, seen, words):
     recorded(teams, "u1", unseen=(Unseen(team_id="t1", since=NOW, seen=seen),))
+    assert team_of(teams, "u1").membership is (Membership.ENDED if seen else Membership.UNSEEN)
     assert team_of(teams, "u1").words == words
     assert team_of(teams, "u2").words == IN_GROUP
 
@@ -91,8 +92,11 @@ def test_whoever_joined_or_left_since_the_full_run_is_told_what_follows(teams):
     teams.directory.memberships["g8"].add("u3")
     teams.directory.memberships["g9"].discard("u2")
     joins, leaves = team_of(teams, "u3"), team_of(teams, "u2")
-    assert (joins.membership, joins.words) == (Membership.JOINS, "In the group; joins with the next run")
-    assert (leaves.membership, leaves.words) == (Membership.LEAVES, "Left the group; is taken out with the next run")
+    assert (joins.membership, joins.words) == (Membership.JOINS, "In the group; joins with the next sweep or run")
+    assert (leaves.membership, leaves.words) == (
+        Membership.LEAVES,
+        "Left the group; is taken out with the next sweep or run",
+    )
     assert (leaves.member, leaves.through) == (False, ())
 
 
@@ -103,7 +107,7 @@ def test_whoever_joined_or_left_since_the_full_run_is_told_what_follows(teams):
         ({"unread": True}, "Left the group; stays, as the last full run could not read it"),
         ({"state": TeamState.LEFT}, "Not chosen any more; stays as it is"),
         ({"state": TeamState.LEFT, "held": 1}, "Not chosen any more; stays until emptying the team is approved"),
-        ({"state": TeamState.REFUSED}, "Left the group; is taken out with the next run"),
+        ({"state": TeamState.REFUSED}, "Left the group; is taken out with the next sweep or run"),
         ({"state": TeamState.DELETED}, "Deleted in Keeper; stays as it is"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.directory_user import Presence
-from autoprovisioning.domain.entry import Entry, Status
+from autoprovisioning.domain.entry import Entry, Status, Unseen
 from autoprovisioning.domain.events import Actor, TeamUsage, of_team
 from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.memberships import Unsettled
@@ -272,7 +272,7 @@ def in_it(user_id: str, name: str, inside: tuple[str, ...] | None, **entry: obje
 
 
 def peopled(*teams: GroupTeam) -> Place:
-    """A team with two who stay, one who leaves, one who joins, and two who cannot be told to be in it."""
+    """A team with people who relate to it in every way."""
     here = place(*teams, choice=TeamChoice(patterns=("keeper-*",)))
     known = {
         "u1": in_it("u1", "Ada", ("t1",), teams=("t1",)),
@@ -282,6 +282,8 @@ def peopled(*teams: GroupTeam) -> Place:
         "u5": in_it("u5", "Eve", ("t1",), status=Status.SUSPENDED),
         "u6": in_it("u6", "Flo", ("t1",), asked=("t1",)),
         "u7": in_it("u7", "Gus", ("t2",), teams=("t2",)),
+        "u8": in_it("u8", "Hal", ("t1",), teams=("t1",), unseen=(Unseen(team_id="t1", since=START),)),
+        "u9": in_it("u9", "Ida", ("t1",), teams=("t1",), unseen=(Unseen(team_id="t1", since=START, seen=True),)),
     }
     roster = {user_id: entry for user_id, (_, entry) in known.items()}
     here.fakes.store.shards["c1", 0] = (1, roster)
@@ -296,10 +298,10 @@ def test_people_are_counted_by_how_they_relate_to_a_team():
     counts = {
         item["state"]: [item[name] for name in ("people", "joins", "leaves", "waits")] for item in listed["items"]
     }
-    assert counts == {"there": [3, 1, 1, 2], "refused": [None] * 4}
+    assert counts == {"there": [5, 1, 1, 3], "refused": [None] * 4}
     page = here.open(PAGE)
     sound(page)
-    assert "<strong>3 memberships</strong>" in page.text
+    assert "<strong>5 memberships</strong>" in page.text
 
 
 def test_whoever_was_put_into_a_team_since_the_full_run_is_in_it():
@@ -309,7 +311,7 @@ def test_whoever_was_put_into_a_team_since_the_full_run_is_in_it():
     roster["u3"] = replace(roster["u3"], teams=())
     roster["u7"] = replace(roster["u7"], teams=("t1", "t2"))  # joined the group since: no full run knows
     [item] = json.loads(here.open(f"{ROOT}{PAGE}").text)["items"]
-    assert [item[name] for name in ("people", "joins", "leaves", "waits")] == [4, 0, 0, 2]
+    assert [item[name] for name in ("people", "joins", "leaves", "waits")] == [6, 0, 0, 3]
 
 
 ONE = f"{PAGE}/g-there"
@@ -336,10 +338,12 @@ def test_the_page_of_a_team_says_who_is_in_it_and_why():
         "u4": "To join",
         "u5": "Without access",
         "u6": "Not answered",
+        "u8": "Waits in Keeper",
+        "u9": "Taken out there",
     }
     assert "Keeps it while without access" in page.text
     assert "Left the group; stays until removals are approved, as 1 at once are many" in page.text
-    assert "In the group; joins with the next run" in page.text
+    assert "In the group; joins with the next sweep or run" in page.text
     assert "In the group; joins once access is back" in page.text
     assert "Commander" in page.text
     done = here.browser().open(ONE).send("Decisions", "remove")
@@ -349,7 +353,7 @@ def test_the_page_of_a_team_says_who_is_in_it_and_why():
     assert members(here.open(f"{ONE}?q=nobody")) == {}
     listed = json.loads(here.open(f"{ROOT}{ONE}/people?membership=leaves&limit=1").text)
     assert [(who["user_id"], who["membership"]) for who in listed["items"]] == [("u3", "leaves")]
-    assert listed["counts"] == {"inside": 2, "asked": 1, "joins": 1, "waits": 1, "leaves": 1}
+    assert listed["counts"] == {"inside": 2, "unseen": 1, "ended": 1, "asked": 1, "joins": 1, "waits": 1, "leaves": 1}
     assert len(here.open(f"{ROOT}{ONE}/people.csv?search=ada").text.splitlines()) == 2
     assert json.loads(here.open(f"{ROOT}{ONE}").text)["leaves"] == 1
 

@@ -74,11 +74,11 @@ class Team(Model):
     `team_name` is the team's in Keeper, `reason` why the last request failed, `since` when the state began, `created`
     when this connection made the team, null if it did not, `last_change` when it last changed, or how many are in it.
     The rest counts people: `people` whom this connection has put into it, `joins` of the group whom the next run puts
-    there, `leaves` who left the group and are still in the team, `waits` of the group who have no access yet, or of
-    whom Keeper's answer was lost; null where there is no team yet. `held` are those who left the group and stay, since
-    they are too many at once; `unread` says that the group's members could not be listed. `unsettled` are those of
-    `people` whom Keeper does not show, `unseen_since` when a team was made that it has not listed since. `namesake` is
-    the team that has the name, in the state `name_taken` of a group without a team.
+    there, `leaves` who left the group and are still in the team, `waits` of the group who have no access yet, whom
+    Keeper does not show in the team yet, or of whom its answer was lost; null where there is no team yet. `held` are
+    those who left the group and stay, since they are too many at once; `unread` says that the group's members could not
+    be listed. `unsettled` are those of `people` whom Keeper does not show, `unseen_since` when a team was made that it
+    has not listed since. `namesake` is the team that has the name, in the state `name_taken` of a group without a team.
     """
 
     group_id: str
@@ -205,9 +205,10 @@ class WantedPeoplePage(WantedPeople):
 class TeamPerson(Model):
     """Somebody whom a team concerns; `google` is the state in the directory, `keeper` that of the account.
 
-    `membership` inside: put into the team; joins: in the group, and the next run puts them there; waits: in the group,
-    without the access that joining needs; asked: Keeper's answer was lost; leaves: in the team, and in the group no
-    more. `why` says it in words.
+    `membership` inside: put into the team; unseen: so, and Keeper's listing has not shown it yet; ended: so, and taken
+    out in Keeper by somebody; joins: in the group, and the next run puts them there; waits: in the group, without the
+    access that joining needs; asked: Keeper's answer was lost; leaves: in the team, and in the group no more. `why`
+    says it in words.
     """
 
     user_id: str
