@@ -83,7 +83,6 @@ class Told:
     happened: tuple[Event, ...] = ()
     failing: tuple[Failing, ...] = ()
     used: dict[EventName, int] = field(default_factory=dict)
-    used_for_teams: dict[TeamUsage, int] = field(default_factory=dict)
     latest: tuple[Run, ...] = ()
     waits: WaitingUsers = NOBODY
     answers: KeeperAnswers = NOTHING
@@ -91,6 +90,7 @@ class Told:
     order: EventOrder = EventOrder.NEWEST  # that was asked for last
     held: Callable[[], int] = lambda: 0
     plans: Callable[[], list[HeldPlan]] = list
+    used_for_teams: dict[TeamUsage, int] = field(default_factory=dict)
 
     def plans_held(self, _connection_id: str) -> int:
         return self.held()
