@@ -93,9 +93,9 @@ def measured() -> dict[int, dict[str, dict[str, float]]]:
 
 
 def shards(users: int) -> int:
-    """Return how many documents the roster has: a power of two that leaves room for uneven ones."""
+    """Return how many documents the roster has, as `FirestoreRoster.begin` chooses it."""
     number = SMALLEST_SHARDS
-    while users / number > USERS_A_SHARD * 0.75:
+    while users > number * USERS_A_SHARD:
         number *= 2
     return number
 

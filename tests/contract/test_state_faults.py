@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -429,12 +430,16 @@ class TestShards:
         assert set(state.collection("c1", "roster")) == {f"{number:04d}" for number in range(64)}
 
     @both
-    @pytest.mark.parametrize(("users", "shards"), [(0, 64), (15_000, 64), (20_000, 128)])
-    def test_a_roster_begins_with_at_most_300_users_a_shard(self, state, users, shards):
+    @pytest.mark.parametrize(("users", "shards"), [(0, 64), (19_200, 64), (19_201, 128), (40_000, 256)])
+    def test_a_roster_begins_with_at_most_300_users_a_shard_on_average(self, state, users, shards):
         state.connections.create(Connection(id="c1"))
         begun = state.roster.begin(Connection(id="c1"), [f"1{number:020d}" for number in range(users)])
         assert begun.roster_layout == f"{shards}"
         assert state.client.document("connections/c1").get().get("shards") == shards
+
+    def test_no_shard_gets_many_more_users_than_the_others(self):
+        spread = Counter(shard_of(f"1{number:020d}", 64) for number in range(19_200))
+        assert max(spread.values()) < 360
 
 
 class TestSizes:

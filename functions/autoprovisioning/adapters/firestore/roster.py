@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -31,7 +30,7 @@ Snapshots = Mapping[int, firestore.DocumentSnapshot]  # by shard
 FIELD = "entries"
 WRITTEN = "written"  # field: when the shard was, for `written_since`
 SMALLEST = 64  # shards
-USERS_A_SHARD = 300  # at first; those who join later may make it 2,000
+USERS_A_SHARD = 300  # at first, on average; those who join later may make it 2,000
 SHARDS_A_READ = 64
 LARGEST_SHARD = 1_000_000  # bytes; a document may have 1 MiB
 PART = 3_500_000  # bytes of shards that each of several commits aims at: service and emulator take it, events included
@@ -87,11 +86,11 @@ class FirestoreRoster:
         return {int(snapshot.id): self._shard(connection, snapshot.to_dict() or {}).entries for snapshot in found}
 
     def begin(self, connection: Connection, expected: Collection[str]) -> Connection:
-        """Fix the number of shards: a power of two, at least 64, that leaves at most 300 of these users in any."""
+        """Fix the number of shards: a power of two, at least 64, with at most 300 of these users in each on average."""
         if connection.begun:
             return connection
         shards = SMALLEST
-        while max(Counter(shard_of(user_id, shards) for user_id in expected).values(), default=0) > USERS_A_SHARD:
+        while len(expected) > shards * USERS_A_SHARD:
             shards *= 2
         begun: list[Connection] = []
 
