@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.cloud import CHANGES, ROOT, LocalCloud
+from infra.local.control import control
 from infra.local.processes import Process, Supervisor, free_port, python
 
 IAP_AUDIENCE = "/projects/1/locations/local/services/console"
@@ -43,7 +44,7 @@ class DirectorySide:
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """Call the simulator's control API."""
-        return http(method, f"{self.url}/_control/{path}", body)
+        return control(method, f"{self.url}/_control/{path}", body)
 
     def user(self, key: str) -> dict[str, Any]:
         """Read a user."""
@@ -116,21 +117,21 @@ class KeeperSide:
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """Call the simulator's control API."""
         node = f"nodes/{self.node}/" if self.node else ""
-        return http(method, f"{self._root}/_control/{node}{path}", body)
+        return control(method, f"{self._root}/_control/{node}{path}", body)
 
     def beside(self, node: str) -> KeeperSide:
         """Add a node of the same Keeper: an e-mail address is taken on all of its nodes."""
         token = secrets.token_urlsafe(32)
-        added = http("PUT", f"{self._root}/_control/nodes/{node}", {"token": token})
+        added = control("PUT", f"{self._root}/_control/nodes/{node}", {"token": token})
         return KeeperSide(endpoint=f"{self._root}{added['path']}", token=token, node=node)
 
     def alone(self) -> None:
         """Take the added nodes away."""
-        http("DELETE", f"{self._root}/_control/nodes")
+        control("DELETE", f"{self._root}/_control/nodes")
 
     def take(self, scim_id: str) -> None:
         """Move an account here from another node, as an administrator does in Keeper's Admin Console."""
-        http("POST", f"{self._root}/_control/nodes/{self.node or 'first'}/take/{scim_id}")
+        control("POST", f"{self._root}/_control/nodes/{self.node or 'first'}/take/{scim_id}")
 
     def accounts(self) -> list[dict[str, Any]]:
         """Return every account."""
