@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,12 @@ def _schemas(document: str) -> dict[str, Any]:
 
 def problems(value: Any, document: str, name: str) -> list[str]:
     """Return what in a value is not as the API's message has it: unknown fields, wrong types, unknown enum values."""
-    return _check(value, {"$ref": name}, document, name)
+    return _problems(json.dumps(value), document, name)
+
+
+@lru_cache(10_000)  # hundreds of deployments put the same messages
+def _problems(value: str, document: str, name: str) -> list[str]:
+    return _check(json.loads(value), {"$ref": name}, document, name)
 
 
 def _check(value: Any, schema: dict[str, Any], document: str, where: str) -> list[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from google.iam.v1 import policy_pb2
-from google.protobuf.json_format import ParseDict
+from google.protobuf.json_format import Parse
 
 from tests.gcp.api_messages import problems
 from tests.gcp.stand_in.cloud import PROJECT, Cloud, Handler, Refused
@@ -46,8 +47,14 @@ def _changed(cloud: Cloud, policy: dict[str, Any]) -> dict[str, Any]:
     """Return a policy with its next etag, after seeing that it is one."""
     policy["etag"] = cloud.etag()
     assert problems(policy, "iam.v1", "Policy") == []
-    ParseDict(policy, policy_pb2.Policy())
+    _parsed(json.dumps(policy))
     return policy
+
+
+@lru_cache(10_000)  # hundreds of deployments make the same policies
+def _parsed(policy: str) -> None:
+    """Raise ParseError where a policy is none."""
+    Parse(policy, policy_pb2.Policy())
 
 
 def replace(cloud: Cloud, names: list[str], flags: dict[str, Any], stdin: str) -> Any:
