@@ -34,11 +34,12 @@ class Inline:
 
     @contextmanager
     def repeat(self, name: str, work: Callable[[], bool], every: timedelta) -> Iterator[None]:
-        self.repeated[name] = work
+        outside = self.repeated
+        self.repeated = {**outside, name: work}
         try:
             yield
         finally:
-            del self.repeated[name]
+            self.repeated = outside
 
     def elapse(self, name: str) -> bool:
         """Let the time pass after which something is done again; returns whether it goes on."""

@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from autoprovisioning.adapters.threads import Threads
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Account, Capabilities, Found, Lookup, Write, WriteKind, Written
@@ -33,6 +32,7 @@ from autoprovisioning.domain.requests import RUN, AnyRequest
 from autoprovisioning.domain.runs import Batch, Look, RunKind
 from autoprovisioning.domain.scope import Group, OrgUnit
 from autoprovisioning.domain.teams import Team
+from tests.support.executors import Inline
 from tests.support.in_memory_state import (
     Store,
     state_ports,
@@ -524,7 +524,7 @@ class FakeServices:
             queue=self.queue,
             accounts_for=self._opened,
             meter=FakeMeter(),
-            **{"executor": Threads(), **changes},
+            **{"executor": Inline(), **changes},
         )
 
     def _opened(self, connection: Connection, token: str) -> FakeAccounts:

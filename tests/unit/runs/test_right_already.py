@@ -9,6 +9,7 @@ from threading import Barrier
 
 import pytest
 
+from autoprovisioning.adapters.threads import Threads
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.app.runs import dispatch
 from autoprovisioning.domain.entry import Entry, Status
@@ -75,6 +76,7 @@ def test_what_is_recorded_is_what_a_batch_would_record(company, monkeypatch):
 
 def test_several_commits_are_under_way_and_what_they_adopt_counts_though_another_fails(company, monkeypatch):
     monkeypatch.setattr(dispatch, "NOTES_A_COMMIT", 5)
+    company.services = replace(company.services, executor=Threads())
     roster, most = company.services.roster, dispatch.COMMITS_AT_ONCE
     commit, begun, together = roster.commit_in_parts, count(), Barrier(most, timeout=10)
 
