@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 import pickle
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Self
+
+import msgspec
 
 from infra.gcp.gcloud import Answer
 from infra.gcp.steps import Command, shown
@@ -139,7 +140,8 @@ class Cloud:
             said = "UNAVAILABLE: The service is currently unavailable."
         if said:
             return Answer(status=1, out="", err=f"ERROR: (gcloud.{self._known_as(words)}) {said}")
-        return Answer(status=0, out=json.dumps(answer), err="")  # a text, which shares nothing with the state
+        told = msgspec.json.encode(answer).decode()  # a text, which shares nothing with the state
+        return Answer(status=0, out=told, err="")
 
     @property
     def losing(self) -> bool:
