@@ -9,27 +9,28 @@ from tests.support.system import GROUP, GROUP_ID, System, customer, person
 
 EVERYBODY = {f"u{number}" for number in range(12)}
 LISTINGS = ("users.list", "members.list")
+CROWD = 510  # two pages of users (500), three of members (200)
 
 
-def crowd(system: System, people: int) -> None:
-    """Have enough users for several pages of users (500) and members (200)."""
-    system.directory.control("PUT", "state", customer(people))
+def crowd(system: System) -> None:
+    """Have enough users for another page after the one that is read."""
+    system.directory.control("PUT", "state", customer(CROWD))
 
 
 @pytest.mark.parametrize("method", LISTINGS)
 def test_a_page_that_fails_once_is_read_again(system, method):
-    crowd(system, 1101)
+    crowd(system)
     system.connect()
     fault = system.directory.fault(match={"method": method, "from_page": 200}, status=503, times=1)
     summary = system.sync()
     assert system.directory.control("GET", f"faults/{fault}")["matched"] == 1
-    assert (summary["created"], summary["failed"]) == (1101, 0)
+    assert (summary["created"], summary["failed"]) == (CROWD, 0)
 
 
 @pytest.mark.parametrize("method", LISTINGS)
 @pytest.mark.parametrize(("status", "reason"), [(503, "backendError"), (403, "userRateLimitExceeded"), (429, "x")])
 def test_a_page_that_keeps_failing_deprovisions_nobody_and_creations_go_on(system, method, status, reason):
-    crowd(system, 1101)
+    crowd(system)
     system.provisioned()
     system.directory.weather(lose=True)
     system.directory.insert(person(5000))
