@@ -455,9 +455,9 @@ class TestSizes:
 
     @both
     def test_full_shards_are_changed_in_parts_that_one_commit_holds(self, state):
-        """64 shards of 2,000 users: who joined after the shards were fixed. 250 of them, in all shards, are changed."""
-        full = Connection(id="c1", roster_layout="64")
-        everybody = [f"{10**20 + number}" for number in range(64 * 2000)]
+        """32 shards of 2,000 users: who joined after the shards were fixed. 250 of them, in all shards, are changed."""
+        full = Connection(id="c1", roster_layout="32")
+        everybody = [f"{10**20 + number}" for number in range(32 * 2000)]
 
         def write(version: int, users: Sequence[str]) -> list[int]:
             def edit(part: Sequence[str], _known: Mapping[str, Entry]) -> tuple[Edit, int]:
@@ -466,8 +466,8 @@ class TestSizes:
             return state.roster.commit_in_parts(full, users, edit)
 
         assert sum(write(1, everybody)) == len(everybody)
-        some = state.roster.as_stored(full, everybody)[::512]
-        assert len({shard_of(user_id, 64) for user_id in some}) == 64
+        some = state.roster.as_stored(full, everybody)[::256]
+        assert len({shard_of(user_id, 32) for user_id in some}) == 32
         with pytest.raises(Permanent, match="too large"):
             state.roster.commit(
                 full, some, lambda known: (Edit(entries={user_id: known[user_id] for user_id in some}), None)
@@ -476,7 +476,7 @@ class TestSizes:
         parts = write(2, some)
         assert sum(parts) == 250
         assert len(parts) > 1
-        assert state.reads["firestore_reads"] <= 64
+        assert state.reads["firestore_reads"] <= 32
         roster = state.roster.load(full)
         assert len(roster) == len(everybody)
         assert {user_id for user_id, entry in roster.items() if entry.version == 2} == set(some)
