@@ -15,6 +15,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -194,16 +195,26 @@ class System:
 
         Not of what is written though nothing changes: what is counted, who has the turn, and what was asked.
         """
-        port, project = self.world.cloud.ports["firestore"], self.world.cloud.project
-        url = f"http://127.0.0.1:{port}/v1/projects/{project}/databases/(default)/documents:runQuery"
-        names_alone = {"fields": [{"fieldPath": "__name__"}]}
-        found = http("POST", url, {"structuredQuery": {"from": [{"allDescendants": True}], "select": names_alone}})
-        documents = {each["document"]["name"]: each["document"]["updateTime"] for each in found if "document" in each}
+        names_alone = {"fields": [{"field_path": "__name__"}]}
+        query = {"from_": [{"all_descendants": True}], "select": names_alone}
+        parent = f"projects/{self.world.cloud.project}/databases/(default)/documents"
+        found = self._firestore.run_query(request={"parent": parent, "structured_query": query})
+        documents = {each.document.name: each.document.update_time for each in found if each.document.name}
         return (
             {name: at for name, at in documents.items() if not re.search(r"/(usage|leases|channels|requests)/", name)},
             self.keeper.accounts(),
             self.directory.control("GET", "channels")["channels"],
         )
+
+    @cached_property
+    def _firestore(self) -> Any:
+        """Firestore's own interface: over REST the emulator takes twice as long to list all documents."""
+        import grpc
+        from google.cloud.firestore_v1.services.firestore import FirestoreClient
+        from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
+
+        channel = grpc.insecure_channel(f"127.0.0.1:{self.world.cloud.ports['firestore']}")
+        return FirestoreClient(transport=FirestoreGrpcTransport(channel=channel))
 
     def account(self, user_id: str) -> dict[str, Any] | None:
         """Return the account that carries a directory id."""
