@@ -162,7 +162,7 @@ class TeamsForeseen:
 class Forecast:
     """What a preview says; `counts` are by `Would`, and "unchanged"; `held`: all it deprovisions would be held.
 
-    `teams` is None where no group is chosen.
+    `teams` is None where no group is chosen, or nothing changes about that: each group's members are listed for it.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)

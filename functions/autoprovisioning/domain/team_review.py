@@ -42,7 +42,7 @@ class TeamReview:
 
     def __init__(self, known: Iterable[GroupTeam], lines: Lines, connection: Connection) -> None:
         """Join what full runs keep of teams with the list of people."""
-        self.teams = sorted(known, key=lambda team: (team.name, team.group_id))
+        self.teams = sorted(known, key=lambda team: (folded(team.name), team.group_id))
         self._lines = lines
         self._connection = connection
 

@@ -500,7 +500,10 @@ def turning_on(forecast: Forecast | None, connection: Connection) -> str:
     """Say on a button what turning on does first, by a preview: what else it says may be held for approval."""
     number = forecast.counts.get(Would.CREATE.value, 0) if forecast is not None else 0
     everybody = " for everybody" if connection.pilot is not None else ""
-    return f"Turn on{everybody} and create {counted(number, 'account')}" if number else f"Turn on{everybody}"
+    told = [f"create {counted(number, 'account')}"] if number else []
+    if forecast is not None and forecast.teams is not None and forecast.teams.made:
+        told.append(f"make {counted(forecast.teams.made, 'team')}")
+    return " and ".join((f"Turn on{everybody}", *told))
 
 
 def teams_foreseen(teams: TeamsForeseen) -> str:

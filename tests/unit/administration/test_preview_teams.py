@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from autoprovisioning.domain.connections import State
+from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.requests import Forecast, TeamsForeseen
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import Team, TeamChoice, TeamState
-from autoprovisioning.domain.words import saving, teams_foreseen
+from autoprovisioning.domain.words import saving, teams_foreseen, turning_on
 from tests.support.in_memory import FakeAccounts
 from tests.support.previewing import at, everything, hired
 from tests.support.scenario import Scenario
@@ -90,9 +90,20 @@ def test_groups_that_cannot_be_read_are_told(groups, monkeypatch):
     assert "Keeper is down" in teams_foreseen(foreseen(groups))
 
 
-def test_without_a_choice_nothing_is_asked(groups, monkeypatch):
+def test_without_a_choice_or_another_one_nothing_is_asked(groups, monkeypatch):
     monkeypatch.setattr(FakeAccounts, "teams", None)
     assert foreseen(groups, TeamChoice()) is None
+    groups.services.connections.change(
+        "c1", lambda known: replace(known, settings=replace(known.settings, teams=CHOSEN))
+    )
+    assert foreseen(groups) is None
+
+
+def test_turning_on_is_foreseen_with_the_choice_that_there_is(groups):
+    groups.services.connections.change(
+        "c1", lambda known: replace(known, state=State.OFF, settings=replace(known.settings, teams=CHOSEN))
+    )
+    assert foreseen(groups).memberships == 6
 
 
 @pytest.mark.parametrize(
@@ -107,5 +118,18 @@ def test_without_a_choice_nothing_is_asked(groups, monkeypatch):
         (State.OFF, TeamsForeseen(made=12), "Save"),
     ],
 )
-def test_the_button_has_the_numbers(state, teams, button):
+def test_the_button_of_what_is_saved_has_the_numbers(state, teams, button):
     assert saving(Forecast(counts={Action.CREATE.value: 3}, teams=teams), state).startswith(button)
+
+
+@pytest.mark.parametrize(
+    ("counts", "made", "button"),
+    [
+        ({}, 0, "Turn on"),
+        ({}, 1, "Turn on and make 1 team"),
+        ({Action.CREATE.value: 3}, 12, "Turn on and create 3 accounts and make 12 teams"),
+    ],
+)
+def test_the_button_that_turns_on_has_the_numbers(counts, made, button):
+    told = Forecast(counts=counts, teams=TeamsForeseen(made=made, there=2))
+    assert turning_on(told, Connection(id="c1", state=State.OFF)) == button

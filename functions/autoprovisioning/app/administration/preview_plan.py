@@ -39,6 +39,7 @@ def forecast(services: Services, preview: Preview, deadline: datetime) -> tuple[
     """Plan as a run would, and return the plan as lines."""
     now = services.clock()
     connection = as_edited(services, preview.connection_id, preview.subject.settings)
+    current = services.connections.get(preview.connection_id)
     accounts = _opened(services, connection)
     turned = turned_on(connection, now)
     if turned is None and preview.subject.everybody:
@@ -56,7 +57,9 @@ def forecast(services: Services, preview: Preview, deadline: datetime) -> tuple[
     due_now = len(plan.deprovisioning())
     if turned is not None:
         connection = replace(connection, confirmed=creations(plan))  # by the person who turns it on from this preview
-    teams = foresee_teams(services, connection, accounts, with_access(connection, roster, plan), deadline)
+    teams = None
+    if turned is not None or current is None or current.settings.teams != connection.settings.teams:
+        teams = foresee_teams(services, connection, accounts, with_access(connection, roster, plan), deadline)
     held, by_kind = foreseen(services, connection, plan, roster, first=is_first(services, connection))
     telling = Telling(plan=plan, roster=roster, rules=rules, now=now, matched=matched, held=held)
     lines = telling.listed()

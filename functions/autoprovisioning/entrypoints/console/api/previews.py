@@ -48,8 +48,9 @@ class TeamsForeseen(Model):
 class Preview(Model):
     """What a connection would do: `counts` by `would`, and unchanged; `held` says that a guard would hold it.
 
-    `everybody` says that a pilot would be over. `teams` is null where no group is chosen to be one, and before the
-    preview is done. `problem` says why it failed. It expires automatically.
+    `everybody` says that a pilot would be over. `teams` is null where no group is chosen to be one, where a connection
+    that is on would have the same choice, and before the preview is done. `problem` says why it failed. It expires
+    automatically.
     """
 
     id: str
