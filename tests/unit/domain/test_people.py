@@ -321,3 +321,18 @@ def test_accounts_that_nobody_provisions_are_told_part_by_part_each_once():
         lines, cursor = part(reviewed.found(Shown.UNPROVISIONED), cursor, 1)
         told += [person.account for _, person in lines]
     assert (told, cursor) == (["s2", "s3", "s1"], "")
+
+
+TEAMS = st.sets(st.sampled_from(["t1", "t2", "t3", "t4"]))
+SENT = st.tuples(TEAMS, TEAMS).map(lambda both: {"teams": tuple(both[0]), "asked": tuple(both[1] - both[0])})
+
+
+@given(sent=SENT, inside=TEAMS, since=SENT)
+def test_a_run_tells_who_joins_and_leaves_and_what_was_sent_since_is_done(sent, inside, since):
+    person = person_of(entry(**sent), ADA._replace(teams=tuple(inside)))
+    was_sent, is_sent = ({*each["teams"], *each["asked"]} for each in (sent, since))
+    assert ({*person.joins}, {*person.leaves}) == (inside - was_sent, was_sent - inside)
+    later = again(person, entry(**since))
+    assert later is not None
+    assert ({*later.joins}, {*later.leaves}) == ({*person.joins} - is_sent, {*person.leaves} & is_sent)
+    assert sorted(team_id for team_id, _ in later.memberships()) == sorted({*is_sent, *later.joins})
