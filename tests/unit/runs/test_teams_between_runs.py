@@ -11,6 +11,7 @@ from autoprovisioning.app.administration.approve_removals import approve_removal
 from autoprovisioning.app.administration.configure import turn_off
 from autoprovisioning.app.provisioning.teams_of_one import LISTING
 from autoprovisioning.app.runs.sweep import sweep_if_due
+from autoprovisioning.app.services import ChangeSources
 from autoprovisioning.domain.causes import Cause
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.errors import Rejected
@@ -370,6 +371,16 @@ def test_a_sweep_publishes_a_difference_once_and_anew_when_it_is_another_one(tea
     assert inside(teams) == {"u2"}, "the look that was lost is a full run's business"
     run(teams)
     assert inside(teams) == {"u1", "u2"}
+
+
+def test_where_full_runs_are_rare_each_sweep_publishes_who_left(teams):
+    put_in(teams, "u1", "u2", "u3")
+    leave(teams, "u1")
+    rare = ChangeSources(audit_log=True, full_run_every=DAY)
+    teams.services = replace(teams.services, through=rare)
+    assert [sweep_once(teams.services) for _ in range(2)] == [1, 1]
+    join(teams, "u1")
+    assert sweep_once(teams.services) == 0
 
 
 def test_a_sweep_holds_what_a_run_would_and_takes_nobody_out_of_a_group_it_cannot_read(teams):

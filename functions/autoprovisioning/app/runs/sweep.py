@@ -51,8 +51,8 @@ class _Side:
     teams: TeamSweep = NOTHING
 
     def moved(self) -> list[Moved]:
-        """Return whose teams differ, unless the previous sweep published that."""
-        return [each for each in self.teams.moved if each.name not in self.swept]
+        """Return whose teams differ, unless the previous sweep published that; where full runs are rare, as above."""
+        return [each for each in self.teams.moved if each.name not in self.swept or (self.again and each.left)]
 
     def has(self, user_id: str) -> bool:
         """Say whether the user was in scope when last looked at."""
