@@ -19,6 +19,7 @@ from autoprovisioning.domain.mapping import AttributeMapping
 from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.runs import Run, RunKind, RunState
 from autoprovisioning.domain.scope import Scope
+from autoprovisioning.domain.teams import GroupTeam, TeamChoice, TeamState
 from autoprovisioning.entrypoints.console.api.operations import ROOT
 from tests.support.console import DAY, HOME, READER, Place, Told, everything, full, place, sound
 from tests.support.in_memory import START
@@ -76,6 +77,24 @@ def test_a_held_plan_comes_first_and_says_what_waits(who):
     assert said(shown, who) == "1 person would lose access. Nothing happens until you decide."
     assert f"{HOME}/holds/{'a' * 32}" in shown.open(HOME, who).links()
     assert needs(shown) == ["1 suspension waits for approval", "1 user fails: what was due for them is not done"]
+
+
+def test_removals_from_teams_that_are_held_need_somebody_where_groups_are_chosen():
+    shown = here()
+    left = GroupTeam(group_id="g1", name="Sales", email="", state=TeamState.THERE, since=START, team_id="t1", held=3)
+    shown.fakes.store.teams["c1"] = {"g1": left, "g2": replace(left, group_id="g2", held=0)}
+    assert needs(shown) == []
+    choice = TeamChoice(patterns=("keeper-*",))
+    shown.fakes.services.connections.change("c1", lambda known: with_settings(known, teams=choice))
+    assert needs(shown) == ["3 removals from 1 team wait for approval"]
+    assert f"{HOME}/teams?held=true" in shown.open(HOME).links()
+
+
+def test_who_chose_teams_last_is_told_beside_them():
+    shown = here()
+    edited = shown.open(f"{HOME}/choose-teams").send("Teams", "save", patterns="keeper-*")
+    shown.told.happened = tuple(shown.fakes.store.events["c1"].values())
+    assert "Edited by admin@example.com" in re.sub("<.*?>", "", edited.browser.open(HOME).text)
 
 
 def test_a_plan_that_waits_behind_newer_ones_is_not_forgotten():

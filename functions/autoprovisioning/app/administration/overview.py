@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -10,9 +10,11 @@ from enum import StrEnum
 from autoprovisioning.app.administration.edits import latest_edits
 from autoprovisioning.app.administration.health import Concern, Health
 from autoprovisioning.app.ports.reports import EventReports, FailureCause, HeldPlan, Reports
+from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.holds import OPEN, HoldState
+from autoprovisioning.domain.teams import GroupTeam
 from autoprovisioning.domain.words import FAILURES, MENDS, NOUNS, counted, state_in_full, would
 
 SOON = timedelta(days=7)
@@ -30,7 +32,7 @@ PARTS: Mapping[str, str] = {  # by how the audit's name of a setting begins: the
     "volume limit": "limits",
     "changes in Keeper": "limits",
     "PATCH": "limits",
-    "teams": "teams",
+    "teams": "choose-teams",
 }
 
 
@@ -82,12 +84,14 @@ def verdict(connection: Connection, seen: Health, needs: Sequence[Need]) -> Verd
     return Verdict(tone=tone, said=state_in_full(connection, bool(seen.concerns)))
 
 
-def needs(reports: Reports, connection: Connection, seen: Health) -> tuple[Need, ...]:
-    """Tell what needs somebody: what Health is concerned about, plans one by one, failing users by cause."""
+def needs(services: Services, reports: Reports, connection: Connection, seen: Health) -> tuple[Need, ...]:
+    """Tell what needs somebody: Health's concerns, plans one by one, removals from teams, failing users by cause."""
     if connection.state not in (State.ON, State.PAUSED):
         return ()
     found = _approvals(reports, connection, seen.plans_held) if seen.plans_held else []
     found += [_told(concern) for concern in seen.concerns if concern.page not in ("holds", "failures")]
+    if connection.settings.teams.followed:
+        found += _removals(services.teams.get(connection.id).values())
     return (*found, *(_failing(reports.causes(connection.id)) if seen.failing else ()))
 
 
@@ -96,6 +100,17 @@ def _told(concern: Concern) -> Need:
         return Need(tone=Tone.BAD, what="A new access token is needed", more=concern.mend, page="reauthorize")
     tone = Tone.BAD if concern.grave else Tone.WARN
     return Need(tone=tone, what=concern.what, more=concern.mend, page=concern.page)
+
+
+def _removals(teams: Iterable[GroupTeam]) -> list[Need]:
+    """Tell of people who stay in teams whose group they left, since they are many at once."""
+    held = [team.held for team in teams if team.held]
+    if not held:
+        return []
+    people = sum(held)
+    what = f"{counted(people, 'removal')} from {counted(len(held), 'team')} {'waits' if people == 1 else 'wait'}"
+    more = "Many left a group at once. Correct the group, or take them out of its team."
+    return [Need(tone=Tone.WARN, what=f"{what} for approval", more=more, page="teams?held=true", number=people)]
 
 
 def _approvals(reports: Reports, connection: Connection, number: int) -> list[Need]:

@@ -50,7 +50,7 @@ def overview(call: Call, connection_id: str) -> Response:
     """Tell what the overview tells."""
     parts, connection = call.parts, existing(call, connection_id)
     seen = health(parts.services, parts.reports, parts.channels, connection)
-    needs = app.needs(parts.reports, connection, seen)
+    needs = app.needs(parts.services, parts.reports, connection, seen)
     verdict = app.verdict(connection, seen, needs)
     reviewed = None if seen.first_run else review(parts.services, connection)
     return answer(

@@ -73,7 +73,7 @@ def overview(call: Call, connection_id: str) -> Response:
     """Show a connection at a glance."""
     connection, parts = existing(call, connection_id), call.parts
     seen = health(parts.services, parts.reports, parts.channels, connection)
-    needs = app.needs(parts.reports, connection, seen)
+    needs = app.needs(parts.services, parts.reports, connection, seen)
     today = parts.services.clock().date()
     usage = parts.reports.usage(connection.id, today - timedelta(days=DAYS - 1), today)
     return show_of(
