@@ -138,7 +138,7 @@ def test_without_a_script_people_are_searched_and_downloaded(teams, open_page):
     page.get_by_label("Name or address").fill("given3")
     page.get_by_role("button", name="Search").click()
     expect(people(page)).to_have_count(2)
-    expect(people(page).last).to_contain_text("In the team")
+    expect(people(page).last).to_contain_text("Waits in Keeper")
     with page.expect_download() as waiting:
         page.get_by_role("link", name="Download list").click()
     assert "person3@example.com" in waiting.value.path().read_text()
