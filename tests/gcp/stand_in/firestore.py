@@ -59,10 +59,17 @@ def _fields(which: Callable[[Any], bool]) -> Handler:
     return act
 
 
+def _indexed(config: dict[str, str]) -> dict[str, str]:
+    """Return how an index has a field: in an order, or each entry of its list."""
+    if "array-config" in config:
+        return {"arrayConfig": config["array-config"].upper()}
+    return {"order": config["order"].upper()}
+
+
 def _make_index(cloud: Cloud, names: list[str], flags: Any, stdin: str) -> Any:
     cloud.thing("database", flags["database"])
     configs = [dict(part.split("=") for part in text.split(",")) for text in flags["field-config"]]
-    fields = [{"fieldPath": config["field-path"], "order": config["order"].upper()} for config in configs]
+    fields = [{"fieldPath": config["field-path"]} | _indexed(config) for config in configs]
     there = cloud.things.get("index", {}).values()
     if any(index["fields"][:-1] == fields and f"/{flags['collection-group']}/" in index["name"] for index in there):
         raise Refused("ALREADY_EXISTS: index already exists")
