@@ -20,7 +20,7 @@ _of_thread = threading.local()
 
 
 def control(method: str, url: str, body: Any = None) -> Any:
-    """Send JSON, return JSON.
+    """Send JSON, or bytes that are JSON already; return JSON.
 
     Raises:
         urllib.error.HTTPError: the status is an error's.
@@ -48,6 +48,6 @@ def control(method: str, url: str, body: Any = None) -> Any:
 
 def _sent(connection: HTTPConnection, method: str, url: str, body: Any) -> HTTPResponse:
     parts = urlsplit(url)
-    data = None if body is None else json.dumps(body).encode()
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     connection.request(method, f"{parts.path}?{parts.query}" if parts.query else parts.path, data)
     return connection.getresponse()

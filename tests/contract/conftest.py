@@ -21,19 +21,22 @@ from tests.contract.state_stores import State as Stores
 
 
 @pytest.fixture(scope="session")
-def directory_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DirectorySide, dict[str, Any]]]:
+def directory_simulator(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[DirectorySide, dict[str, Any], bytes]]:
     with directory_servers.simulator(tmp_path_factory.mktemp("directory")) as started:
         yield started
 
 
 @pytest.fixture
-def workspace(directory_simulator: tuple[DirectorySide, dict[str, Any]]) -> DirectorySide:
+def workspace(directory_simulator: tuple[DirectorySide, dict[str, Any], bytes]) -> DirectorySide:
     """The Workspace customer of the Directory simulator."""
-    return directory_servers.as_new(*directory_simulator)
+    side, _, text = directory_simulator
+    return directory_servers.as_new(side, text)
 
 
 @pytest.fixture
-def customer(directory_simulator: tuple[DirectorySide, dict[str, Any]]) -> dict[str, Any]:
+def customer(directory_simulator: tuple[DirectorySide, dict[str, Any], bytes]) -> dict[str, Any]:
     """What the simulated customer has at the beginning of a test."""
     return directory_simulator[1]
 

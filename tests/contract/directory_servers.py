@@ -102,18 +102,18 @@ def google_client(endpoint: str) -> Any:
 
 
 @contextlib.contextmanager
-def simulator(folder: Path) -> Iterator[tuple[DirectorySide, dict[str, Any]]]:
-    """Run the Directory simulator with the fixture that `make run` uses; yields it and the fixture."""
+def simulator(folder: Path) -> Iterator[tuple[DirectorySide, dict[str, Any], bytes]]:
+    """Run the Directory simulator with the fixture that `make run` uses; yields it, the fixture, and that as JSON."""
     state = make(PEOPLE)
-    path = folder / "fixture.json"
-    path.write_text(json.dumps(state))
+    path, text = folder / "fixture.json", json.dumps(state).encode()
+    path.write_bytes(text)
     with Supervisor(folder) as supervisor:
         process = supervisor.start("directory", python("-m", "infra.local.directory", "--fixture", str(path)), cwd=ROOT)
-        yield DirectorySide(process.wait_ready().address), state
+        yield DirectorySide(process.wait_ready().address), state, text
 
 
-def as_new(side: DirectorySide, state: dict[str, Any]) -> DirectorySide:
-    """Restore the fixture; lift faults, weather, credentials and channels."""
+def as_new(side: DirectorySide, text: bytes) -> DirectorySide:
+    """Restore the fixture from its JSON; lift faults, weather, credentials and channels."""
     side.control("DELETE", "faults")
     side.control("POST", "stale", {"on": False})
     side.control("PUT", "tokens", {"tokens": []})
@@ -123,7 +123,7 @@ def as_new(side: DirectorySide, state: dict[str, Any]) -> DirectorySide:
     )  # fmt: skip
     for channel in side.control("GET", "channels")["channels"]:
         side.control("DELETE", f"channels/{channel['id']}")
-    side.control("PUT", "state", state)
+    side.control("PUT", "state", text)
     side.control("DELETE", "requests")
     return side
 

@@ -17,14 +17,15 @@ from tests.contract.scim_servers import Counts
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DirectorySide, dict[str, Any]]]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DirectorySide, dict[str, Any], bytes]]:
     with simulator(tmp_path_factory.mktemp("directory")) as started:
         yield started
 
 
 @pytest.fixture
-def side(running: tuple[DirectorySide, dict[str, Any]]) -> DirectorySide:
-    return as_new(*running)
+def side(running: tuple[DirectorySide, dict[str, Any], bytes]) -> DirectorySide:
+    side, _, text = running
+    return as_new(side, text)
 
 
 @pytest.fixture
