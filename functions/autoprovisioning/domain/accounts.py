@@ -85,6 +85,12 @@ class Write:
     joins: tuple[str, ...] = ()  # ids of the teams that the account is put into
     leaves: tuple[str, ...] = ()  # ... and taken out of
 
+    @property
+    def empty(self) -> bool:
+        """Say whether a PATCH would change nothing."""
+        untouched = self.external_id is None and self.active is None
+        return untouched and not (self.attributes or self.joins or self.leaves)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:

@@ -216,8 +216,14 @@ def made(entry: Entry) -> bool:
 
 
 def writes_nothing(change: Change) -> bool:
-    """Say whether the account is ours and has everything already: a creation whose answer was lost, say."""
-    return change.ours and bool(change.attributes) and not sent_attributes(change)
+    """Say whether there is nothing to send.
+
+    The account is ours and has everything already: a creation whose answer was lost, say. Or an update is about
+    something that this version does not know, as a newer one planned it: its own next run asks for it again.
+    """
+    if change.ours:
+        return bool(change.attributes) and not sent_attributes(change)
+    return change.action is Action.UPDATE and bool(change.scim_id) and write_for(change).empty
 
 
 def sent_attributes(change: Change) -> dict[str, Value]:

@@ -904,3 +904,20 @@ def test_whom_we_take_out_while_keeper_is_listed_is_nobody_else_s_change(teams, 
         told = run(teams, RunKind.DRIFT)
     assert [note for note in told.notes if "changed in Keeper" in note] == []
     assert list(teams.services.keeper_changes.get("c1")) == []
+
+
+def test_an_update_whose_memberships_are_not_understood_sends_nothing(teams, monkeypatch):
+    """As in a worker of the release before memberships, which does not know the field."""
+    run(teams)
+    join(teams, "u1")
+    written, put = [], teams.keeper.write
+    monkeypatch.setattr(teams.keeper, "write", lambda write: (written.append(write), put(write))[1])
+    teams.fakes.clock.advance(LATER)
+    teams.plan(RunKind.FULL)
+    queue = teams.fakes.queue
+    (batch,) = queue.batches
+    queue.batches = [replace(batch, changes=tuple(replace(change, teams=None) for change in batch.changes))]
+    teams.work_off()
+    assert (written, teams.entry("u1").failure, teams.entry("u1").teams) == ([], None, ())
+    run(teams)
+    assert inside(teams) == {"u1"}
