@@ -25,6 +25,7 @@ LEAST = 20  # people whom any team may lose in 24 hours, or PERCENT of it if tha
 PERCENT = 10
 WINDOW = timedelta(hours=24)
 
+NOTED = timedelta(hours=1)  # who is still to leave is counted anew no sooner: it costs a document
 
 class Membership(StrEnum):
     """How somebody relates to a team, as they are told of."""
@@ -43,12 +44,32 @@ Members = Mapping[str, Set[str] | None]  # by team id: directory ids of the grou
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removals:
-    """Who was let out of a team in the window that began then, and who besides, since an administrator approved it."""
+    """Who was let out of a team in the last 24 hours, and who besides, since an administrator approved it.
+
+    `times` are when each of the `users` was last to leave; where it has none, at `since`. Approvals count from `since`.
+    """
 
     since: datetime
     users: tuple[str, ...] = ()
     approved: tuple[str, ...] = ()
 
+    times: tuple[datetime, ...] = ()
+
+    @property
+    def left(self) -> dict[str, datetime]:
+        """When each of the users was last to leave."""
+        return dict(zip(self.users, self.times or (self.since,) * len(self.users), strict=True))
+
+    def lasting(self, now: datetime) -> Removals:
+        """Return what of it still counts."""
+        recent = {user_id: at for user_id, at in self.left.items() if now - at < WINDOW}
+        approves = now - self.since < WINDOW
+        return Removals(
+            since=self.since if approves else now,
+            users=tuple(recent),
+            approved=self.approved if approves else (),
+            times=tuple(recent.values()),
+        )
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovedRemovals:
@@ -179,7 +200,7 @@ def released(
     One person always goes; half of a team, from two people on, never does without an approval, and nobody of a team
     that is `emptied`. Whoever was let out before and is still to leave counts once, and who was approved not at all.
     """
-    window = before if before is not None and now - before.since < WINDOW else Removals(since=now)
+    window = before.lasting(now) if before is not None else Removals(since=now)
     if approved:
         return replace(window, approved=tuple(sorted({*window.approved, *leaves})))
     gone = {*window.users, *leaves} - {*window.approved}
@@ -188,4 +209,7 @@ def released(
         return None
     if len(gone) > 1 and (2 * len(gone) >= whole or len(gone) > max(LEAST, whole * PERCENT // 100)):
         return None
-    return replace(window, users=tuple(sorted(gone)))
+    again = {user_id: at for user_id, at in window.left.items() if user_id not in leaves or now - at < NOTED}
+    left = {**dict.fromkeys(sorted({*leaves} & gone), now), **again}
+    users = tuple(sorted(gone))
+    return replace(window, users=users, times=tuple(left[user_id] for user_id in users))

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from .memberships import SETTLED, WINDOW, ApprovedRemovals, Members, Unsettled, digest_of, released
+from .memberships import SETTLED, ApprovedRemovals, Members, Unsettled, digest_of, released
 from .teams import GroupTeam, TeamState
 
 
@@ -62,7 +62,7 @@ class Listed:
 def let_out(team: GroupTeam, user_id: str, now: datetime) -> GroupTeam | None:
     """Return the team with one person who is let out of it, alone; None: they stay in it for now."""
     window = team.removals
-    if window is not None and now - window.since < WINDOW and user_id in (*window.users, *window.approved):
+    if window is not None and user_id in (*(lasting := window.lasting(now)).users, *lasting.approved):
         return team
     if team.held:
         return None

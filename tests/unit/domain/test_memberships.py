@@ -94,7 +94,8 @@ def test_how_many_go_at_once(leaves, size, goes):
 def test_a_days_removals_count_together_and_those_who_come_again_count_once():
     window = released(people(15), 100, None, NOW)
     later = NOW + timedelta(hours=23)
-    assert released(people(15), 100, window, later) == window
+    again = released(people(15), 100, window, later)
+    assert (again.since, again.users, again.approved) == (window.since, window.users, window.approved)
     assert released(people(5, first=15), 85, window, later) is not None
     assert released(people(6, first=15), 85, window, later) is None
     assert released(people(6, first=15), 85, window, NOW + WINDOW) is not None
@@ -145,3 +146,19 @@ def test_nobody_joins_without_the_directory_and_nobody_leaves_on_what_was_not_re
             assert user_id not in members[team]
             assert team not in held
         assert known.wanted(user_id, wanted, joins=joins) == wanted, "once it is so nothing is left to do"
+
+
+def test_the_limit_holds_in_any_24_hours_whenever_the_first_of_them_left():
+    window = released(people(1), 100, None, NOW)
+    later = NOW + timedelta(hours=23)
+    window = released(people(19, first=1), 99, window, later)
+    assert released(people(2, first=20), 80, window, NOW + WINDOW) is None
+    assert released(people(1, first=20), 80, window, NOW + WINDOW) is not None
+    assert released(people(20, first=20), 80, window, later + WINDOW) is not None
+
+
+def test_who_is_still_to_leave_counts_from_when_they_were_last_let_out():
+    window = released(people(1), 4, None, NOW)
+    again = released(people(1), 4, window, NOW + timedelta(hours=23))
+    assert released(people(1, first=1), 3, again, NOW + WINDOW) is None
+    assert released(people(1, first=1), 3, window, NOW + WINDOW) is not None
