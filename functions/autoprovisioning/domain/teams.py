@@ -213,6 +213,8 @@ class GroupTeam:
     `name` and `email` are the group's, `team_name` is how Keeper showed the team last. `reason` is why the last request
     failed, `since` when the state began, `created` when we made the team, `unseen_since` the same of one that no
     listing has shown since. Of the `people` those who are `unsettled` are not shown in the team.
+    `asked` is the name under which it was last asked for, to be made, renamed or adopted, until it is known what became
+    of that.
     """
 
     group_id: str
@@ -234,6 +236,7 @@ class GroupTeam:
     namesake: Namesake | None = None  # NAME_TAKEN: by which team, where the group has none itself
     counted: datetime | None = None  # when another number of people was last found in it than before
     sent_name: str = ""  # which Keeper accepted last; `team_name` may be its own spelling of that
+    asked: str = ""
 
     @property
     def last(self) -> datetime:
@@ -257,16 +260,21 @@ class GroupTeam:
         return replace(self, state=state, reason=reason, since=now)
 
     def rests(self, name: str, now: datetime) -> bool:
-        """Say whether what failed is not to be asked for again yet: a group renamed since is another question."""
-        failed = self.state in (TeamState.WAITING, TeamState.REFUSED) and bool(self.reason)
-        return failed and self.name == name and now - self.since < RESTS
+        """Say whether what failed is not to be asked for again yet.
+
+        A group renamed since is another question, unless a team of it may be there that no listing shows yet.
+        """
+        failed = self.state in (TeamState.WAITING, TeamState.REFUSED) and bool(self.reason or self.asked)
+        in_doubt = bool(self.asked) and not self.team_id
+        return failed and (self.name == name or in_doubt) and now - self.since < RESTS
 
 
 @dataclass(slots=True, kw_only=True)
 class TeamPlan:
     """What is to be done: teams to be made of groups, renamed, and adopted; `known` is what is kept, by group.
 
-    `lapsed` names the groups of confirmed adoptions that are settled, and says why one is not carried out.
+    `lapsed` names the groups of confirmed adoptions that are settled, and says why one is not carried out. `found` is
+    what was kept of those whose last request was carried out, though no outcome of it was recorded.
     """
 
     known: dict[str, GroupTeam] = field(default_factory=dict)
@@ -274,6 +282,17 @@ class TeamPlan:
     renames: list[GroupTeam] = field(default_factory=list)
     adopts: list[tuple[GroupTeam, ConfirmedAdoption]] = field(default_factory=list)
     lapsed: dict[str, str] = field(default_factory=dict)
+    found: list[tuple[GroupTeam, str]] = field(default_factory=list)  # and who confirmed that it be adopted
+
+    @property
+    def requests(self) -> list[GroupTeam]:
+        """What is to be sent, in the order of sending."""
+        return [*self.renames, *(planned for planned, _ in self.adopts), *self.creates]
+
+    def underway(self, now: datetime) -> dict[str, GroupTeam]:
+        """Return what is to be kept while the requests are sent, should nobody be left to record their outcomes."""
+        sent = {planned.group_id: replace(planned, asked=planned.name, since=now) for planned in self.requests}
+        return {**self.known, **sent}
 
 
 def not_chosen(known: Mapping[str, GroupTeam], now: datetime) -> dict[str, GroupTeam]:
@@ -319,7 +338,7 @@ class _Planner:
     ) -> None:
         self.plan = TeamPlan()
         self._choice = choice
-        self._known = known
+        self._known = dict(known)
         self._now = now
         self._confirmed = {group_id: each for group_id, each in confirmed.items() if each.lasts(now)}
         self._teams = teams
@@ -346,6 +365,7 @@ class _Planner:
             self._note(group, TeamState.DOUBLE)
             return True
         (team,) = teams
+        self._learn(group.id, team)
         wanted = team_name(group)
         if team.name == wanted or self._is_spelling(group, team, wanted):
             self._note(group, TeamState.THERE, team)
@@ -473,9 +493,29 @@ class _Planner:
 
     def close(self) -> None:
         """Keep in mind the groups that are not chosen any more as long as their team is there."""
-        for group_id, known in self._known.items():
-            if group_id not in self.plan.known and known.team_id and group_id in self._of:
-                self.plan.known[group_id] = known.becomes(TeamState.LEFT, self._now)
+        for group_id in sorted((self._known.keys() - self.plan.known.keys()) & self._of.keys()):
+            known = self._learn(group_id, self._of[group_id][0])
+            if known is not None and known.team_id:
+                self.plan.known[group_id] = replace(known.becomes(TeamState.LEFT, self._now), asked="")
+
+    def _learn(self, group_id: str, team: Team) -> GroupTeam | None:
+        """Return what is kept of a group that has a team, with what a request did whose outcome was not recorded."""
+        known = self._known.get(group_id)
+        if known is None or not known.asked or not _arrived(known, team):
+            return known
+        confirmed = self._confirmed.get(group_id) if known.namesake is not None else None
+        self.plan.found.append((known, confirmed.by if confirmed is not None else ""))
+        made = not (known.team_id or known.namesake)
+        known = replace(
+            known,
+            team_id=team.id,
+            team_name=team.name,
+            sent_name=known.asked,
+            created=known.since if made else known.created,
+            asked="",
+        )
+        self._known[group_id] = known
+        return known
 
     def _rests(self, group: Group, team: Team | None = None) -> bool:
         """Keep a failed request in mind as it is for a while, unless it was about another team than this one."""
@@ -490,7 +530,9 @@ class _Planner:
     def _note(self, group: Group, state: TeamState, team: Team | None = None) -> GroupTeam:
         known = self._known.get(group.id)
         base = known or GroupTeam(group_id=group.id, name="", email="", state=state, since=self._now)
-        noted = replace(base.becomes(state, self._now), name=team_name(group), email=group.email, namesake=None)
+        noted = replace(
+            base.becomes(state, self._now), name=team_name(group), email=group.email, namesake=None, asked=""
+        )
         if team is not None:
             told = team.name == noted.team_name or comparable(team.name) == comparable(noted.sent_name)
             sent_name = noted.sent_name if told else ""  # else somebody renamed it since
@@ -503,3 +545,9 @@ class _Planner:
 def comparable(name: str) -> str:
     """Return a name without what servers change of one: its case, and space around and between words."""
     return " ".join(name.split()).casefold()
+
+
+def _arrived(known: GroupTeam, team: Team) -> bool:
+    """Say whether a team shows what was asked for last: that there is one, or its new name, as Keeper may spell it."""
+    renamed = team.name != known.team_name and comparable(team.name) == comparable(known.asked)
+    return not known.team_id or team.name == known.asked or renamed

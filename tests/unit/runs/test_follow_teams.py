@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -493,3 +494,84 @@ def test_a_team_that_did_not_take_the_groups_id_is_offered_again_and_nobody_is_p
     confirm(offered, Team(id="t9", name="Engineers"))
     run(offered)
     assert (state(offered, ENGINEERS), len(offered.keeper.members["t9"])) == (TeamState.THERE, 3)
+
+
+def told(scenario: Scenario) -> list[str]:
+    """Return what the activity says of teams."""
+    return sorted(event.reason for event in scenario.fakes.store.events["c1"].values() if "team" in event.changed)
+
+
+class Died(BaseException):
+    """The worker is gone."""
+
+
+def dying(scenario: Scenario, monkeypatch: pytest.MonkeyPatch, send: Callable[..., Team] | None = None) -> None:
+    """Let a run die before it records what came of its requests; `send` stands for those that make a team."""
+    change, changes = scenario.services.teams.change, []
+
+    def dies(*told):
+        if changes:
+            raise Died
+        changes.append(told)
+        return change(*told)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scenario.services.teams, "change", dies)
+        if send is not None:
+            patched.setattr(FakeAccounts, "create_team", send)
+        scenario.fakes.clock.advance(LATER)
+        with pytest.raises(Died):
+            scenario.plan(RunKind.FULL)
+
+
+def test_what_a_run_did_that_died_before_it_could_record_it_is_told_by_the_next_one(teams, monkeypatch):
+    dying(teams, monkeypatch)
+    assert (there(teams), told(teams)) == ({"g7": "Engineers", "g8": "Sales"}, [])
+    teams.fakes.clock.advance(DAY)
+    run(teams)
+    made = [f"Created a team for the group {group.email}." for group in (ENGINEERS, SALES)]
+    assert told(teams) == made
+    assert teams.services.teams.get("c1")["g7"].created is not None
+    teams.directory.groups["g7"] = replace(ENGINEERS, name="Builders")
+    dying(teams, monkeypatch)
+    teams.fakes.clock.advance(DAY)
+    for _ in range(2):
+        run(teams)
+    assert there(teams) == {"g7": "Builders", "g8": "Sales"}
+    assert told(teams) == [*made, f"Renamed the team for the group {ENGINEERS.email}."]
+
+
+def test_no_second_team_is_made_while_the_one_of_a_run_that_died_is_not_listed(teams, monkeypatch):
+    dying(teams, monkeypatch)
+    teams.keeper.unlisted = {"t1", "t2"}
+    teams.directory.groups["g7"] = replace(ENGINEERS, name="Builders")
+    run(teams)
+    assert (len(teams.keeper.teams), state(teams, ENGINEERS)) == (2, TeamState.WAITING)
+    teams.keeper.unlisted.clear()
+    for _ in range(2):
+        run(teams)
+    assert there(teams) == {"g7": "Builders", "g8": "Sales"}
+    assert len(told(teams)) == 3
+
+
+def test_a_team_whose_answer_was_lost_is_told_once_it_is_listed(teams):
+    teams.keeper.faults.append("lost")
+    for _ in range(2):
+        run(teams)
+    teams.fakes.clock.advance(RESTS)
+    for _ in range(2):
+        run(teams)
+    assert told(teams) == [f"Created a team for the group {group.email}." for group in (ENGINEERS, SALES)]
+
+
+def test_a_request_that_was_never_sent_is_told_by_nobody_and_sent_an_hour_later(teams, monkeypatch):
+    def dies(*_):
+        raise Died
+
+    dying(teams, monkeypatch, dies)
+    assert teams.keeper.teams == {}
+    run(teams)
+    assert (teams.keeper.teams, told(teams)) == ({}, [])
+    teams.fakes.clock.advance(RESTS)
+    run(teams)
+    assert (len(teams.keeper.teams), len(told(teams))) == (2, 2)

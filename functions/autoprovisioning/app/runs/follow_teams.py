@@ -20,8 +20,10 @@ from autoprovisioning.domain.errors import (
     ConfigurationRefused,
     Permanent,
     ProvisioningError,
+    ReauthorizationRequired,
     Throttled,
     Transient,
+    Unresolved,
 )
 from autoprovisioning.domain.events import TEAM, Actor, Event, Stamp, of_team
 from autoprovisioning.domain.memberships import Members
@@ -88,6 +90,8 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
         side.notes.append(f"Teams were left alone, since groups or teams could not be listed: {error}")
         return
     work, there = _Work(services, side, teams, plan, until), {team.id for team in teams}
+    if plan.requests:  # should nobody be left to record what came of them, the next run finds that out
+        known = services.teams.change(connection.id, work.beside, work.told())
     members: Members = {}
     try:
         work.carry_out(plan)
@@ -96,10 +100,10 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
         settled = [confirmed[group_id] for group_id in (*plan.lapsed, *work.adopted)]
         if settled:
             services.teams.settle(connection.id, settled)
-        at = services.clock()  # of the commit, since who follows the audit must not be overtaken
-        events = [replace(event, at=at) for event in work.events]
+        at, events = services.clock(), work.told()
         kept, side.memberships = keep(services, connection, side.roster, members, known, work.beside, events)
-        current = services.connections.get(connection.id) if choice.on and kept is not known else None
+        wrote = bool(plan.requests) or kept is not known
+        current = services.connections.get(connection.id) if choice.on and wrote else None
         if current is not None and not current.settings.teams.on:  # an edit that came before `keep`
             kept = services.teams.change(connection.id, lambda kept: not_chosen(kept, at))
     side.notes += filter(None, plan.lapsed.values())
@@ -130,10 +134,12 @@ class _Work:
         self._there |= {planned.group_id: by_id[confirmed.team_id] for planned, confirmed in plan.adopts}
         self._confirmed_by = {planned.group_id: confirmed.by for planned, confirmed in plan.adopts}
         self._until = until
-        self.teams = dict(plan.known)
+        self.teams = plan.underway(services.clock())
         self.events: list[Event] = []
         self.adopted: list[str] = []  # groups
         self.done: Counter[str] = Counter()
+        for known, by in plan.found:
+            self._tell_found(known, by)
 
     def beside(self, current: Mapping[str, GroupTeam]) -> dict[str, GroupTeam]:
         """Return the teams as they are to be kept, with those whom looks let out meanwhile."""
@@ -144,16 +150,29 @@ class _Work:
 
     def carry_out(self, plan: TeamPlan) -> None:
         """Send them side by side until Keeper fails, time for teams ends, or nothing is to be done any more."""
-        adopts = [planned for planned, _ in plan.adopts]
-        wanted = {planned.group_id: planned for planned in (*plan.renames, *adopts, *plan.creates)}
+        wanted = {planned.group_id: planned for planned in plan.requests}
+        unsent = dict(wanted)
         try:
             for planned, written in self._side.keeper.through(wanted, self._sent):
                 if written.team is not None:
                     self._done(planned, written.team)
                 elif isinstance(written.error, ProvisioningError):
                     self._fail(planned, written.error)
+                else:
+                    continue
+                del unsent[planned.group_id]
         except Throttled:
             log.warning("No more is written about teams: Keeper asked for a wait")
+        except ReauthorizationRequired:
+            self.teams |= unsent
+            raise
+        self.teams |= unsent
+
+    def told(self) -> list[Event]:
+        """Return what is to be told, as of now: who follows the audit must not be overtaken by the commit."""
+        at = self._services.clock()
+        events, self.events = self.events, []
+        return [replace(event, at=at) for event in events]
 
     def _sent(self, wanted: Sequence[GroupTeam]) -> Iterator[TeamWritten]:
         """Make, rename or adopt the teams of groups, several at once; neither team nor error: not begun."""
@@ -203,10 +222,21 @@ class _Work:
     def _fail(self, planned: GroupTeam, error: ProvisioningError) -> None:
         if isinstance(error, Throttled):
             self._side.keeper.throttle(error)
+            self.teams[planned.group_id] = planned
             return
         log.warning("A team could not be written: %s", type(error).__name__)
         state = TeamState.WAITING if isinstance(error, Transient) else TeamState.REFUSED
-        self.teams[planned.group_id] = planned.failed(state, self._services.clock(), str(error))
+        failed = planned.failed(state, self._services.clock(), str(error))
+        asked = planned.name if isinstance(error, Unresolved) else ""
+        self.teams[planned.group_id] = replace(failed, asked=asked)
+
+    def _tell_found(self, known: GroupTeam, by: str) -> None:
+        """Tell what an earlier run did that could not record it; `by` is who confirmed an adoption."""
+        old = Team(id=known.team_id, name=known.team_name) if known.team_id else None
+        if known.namesake is not None:
+            old, by = Team(id=known.namesake.team_id, name=known.namesake.name), by or "an administrator"
+        stamp = self._services.stamp(Actor(address=f"run {self._side.run.id}"))
+        self.events.append(_told(stamp, known, old, Team(id="", name=known.asked), by))
 
 
 def _told(stamp: Stamp, planned: GroupTeam, old: Team | None, team: Team, by: str) -> Event:
