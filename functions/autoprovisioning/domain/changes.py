@@ -57,6 +57,7 @@ class AccountChange:
     confirmed: bool = False  # an administrator confirmed the adoption
     beside: tuple[Beside, ...] = ()  # accounts under aliases of the user
     teams: tuple[str, ...] | None = None  # which the write leaves the account in; None: as it is
+    undecided: tuple[str, ...] = ()  # those of them that were asked for and stay in doubt: nothing is sent about them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +181,7 @@ def write_for(change: Change) -> Write:
                 external_id=change.user_id,
                 attributes=change.attributes,
                 active=True,
-                joins=change.teams or (),
+                joins=team_changes(change)[0],
             )
         case _:
             adopts = change.adopts and not change.ours
@@ -206,7 +207,7 @@ def team_changes(change: Change) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return (), ()
     known = change.scim_id != "" and change.scim_id == change.entry.scim_id  # of another account nothing holds
     was_in, may_be_in = (change.entry.teams, change.entry.sent_teams) if known else ((), ())
-    joins = tuple(team_id for team_id in change.teams if team_id not in was_in)
+    joins = tuple(team_id for team_id in change.teams if team_id not in was_in and team_id not in change.undecided)
     return joins, tuple(team_id for team_id in may_be_in if team_id not in change.teams)
 
 
@@ -255,8 +256,10 @@ def marked(change: Change, message_id: str, until: datetime) -> Change:
     """Return a change whose entry is marked; of an update the mark tells what is sent, should its answer be lost."""
     sent = one_by_one(sent_attributes(change)) if change.action is Action.UPDATE else ""
     mark = Mark(change_id=change.id, message_id=message_id, action=change.action, until=until, sent=sent)
-    asked = tuple(sorted({*change.entry.asked, *team_changes(change)[0]}))
-    return replace(change, entry=replace(change.entry, mark=mark, asked=asked))
+    joins, leaves = team_changes(change)
+    asked = tuple(sorted({*change.entry.asked, *joins, *leaves}))
+    teams = tuple(team_id for team_id in change.entry.teams if team_id not in leaves)
+    return replace(change, entry=replace(change.entry, mark=mark, teams=teams, asked=asked))
 
 
 def check_moved(change: Change, sent: Attributes, shown: Attributes) -> None:
@@ -330,7 +333,8 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         return failing
     status = change.leaves or Status.ACTIVE  # whoever leaves before it is mended must not keep it
     locked_at = now if status is not Status.ACTIVE else None
-    return replace(_with_account(failing, outcome.made), status=status, locked_at=locked_at)
+    asked = failing.asked  # by the creation itself, which may have put it there
+    return replace(_with_account(failing, outcome.made), status=status, locked_at=locked_at, asked=asked)
 
 
 def _with_account(entry: Entry, scim_id: str) -> Entry:
@@ -379,7 +383,7 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         locked_at={Status.LOCKED: now, Status.SUSPENDED: locked_at}.get(status),
     )
     if outcome.teams is not None:
-        entry = replace(entry, teams=outcome.teams, asked=(), unseen=_unseen(entry, outcome.teams, now))
+        entry = replace(entry, teams=outcome.teams, asked=change.undecided, unseen=_unseen(entry, outcome.teams, now))
     if not change.action.writes:
         return entry
     email = str(change.attributes.get("userName") or change.email)

@@ -63,7 +63,7 @@ class Observed:
     where the user belongs to another connection, which has not let them in yet. `handed` is True where the account may
     be on that one's node by now. `outdated` is True where the user returned, but the account was another connection's,
     and active there, since this one suspended it. `teams` are the ids of those that the account is to be in, as far as
-    we put it there; None leaves them as they are.
+    we put it there; None leaves them as they are. Those `undecided` among them were asked for and stay in doubt.
     """
 
     user_id: str
@@ -80,6 +80,7 @@ class Observed:
     handed: bool = False
     outdated: bool = False
     teams: tuple[str, ...] | None = None
+    undecided: tuple[str, ...] = ()
 
     @property
     def entitled(self) -> bool:
@@ -123,6 +124,7 @@ class Do:
     attributes: Attributes = field(default_factory=dict)
     trigger: Trigger | None = None
     teams: tuple[str, ...] | None = None  # which the write leaves the account in; None: as it is
+    undecided: tuple[str, ...] = ()  # those of them that stay in doubt
 
     def about(self, told: str = "") -> str:
         """Name it, as `about` does."""
@@ -183,22 +185,31 @@ def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> 
     return _deprovision(noted, seen, rules, now)
 
 
-def settled(entry: Entry, desired: Attributes, teams: tuple[str, ...] | None = None) -> bool:
+def settled(
+    entry: Entry, desired: Attributes, teams: tuple[str, ...] | None = None, undecided: tuple[str, ...] = ()
+) -> bool:
     """Say whether `decide` leaves the entry of an entitled user as it is, who is to have these attributes and teams.
 
     The fast way for nearly everybody in nearly every run.
     """
-    return at_rest(entry, teams) and bool(desired) and unchanged(entry.fingerprint, desired)
+    return at_rest(entry, teams, undecided) and bool(desired) and unchanged(entry.fingerprint, desired)
 
 
-def at_rest(entry: Entry, teams: tuple[str, ...] | None = None) -> bool:
+def at_rest(entry: Entry, teams: tuple[str, ...] | None = None, undecided: tuple[str, ...] = ()) -> bool:
     """Say whether an entitled user's entry stays as it is, as long as their attributes do."""
     return (
         entry.status is Status.ACTIVE
         and entry.in_scope
         and entry.quiet
-        and (teams is None or (teams == entry.teams and not entry.asked))
+        and (teams is None or not moves_teams(entry, teams, undecided))
     )
+
+
+def moves_teams(entry: Entry, teams: tuple[str, ...], undecided: tuple[str, ...]) -> bool:
+    """Say whether memberships are to be sent for the account to be in these teams."""
+    if not entry.asked:
+        return teams != entry.teams
+    return {*teams} - {*undecided} != {*entry.teams} or not {*entry.asked} <= {*undecided}
 
 
 def missed_twice(entry: Entry | None, now: datetime) -> bool:
@@ -310,7 +321,7 @@ def _update(noted: Entry, in_step: Entry, seen: Observed, rules: Rules, now: dat
 
     A mapping that only lost a row writes nothing.
     """
-    beside = EXTERNAL_ID in noted.drift or (seen.teams is not None and (seen.teams != noted.teams or bool(noted.asked)))
+    beside = EXTERNAL_ID in noted.drift or (seen.teams is not None and moves_teams(noted, seen.teams, seen.undecided))
     if not seen.desired or (unchanged(noted.fingerprint, seen.desired) and not beside):
         return Nothing(noted=in_step)
     if beside or changed_attributes(noted.fingerprint, seen.desired):
@@ -370,7 +381,8 @@ def _attempt(
     action: Action, noted: Entry, seen: Observed, rules: Rules, now: datetime, trigger: Trigger | None = None
 ) -> Decision:
     attributes, teams = (seen.desired, seen.teams) if action.writes else ({}, None)
-    attempt = Do(action=action, noted=noted, attributes=attributes, trigger=trigger, teams=teams)
+    undecided = seen.undecided if teams is not None else ()
+    attempt = Do(action=action, noted=noted, attributes=attributes, trigger=trigger, teams=teams, undecided=undecided)
     return _unless_failed(attempt, seen, rules, now)
 
 

@@ -7,7 +7,8 @@
     not read to its end  any                        as it was
     not chosen any more  any                        as it was; not the team where such teams are emptied, once approved
 
-A team that nobody of ours was put into by us is not concerned: what was not sent is not taken away.
+A team that nobody of ours was put into by us is not concerned: what was not sent is not taken away. Where an answer was
+lost, "as it was" is not known: such a membership is neither asked for again nor taken away, and stays in doubt.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from .entry import Entry, Status
 LEAST = 20  # people whom any team may lose in 24 hours, or PERCENT of it if that is more
 PERCENT = 10
 WINDOW = timedelta(hours=24)
-
 NOTED = timedelta(hours=1)  # who is still to leave is counted anew no sooner: it costs a document
+
 
 class Membership(StrEnum):
     """How somebody relates to a team, as they are told of."""
@@ -52,7 +53,6 @@ class Removals:
     since: datetime
     users: tuple[str, ...] = ()
     approved: tuple[str, ...] = ()
-
     times: tuple[datetime, ...] = ()
 
     @property
@@ -70,6 +70,7 @@ class Removals:
             approved=self.approved if approves else (),
             times=tuple(recent.values()),
         )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovedRemovals:
@@ -118,6 +119,11 @@ class Memberships:
         inside = self._teams_of.get(user_id, ())
         unread = [team_id for team_id in sent if self.members.get(team_id) is None]
         return tuple(sorted({*inside, *unread})) if unread else inside
+
+    def undecided(self, user_id: str, asked: tuple[str, ...], *, joins: bool) -> tuple[str, ...]:
+        """Return the teams of those `asked` for that somebody neither joins now nor may be taken out of."""
+        inside = self._teams_of.get(user_id, ())
+        return tuple(each for each in asked if (not joins if each in inside else self._stays(each)))
 
     def _stays(self, team_id: str) -> bool:
         """Say whether nobody may be taken out of a team now."""

@@ -58,6 +58,7 @@ def observed_with(
     handed: bool = False,
     outdated: bool = False,
     teams: tuple[str, ...] | None = None,
+    undecided: tuple[str, ...] = (),
 ) -> Observed:
     """Join what was mapped with presence and scope."""
     return Observed(
@@ -74,4 +75,5 @@ def observed_with(
         handed=handed,
         outdated=outdated and in_scope is True and user.presence is Presence.ACTIVE,
         teams=teams,
+        undecided=undecided,
     )

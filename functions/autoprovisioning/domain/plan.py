@@ -26,7 +26,7 @@ from .decision import (
     rests,
 )
 from .directory_user import DirectoryUser, Presence
-from .entry import EXTERNAL_ID, Action, Entry, Status, addressees
+from .entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Status, addressees
 from .errors import MappingFailure, NotAdoptable
 from .keeper_listing import Listing, as_found, new_drift, without_repair
 from .memberships import Memberships
@@ -169,16 +169,26 @@ class Planner:
             self._met.add(user.id)
         elif in_scope is False or not served:
             return  # not ours, never was: most of a large customer
-        teams = self._teams(entry, user, in_scope)
-        if entry is not None and self._rests(entry, user, in_scope, teams) and self._as_applied(entry, user):
+        teams, undecided = self._teams(entry, user, in_scope)
+        rests = entry is not None and self._rests(entry, user, in_scope, teams, undecided)
+        if entry is not None and rests and self._as_applied(entry, user):
             self.plan.unchanged += 1
             return
         desired, failure = mapped(self._connection, user)
-        seen = observed_with(user, in_scope, desired, failure, moving=moving, outdated=outdated, teams=teams)
+        seen = observed_with(
+            user, in_scope, desired, failure, moving=moving, outdated=outdated, teams=teams, undecided=undecided
+        )
         self._judge(entry, seen, lambda: Evidence(left=left(), listed=True))
 
-    def _rests(self, entry: Entry, user: DirectoryUser, in_scope: bool | None, teams: tuple[str, ...] | None) -> bool:
-        return self.listing is None and _entitled(user, in_scope) and at_rest(entry, teams)
+    def _rests(
+        self,
+        entry: Entry,
+        user: DirectoryUser,
+        in_scope: bool | None,
+        teams: tuple[str, ...] | None,
+        undecided: tuple[str, ...],
+    ) -> bool:
+        return self.listing is None and _entitled(user, in_scope) and at_rest(entry, teams, undecided)
 
     def _as_applied(self, entry: Entry, user: DirectoryUser) -> bool:
         """Say whether the user's attributes are those that were applied last."""
@@ -191,13 +201,22 @@ class Planner:
             self._recognized.note(user, mapping, entry)
         return same
 
-    def _teams(self, entry: Entry | None, user: DirectoryUser, in_scope: bool | None) -> tuple[str, ...] | None:
-        """Return the teams that the user's account is to be in; whoever has no access yet joins none."""
+    def _teams(
+        self, entry: Entry | None, user: DirectoryUser, in_scope: bool | None
+    ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+        """Return the teams that the user's account is to be in, and those of them that stay in doubt.
+
+        Whoever has no access yet joins none.
+        """
         if self.memberships is None:
-            return None
-        sent = entry.sent_teams if entry is not None else ()
+            return None, ()
+        new = entry is None or entry.status is Status.NONE or ACCOUNT in entry.drift  # its account is in no team
+        sent = entry.sent_teams if entry is not None and not new else ()
+        asked = entry.asked if entry is not None and not new else ()
         shut_out = entry is not None and entry.status in (Status.SUSPENDED, Status.LOCKED)
-        return self.memberships.wanted(user.id, sent, joins=_entitled(user, in_scope) and not shut_out)
+        joins = _entitled(user, in_scope) and not shut_out
+        undecided = self.memberships.undecided(user.id, asked, joins=joins) if asked else ()
+        return self.memberships.wanted(user.id, sent, joins=joins), undecided
 
     def see_alone(self, seen: Observed) -> None:
         """Judge one user of the roster who was read alone."""
@@ -358,6 +377,7 @@ class Planner:
                 found=self._drift(entry, decision.attributes),
                 created=seen.created,
                 teams=decision.teams,
+                undecided=decision.undecided,
             )
         )
 

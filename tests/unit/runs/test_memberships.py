@@ -10,7 +10,7 @@ from autoprovisioning import messages
 from autoprovisioning.app.administration.approve_removals import approve_removals
 from autoprovisioning.app.runs import dispatch
 from autoprovisioning.domain.entry import Action, Mark, Status, Unseen
-from autoprovisioning.domain.errors import AccountGone, NotFound, Rejected, Stale, Throttled, Transient
+from autoprovisioning.domain.errors import AccountGone, NotFound, Rejected, Stale, Throttled, Transient, Unresolved
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.memberships import SETTLED, Unsettled
 from autoprovisioning.domain.runs import Batch, RunKind, RunState
@@ -906,6 +906,96 @@ def test_whom_we_take_out_while_keeper_is_listed_is_nobody_else_s_change(teams, 
     assert list(teams.services.keeper_changes.get("c1")) == []
 
 
+def test_who_comes_back_into_a_group_after_a_removal_whose_answer_was_lost_is_in_the_team_again(teams):
+    join(teams, "u1", "u2", "u3")
+    run(teams)
+    leave(teams, "u1")
+    teams.keeper.faults.append("lost")
+    run(teams)
+    assert inside(teams) == {"u2", "u3"}
+    join(teams, "u1")
+    for _ in range(3):
+        run(teams)
+        teams.fakes.clock.advance(DAY)
+    assert inside(teams) == {"u1", "u2", "u3"}
+    assert (teams.entry("u1").teams, teams.entry("u1").asked) == ((TEAM,), ())
+
+
+def in_doubt(scenario: Scenario) -> None:
+    """Let the answer to u1's first membership be lost, with which the request was, too."""
+    join(scenario, "u2", "u3")
+    run(scenario)
+    join(scenario, "u1")
+    scenario.keeper.faults.append(Unresolved("lost, and not done"))
+    run(scenario)
+    assert ("u1" in inside(scenario), scenario.entry("u1").asked) == (False, (TEAM,))
+
+
+def joins_of(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note whose account is put into a team from here on."""
+    told: list[str] = []
+    put = scenario.keeper.write
+
+    def write(write):
+        told.extend([scenario.keeper.accounts[write.scim_id].external_id] * bool(write.joins or write.leaves))
+        return put(write)
+
+    monkeypatch.setattr(scenario.keeper, "write", write)
+    return told
+
+
+def test_a_membership_in_doubt_is_not_asked_for_again_without_access(teams, monkeypatch):
+    run(teams)
+    in_doubt(teams)
+    teams.suspend("u1")
+    run(teams)
+    told = joins_of(teams, monkeypatch)
+    teams.fakes.clock.advance(DAY)
+    run(teams)
+    assert (told, teams.entry("u1").asked) == ([], (TEAM,))
+    teams.restore("u1")
+    for _ in range(2):
+        run(teams)
+    assert (inside(teams), teams.entry("u1").asked) == ({"u1", "u2", "u3"}, ())
+
+
+@pytest.mark.parametrize("why", ["its group was not read", "its group is not chosen any more", "the team is gone"])
+def test_nothing_is_sent_about_a_membership_in_doubt_while(teams, monkeypatch, why):
+    run(teams)
+    in_doubt(teams)
+    leave(teams, "u1")
+    match why:
+        case "its group was not read":
+            teams.directory.unreadable.add("g7")
+        case "its group is not chosen any more":
+            teams.directory.groups["g9"] = Group(id="g9", email="keeper-sales@example.com", name="Sales")
+            del teams.directory.groups["g7"]
+        case _:
+            del teams.keeper.teams[TEAM]
+    told = joins_of(teams, monkeypatch)
+    teams.rename("u1", "Other")
+    for _ in range(2):
+        teams.fakes.clock.advance(DAY)
+        run(teams)
+    assert (told, teams.entry("u1").asked, teams.entry("u1").failure) == ([], (TEAM,), None)
+    assert teams.keeper.of("u1")[0].attributes["name.givenName"] == "Other"
+
+
+def test_who_leaves_before_their_account_is_made_whole_is_taken_out_of_the_team(teams):
+    join(teams, "u1", "u2", "u3")
+    run(teams)
+    teams.hire("u4", "new@example.com")
+    join(teams, "u4")
+    teams.keeper.faults.append("inactive")
+    run(teams)
+    assert "u4" in inside(teams)
+    leave(teams, "u4")
+    for _ in range(3):
+        run(teams)
+        teams.fakes.clock.advance(DAY)
+    assert (inside(teams), teams.entry("u4").sent_teams) == ({"u1", "u2", "u3"}, ())
+
+
 def test_an_update_whose_memberships_are_not_understood_sends_nothing(teams, monkeypatch):
     """As in a worker of the release before memberships, which does not know the field."""
     run(teams)
@@ -921,3 +1011,24 @@ def test_an_update_whose_memberships_are_not_understood_sends_nothing(teams, mon
     assert (written, teams.entry("u1").failure, teams.entry("u1").teams) == ([], None, ())
     run(teams)
     assert inside(teams) == {"u1"}
+
+
+@pytest.mark.parametrize("by", ["a run", "a look"])
+def test_an_account_that_is_made_again_is_not_put_into_the_team_of_a_group_that_is_gone(teams, by):
+    join(teams, "u1", "u2")
+    run(teams)
+    (account,) = teams.keeper.of("u1")
+    del teams.keeper.accounts[account.scim_id]
+    teams.keeper.members[TEAM].discard(account.scim_id)
+    teams.directory.groups["g9"] = Group(id="g9", email="keeper-sales@example.com", name="Sales")
+    del teams.directory.groups["g7"]
+    run(teams)
+    teams.rename("u1", "Back")
+    if by == "a look":
+        for look in teams.sent[-1:]:
+            teams.deliver(look)
+        teams.work_off()
+    for _ in range(3):
+        run(teams)
+    assert [account.active for account in teams.keeper.of("u1")] == [True]
+    assert inside(teams) == {"u2"}

@@ -245,7 +245,8 @@ class _Convergence:
             seen = round_.seen().at(self._connection, entry)
             young = self._services.clock() < self._asked.published + self._services.timings.contradiction
             look = self._asked.look
-            return replace(seen, teams=teams_of_one(self._services, self._connection, look, entry, seen, young=young))
+            teams, undecided = teams_of_one(self._services, self._connection, look, entry, seen, young=young)
+            return replace(seen, teams=teams, undecided=undecided)
         except (Transient, ConfigurationRefused) as error:
             old = self._services.clock() >= self._asked.published + self._services.timings.contradiction
             if not old or not self._directory_answers():
@@ -458,6 +459,7 @@ class _Convergence:
             created=observation.created,
             handed=observation.handed,
             teams=attempt.teams,
+            undecided=attempt.undecided,
         )
         return Intent(
             id=change.id, user_id=change.user_id, stands=lambda current: current == entry, change=lambda _: change

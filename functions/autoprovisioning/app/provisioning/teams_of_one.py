@@ -37,8 +37,10 @@ LISTING = timedelta(seconds=20)  # of one group, out of a look's minute: some 13
 
 def teams_of_one(
     services: Services, connection: Connection, look: Look, entry: Entry | None, seen: Observed, *, young: bool
-) -> tuple[str, ...] | None:
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
     """Return the ids of the teams that the account is to be in; None: as it is, and nothing was asked.
+
+    The second ones are those of them that the account may be in, and about which nothing was found out.
 
     `young`: what the directory answers may be older than what the look was asked for because of.
 
@@ -58,7 +60,7 @@ def teams_of_one(
         or idles(seen, rules_of(connection, {}))
         or not (look.groups or created or (returns and known.sent_teams) or waited_for)
     ):
-        return None
+        return None, ()
     teams = [team for team in services.teams.get(connection.id).values() if team.serves]
     named = [team for team in teams if team.group_id in look.groups]
     sent = {*known.sent_teams}
@@ -71,9 +73,13 @@ def teams_of_one(
     may_join = seen.entitled and (known.status not in SHUT_OUT or vanished)
     if teams and may_join and (created or waited_for):
         joins |= asking.direct(seen.email, teams)
-    gone = [team for team in asked if team.team_id in sent and not inside[team.team_id] and asking.proves_left(team)]
+    out = [team for team in asked if team.team_id in sent and not inside[team.team_id] and not created]
+    gone = [team for team in out if asking.proves_left(team)]
     leaves = _let_out(services, connection, seen.user_id, gone) if gone and removable(known) else set()
-    return tuple(sorted((sent - leaves) | (joins if may_join else set())))
+    joined = joins if may_join else set()
+    if created:
+        return tuple(sorted(joined)), ()  # a new account is in no team yet
+    return tuple(sorted((sent - leaves) | joined)), tuple(sorted({*known.asked} - leaves - joined))
 
 
 class _Asking:

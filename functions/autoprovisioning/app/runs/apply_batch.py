@@ -225,7 +225,7 @@ class _Application:
                 self._left.postponed = EarlierDelivery(
                     "An earlier delivery of this batch is still being processed", retry_after=mark.wait(now)
                 )
-            elif not settled(entry, by_user[user_id].attributes, by_user[user_id].teams):
+            elif not settled(entry, by_user[user_id].attributes, by_user[user_id].teams, by_user[user_id].undecided):
                 # If what overtook it is not settled, this change is not.
                 self._look_again([user_id], unsettled=bool(entry.mark or entry.pending))
         return changes

@@ -206,7 +206,15 @@ def weight(change: PlannedChange) -> int:
     """Estimate the bytes of a change as JSON; characters outside ASCII take up to four."""
     beside = (text for account in change.beside for text in (account.scim_id, account.user_name, "locked".ljust(50)))
     values = map(str, change.attributes.values())
-    texts = (*change.attributes, *values, *change.aliases, change.email, *beside, *(change.teams or ()))
+    texts = (
+        *change.attributes,
+        *values,
+        *change.aliases,
+        change.email,
+        *beside,
+        *(change.teams or ()),
+        *change.undecided,
+    )
     return 280 + sum(len(text) * (1 if text.isascii() else 4) + 6 for text in texts)
 
 
