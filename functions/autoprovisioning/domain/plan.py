@@ -210,11 +210,11 @@ class Planner:
         """
         if self.memberships is None:
             return None, ()
-        new = entry is None or entry.status is Status.NONE or ACCOUNT in entry.drift  # its account is in no team
-        sent = entry.sent_teams if entry is not None and not new else ()
-        asked = entry.asked if entry is not None and not new else ()
+        entitled = _entitled(user, in_scope)
+        made = entry is None or (entitled and (entry.status is Status.NONE or ACCOUNT in entry.drift))
+        sent, asked = (entry.sent_teams, entry.asked) if entry is not None and not made else ((), ())  # new: in none
         shut_out = entry is not None and entry.status in (Status.SUSPENDED, Status.LOCKED)
-        joins = _entitled(user, in_scope) and not shut_out
+        joins = entitled and not shut_out
         undecided = self.memberships.undecided(user.id, asked, joins=joins) if asked else ()
         return self.memberships.wanted(user.id, sent, joins=joins), undecided
 

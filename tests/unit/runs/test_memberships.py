@@ -1032,3 +1032,27 @@ def test_an_account_that_is_made_again_is_not_put_into_the_team_of_a_group_that_
         run(teams)
     assert [account.active for account in teams.keeper.of("u1")] == [True]
     assert inside(teams) == {"u2"}
+
+
+def test_who_is_out_of_scope_keeps_the_teams_though_the_account_seemed_to_have_vanished(teams):
+    join(teams, "u1", "u2", "u3")
+    run(teams)
+    teams.leave("u1")
+    teams.fakes.store.put_entry(teams.connection, replace(teams.entry("u1"), drift=("account",)))
+    run(teams)
+    assert inside(teams) == {"u1", "u2", "u3"}
+
+
+def test_an_account_that_is_gone_is_not_asked_to_leave_a_team_again_and_again(teams):
+    join(teams, "u1", "u2", "u3")
+    run(teams)
+    teams.suspend("u1")
+    run(teams)
+    (account,) = teams.keeper.of("u1")
+    del teams.keeper.accounts[account.scim_id]
+    leave(teams, "u1")
+    run(teams)
+    gone = teams.entry("u1")
+    assert (gone.deleted, gone.sent_teams) == (True, ())
+    run(teams)
+    assert teams.entry("u1").version == gone.version
