@@ -492,7 +492,11 @@ class _Planner:
                 self.plan.known[group_id] = replace(known, reason=told)
 
     def close(self) -> None:
-        """Keep in mind the groups that are not chosen any more as long as their team is there."""
+        """Keep in mind the groups that are not chosen any more as long as their team is there, or may be soon."""
+        for group_id in self._known.keys() - self.plan.known.keys() - self._of.keys():
+            sent = self._known[group_id]
+            if (sent.unseen_since or sent.asked) and self._now - (sent.unseen_since or sent.since) < RESTS:
+                self.plan.known[group_id] = sent
         for group_id in sorted((self._known.keys() - self.plan.known.keys()) & self._of.keys()):
             known = self._learn(group_id, self._of[group_id][0])
             if known is not None and known.team_id:

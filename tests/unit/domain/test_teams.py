@@ -153,7 +153,12 @@ def test_a_team_that_was_seen_and_is_not_listed_was_deleted():
 
 
 def test_an_unseen_team_is_made_again_where_the_choice_says_so_anew():
-    gone = planned(TeamChoice(), known=[SENT]).known
+    kept = planned(TeamChoice(), known=[SENT]).known
+    assert [planned(known=kept.values()).creates, planned(known=kept.values()).known["g1"].state] == [
+        [],
+        TeamState.SENT,
+    ]
+    gone = planned(TeamChoice(), known=[SENT], now=NOW + DAY).known
     assert gone == {}
     assert [each.group_id for each in planned(known=gone.values()).creates] == ["g1"]
 

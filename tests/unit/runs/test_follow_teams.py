@@ -575,3 +575,20 @@ def test_a_request_that_was_never_sent_is_told_by_nobody_and_sent_an_hour_later(
     teams.fakes.clock.advance(RESTS)
     run(teams)
     assert (len(teams.keeper.teams), len(told(teams))) == (2, 2)
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_a_group_that_is_chosen_again_before_its_team_is_listed_gets_no_second_one(teams, monkeypatch, died):
+    if died:
+        dying(teams, monkeypatch)
+    else:
+        run(teams)
+    teams.keeper.unlisted = {"t1", "t2"}
+    choose(teams, TeamChoice(patterns=("keeper-s*",)))
+    teams.plan(RunKind.FULL)
+    choose(teams, BY_PATTERN)
+    teams.plan(RunKind.FULL)
+    assert len(teams.keeper.teams) == 2
+    teams.keeper.unlisted.clear()
+    run(teams)
+    assert (state(teams, ENGINEERS), state(teams, SALES)) == (TeamState.THERE, TeamState.THERE)
