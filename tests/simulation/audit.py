@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from autoprovisioning.domain.accounts import WriteKind
-from autoprovisioning.domain.entry import Action
+from autoprovisioning.domain.entry import GROUPS, Action
 from autoprovisioning.domain.events import TURNED_OFF_PILOT, Event, EventName
+from autoprovisioning.domain.memberships import removable
 from tests.simulation.keeper import Effect, Node
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _changes(world: World, connection_id: str, node: Node) -> None:
             continue
         effects.setdefault(effect.write.key, []).append(effect)
         name, before, after = effect.write, effect.before, effect.after
-        moved = before is None or after is None or (before != after)
+        moved = before is None or after is None or before != after or effect.joined or effect.left
         lost = (
             connection_id not in world.truth.connections
         )  # who died with a write under way left its mark, and it went
@@ -111,8 +112,23 @@ def _excused(world: World, node: Node, effect: Effect) -> bool:
     again = (each for each in told if each.name is EventName.DELETED and effect.at < each.at < effect.at + HOUR)
     if effect.write.kind is WriteKind.DELETE and any(again):
         return True  # the roster had the account locked before, so nothing told: it was sent once more
+    if effect.before == effect.after and _told_again(world, connection_id, user_id, effect):
+        return True
     scim_id = effect.after.scim_id if effect.after is not None else effect.write.scim_id
     return node.hands.get(scim_id, effect.at - HOUR) >= effect.at
+
+
+def _told_again(world: World, connection_id: str, user_id: str, effect: Effect) -> bool:
+    """Say whether memberships whose answer was lost were told since: nothing shows them, so they are asked for again.
+
+    That waits as long as the user fails, or is not to be written to.
+    """
+    events = world.ports.archive.events(connection_id).values()
+    if any(GROUPS in each.changed for each in events if each.user_id == user_id and each.at >= effect.at):
+        return True
+    connection = world.truth.connections.get(connection_id)
+    entry = world.ports.archive.entry(connection, user_id) if connection is not None else None
+    return entry is None or entry.failure is not None or not removable(entry)
 
 
 def _without_write(world: World, connection_id: str, node: Node, event: Event) -> bool:

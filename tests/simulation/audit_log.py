@@ -65,7 +65,8 @@ class AuditLog:
             return
         chance = self._chance(f"log-{user_id}")
         for event, parameters in _events(before, now):
-            self._report(event, chance, **parameters)
+            if parameters.get("group", "") in ("", *self._world.customer.groups):  # of one that is deleted nothing is
+                self._report(event, chance, **parameters)
         if chance.random() < FALSE:
             self._lie(chance)
 

@@ -41,6 +41,7 @@ class SimDirectory:
         self._groups: dict[str, list[frozenset[str]]] = {}  # which groups each user was in, at the times of `history`
         self._member = (*MEMBER, "stale") if lags else MEMBER
         self.lost: set[str] = set()
+        self.lacked: dict[str, datetime] = {}  # when a listing that came to its end lacked something last, by listing
         self.blind = False  # a scope group could not be read for a while: nobody need have seen who was back meanwhile
 
     def changed(self, user_id: str) -> None:
@@ -90,7 +91,7 @@ class SimDirectory:
         return self._listed("deleted_users", self.truth.deleted_users)
 
     def members(self, group_id: str) -> Iterator[Sequence[str]]:
-        if group_id in self.lost:
+        if group_id in self.lost or group_id not in self.truth.groups:
             self._before(f"members {group_id}", PLAIN)
             raise ConfigurationRefused("members.list: notFound (404)")
         return self._listed(f"members {group_id}", lambda: self.truth.members(group_id))
@@ -111,6 +112,16 @@ class SimDirectory:
         self._before("group", PLAIN)
         group = self.truth.group(key)
         return group if group is not None and group.id not in self.lost else None
+
+    def all_groups(self) -> Sequence[Group]:
+        kind = self._before("all_groups", (*PLAIN, "breaks off", "lacks"))
+        if kind == "breaks off":
+            raise Incomplete("groups.list broke off")
+        groups = self.truth.all_groups()
+        if kind == "lacks":
+            self.lacked["all_groups"] = self._scheduler.now
+        self._weather.after(kind)
+        return groups[1:] if kind == "lacks" else groups
 
     def org_units(self) -> Sequence[OrgUnit]:
         if self._before("org_units", (*PLAIN, "breaks off")) == "breaks off":
@@ -163,4 +174,6 @@ class SimDirectory:
                 raise Incomplete(f"{verb} broke off")
             if kind == "failed":
                 raise Transient("The directory failed (503)")
+            if kind == "lacks":
+                self.lacked[verb] = self._scheduler.now
             yield page[1:] if kind == "lacks" else page

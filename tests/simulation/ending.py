@@ -26,6 +26,7 @@ from tests.simulation.administrators import ADMIN
 from tests.simulation.audit import judge_audit
 from tests.simulation.keeper import Node
 from tests.simulation.leftovers import judge_leftovers, judge_requests
+from tests.simulation.team_ending import judge_teams, team_effects
 from tests.simulation.truth import Standing
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def judge(world: World) -> None:
     _judge(world, mended)
     if world.scheduler.defects:
         return
-    before = {node.name: len(node.effects) for node in world.nodes.values()}
+    before, teams = {node.name: len(node.effects) for node in world.nodes.values()}, team_effects(world)
     rosters = {each.id: world.ports.archive.entries(each) for each in world.ports.archive.connections()}
     waiting = {  # for room, or for the next attempt, which may come by now
         (connection.id, user_id)
@@ -63,6 +64,8 @@ def judge(world: World) -> None:
         told = [each for each in node.effects[before[node.name] :] if world.watch.marks[each.write.key] not in waiting]
         if told:
             world.watch.broken("two more runs write nothing", f"{told}")
+    if team_effects(world) != teams:
+        world.watch.broken("two more runs write nothing", "a team was made or renamed")
     for each in world.ports.archive.connections():
         now = world.ports.archive.entries(each)
         differing = [
@@ -163,6 +166,14 @@ def _judge(world: World, mended: datetime) -> None:
             _access(world, connection, node, user_id, entries.get(user_id), mended)
     judge_leftovers(world)
     judge_audit(world)
+    judge_teams(world, partial(_waits, world))
+
+
+def _waits(world: World, connection: Connection, user_id: str) -> bool:
+    """Say whether nothing is done about somebody: archived, held, or to be let in on another connection first."""
+    held = any(_held(world, each, user_id) for each in world.ports.archive.connections())
+    moves = any(fails for _, fails in _elsewhere(world, connection, user_id))
+    return held or moves or world.truth.standings[connection.id, user_id][-1].archived
 
 
 def _access(

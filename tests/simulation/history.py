@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from random import Random
 
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.mapping import DEFAULT_ROWS, AttributeMapping, Row
+from tests.simulation.node_teams import NodeTeams
 from tests.simulation.weather import KINDS, WITNESSES
 
 USERS = tuple(f"u{number}" for number in range(1, 9))
@@ -58,6 +60,10 @@ SEQUELS: Mapping[str, tuple[str, ...]] = {
     "reject": ("reverse", "withdraw"),
     "decide_some": ("reverse", "withdraw"),
     "hire": ("confirm",),
+    "empty_team_group": ("approve_team_removals", "approve_team_removals", "fill_team_group"),
+    "leave_group": ("approve_team_removals", "join_group"),
+    "delete_team": ("choose_teams", "choose_again"),
+    "foreign_team": ("rename_group", "adopt_team", "adopt_team"),
     "lose_roster": ("take_over",),
     "relabel": ("take_over",),
     "stranger": ("take_over",),
@@ -124,6 +130,37 @@ VERBS: Mapping[str, tuple[int, str]] = {
     "namesake": (0, ""),
     "edit_drift": (0, ""),  # in another history of six, besides (`_reporting`)
 }
+# Of histories with teams, besides.
+TEAM_VERBS: Mapping[str, int] = {
+    "create_group": 4,
+    "rename_group": 8,
+    "swap_groups": 2,
+    "delete_group": 2,
+    "join_group": 12,
+    "leave_group": 14,
+    "leave_groups": 4,
+    "nest_group": 6,
+    "empty_team_group": 6,
+    "fill_team_group": 3,
+    "break_team_group": 4,
+    "break_groups": 2,
+    "delete_team": 2,
+    "rename_team_by_hand": 3,
+    "foreign_team": 4,
+    "adopt_team": 3,
+    "approve_team": 2,
+    "put_into_team": 5,
+    "take_out_of_team": 4,
+    "choose_teams": 6,
+    "choose_again": 3,
+    "approve_team_removals": 4,
+    "run": 3,
+    "suspend": 4,
+    "restore": 4,
+    "leave": 3,
+    "join": 3,
+}
+WITH_TEAMS = 1 / 3  # of the histories
 LOCKING = REPORTING = 6  # of so many seeds one has locks of accounts that nobody provisions, one drift only reported
 
 
@@ -138,6 +175,22 @@ class Step:
 
     def __str__(self) -> str:
         return f"{self.at:8.1f} min  {self.verb} {self.whom} ({self.other})"
+
+
+@dataclass(frozen=True, slots=True)
+class OfTeams:
+    """What stands at the beginning where groups become teams; the first fields are those of `NodeTeams`."""
+
+    unique: bool
+    strict: bool
+    lag: int  # minutes
+    least: int  # people whom any team may lose in a day
+    chosen: bool  # the groups are chosen from the beginning
+    older: bool  # some batches are applied by workers of a release that knows of no teams
+
+    def of_node(self) -> NodeTeams:
+        """Return the teams of a node, none."""
+        return NodeTeams(unique=self.unique, strict=self.strict, lag=timedelta(minutes=self.lag))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +216,7 @@ class Setting:
     parts: bool = False  # the directory counts as large: it is listed in parts
     hurried: bool = False  # ... for which runs have little time until the weather is fair
     full_runs: int = 15  # minutes from one full run to the next while entries of the audit log arrive
+    teams: OfTeams | None = None  # groups become teams
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +239,7 @@ class History:
             f"{f', {setting.days} days' if setting.days else ''}{', with a log sink' if setting.sink else ''}"
             f"{', listed in parts' if setting.parts else ''}{' in a hurry' if setting.hurried else ''}"
             f"{f', a full run in {setting.full_runs} minutes' if setting.full_runs > 15 else ''}"
+            f"{f', {setting.teams}' if setting.teams is not None else ''}"
         )
         return "\n".join([head, *map(str, self.steps)])
 
@@ -212,9 +267,13 @@ class Leaning:
     sink: bool | None = False  # None: as chance has it
     parts: bool | None = None
     full_runs: int | None = None
+    teams: bool | None = False  # None: as chance has it
+    team_verbs: tuple[str, ...] = ()
+    team_steps: int | None = None
+    least: int | None = None  # people whom any team may lose in a day
 
 
-EVEN = Leaning(days=None, sink=None)
+EVEN = Leaning(days=None, sink=None, teams=None)
 
 
 def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> History:
@@ -261,7 +320,35 @@ def generate(seed: int, leaning: Leaning = EVEN, also: Collection[str] = ()) -> 
         steps += [sequel for step in steps for sequel in _sequels(chance, step) if sequel.verb in verbs]
         steps += _locks(chance, setting, minutes) if seed % LOCKING == 2 else ()
         steps += _reporting(chance, setting, minutes) if seed % REPORTING == 5 else ()
-    return History(seed, setting, tuple(sorted(steps, key=lambda step: step.at)), left_out)
+    history = History(seed, setting, tuple(sorted(steps, key=lambda step: step.at)), left_out)
+    return _with_teams(history, leaning, minutes)
+
+
+def _with_teams(history: History, leaning: Leaning, minutes: int) -> History:
+    """Return a history with groups that become teams, if it is to have some: else it is as if there were none."""
+    chance = Random(f"teams {history.seed}")
+    drawn = chance.random() < WITH_TEAMS
+    if not (drawn if leaning.teams is None else leaning.teams):
+        return history
+    teams = OfTeams(
+        unique=chance.random() < 0.5,
+        strict=chance.random() < 0.5,
+        lag=chance.choice((0, 0, 0, 10, 30)),
+        least=leaning.least or chance.choice((1, 2, 20)),
+        chosen=chance.random() < 0.8,
+        older=chance.random() < 0.2,
+    )
+    verbs = {verb: weight * (8 if verb in leaning.team_verbs else 1) for verb, weight in TEAM_VERBS.items()}
+    count = leaning.team_steps or chance.randint(4, 14)
+    users = USERS[: leaning.whom or history.setting.people + 3]
+    steps = []
+    for verb in chance.choices(tuple(verbs), tuple(verbs.values()), k=count):
+        at = _time(chance, minutes, together=leaning.together)
+        steps.append(Step(at, verb, chance.choice(users), chance.randrange(1000)))
+    if leaning is EVEN:
+        steps += [sequel for step in steps for sequel in _sequels(chance, step)]
+    together = tuple(sorted((*history.steps, *steps), key=lambda step: step.at))
+    return replace(history, setting=replace(history.setting, teams=teams), steps=together)
 
 
 def _sequels(chance: Random, step: Step) -> Iterator[Step]:

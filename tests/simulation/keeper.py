@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from autoprovisioning.domain.accounts import Account, Attributes, Capabilities, Found, Lookup, Write, WriteKind, Written
 from autoprovisioning.domain.errors import (
@@ -23,6 +24,8 @@ from autoprovisioning.domain.errors import (
     Transient,
     Unresolved,
 )
+from autoprovisioning.domain.teams import Team
+from tests.simulation.node_teams import NodeTeams
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.weather import PROCESS, Weather
 
@@ -32,6 +35,9 @@ SEARCH = (*READING, "failed")
 WRITING = (
     "crash before", "crash after", "failed", "throttled", "refused", "rejected", "seats", "lost, done",
     "lost, not done", "contradicted", "not as written", "made otherwise", "crash after", "lost, done",
+)  # fmt: skip
+OF_TEAMS = (
+    "crash before", "crash after", "failed", "throttled", "refused", "rejected", "lost, done", "lost, not done",
 )  # fmt: skip
 
 
@@ -45,6 +51,8 @@ class Effect:
     before: Account | None
     after: Account | None
     process: Process | None = field(repr=False)
+    joined: tuple[str, ...] = ()  # ids of teams
+    left: tuple[str, ...] = ()
 
     @property
     def takes(self) -> bool:
@@ -81,6 +89,7 @@ class Node:
     foreign: set[str] = field(default_factory=set)
     were: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     made: int = 0
+    teams: NodeTeams = field(default_factory=NodeTeams)
 
     def of(self, user_id: str) -> list[Account]:
         """Return the accounts that carry a directory id."""
@@ -127,13 +136,16 @@ class Node:
         before = None if write.kind is WriteKind.CREATE else self.accounts.get(write.scim_id)
         if before is None and write.kind is not WriteKind.CREATE:
             raise AccountGone("404")
+        self.teams.refuse(write)
         after = self._after(before, write)
         scim_id = after.scim_id if after is not None else write.scim_id
+        joined, left = self.teams.changed(write, scim_id)
+        self.teams.move(scim_id, joined, left)
         if after is None:
             del self.accounts[scim_id]
         else:
             self.accounts[scim_id] = after
-        self.effects.append(Effect(self.scheduler.now, self.name, write, before, after, process))
+        self.effects.append(Effect(self.scheduler.now, self.name, write, before, after, process, joined, left))
         return after
 
     def _after(self, before: Account | None, write: Write) -> Account | None:
@@ -175,17 +187,31 @@ class Node:
         return f"{self.name}k{self.made}"
 
 
+class Watcher(Protocol):
+    """Judges what is written."""
+
+    def write(self, node: Node, write: Write) -> None:
+        """Judge a write right before it takes effect."""
+
+    def moved(self, node: Node, effect: Effect) -> None:
+        """Take over which memberships a write has changed."""
+
+    def team(self, connection_id: str, node: Node, before: Team | None, name: str, external_id: str) -> None:
+        """Judge a team that is to be made, or renamed, right before that."""
+
+
 class SimAccounts:
     """The Accounts port on a node, with one token."""
 
     def __init__(
-        self, node: Node, token: str, scheduler: Scheduler, weather: Weather, watch: Callable[[Node, Write], None]
+        self, node: Node, connection_id: str, token: str, scheduler: Scheduler, weather: Weather, watch: Watcher
     ) -> None:
         self._node = node
+        self._connection_id = connection_id
         self._token = token
         self._scheduler = scheduler
         self._weather = weather
-        self._watch = watch  # told of each write right before it takes effect
+        self._watch = watch
 
     def probe(self) -> None:
         self._ask("probe", READING)
@@ -221,6 +247,35 @@ class SimAccounts:
         if self._weather.before("keeper.list", (*PROCESS, "breaks off")) == "breaks off":
             raise Incomplete("Keeper's listing broke off")
         yield everybody[middle:]
+
+    def teams(self, deadline: datetime | None = None) -> Sequence[Team]:
+        if self._ask("teams", (*READING, "breaks off")) == "breaks off":
+            raise Incomplete("Keeper's listing of groups broke off")
+        return self._node.teams.listed(self._scheduler.now)
+
+    def create_team(self, external_id: str, name: str, deadline: datetime) -> Team:
+        return self._team_sent(None, external_id, name, deadline)
+
+    def rename_team(self, team: Team, name: str, deadline: datetime) -> Team:
+        return self._team_sent(team, team.external_id, name, deadline)
+
+    def _team_sent(self, team: Team | None, external_id: str, name: str, deadline: datetime) -> Team:
+        if self._scheduler.clock() >= deadline:
+            raise NotSent("The deadline passed")
+        kind = self._weather.before(f"keeper {self._node.name}.team {external_id} {name}", OF_TEAMS)
+        if self._token not in self._node.accepts:
+            raise AuthorizationRefused("401", status=401)
+        self._refuse_any(kind, "Keeper refuses this request (400)")
+        self._watch.team(self._connection_id, self._node, team, name, external_id)
+        teams, now = self._node.teams, self._scheduler.now
+        if team is None:
+            after = teams.create(name, external_id, now)
+        else:
+            after = teams.rename(team.id, name, now, external_id=external_id)
+        self._weather.after(kind)
+        if kind == "lost, done":
+            raise Unresolved("The answer was lost")
+        return after
 
     def write(self, writes: Sequence[Write], deadline: datetime) -> Iterator[Written]:
         conflicts: list[Write] = []
@@ -261,10 +316,11 @@ class SimAccounts:
         if self._token not in self._node.accepts:
             raise AuthorizationRefused("401", status=401)
         self._refuse(kind, write)
-        self._watch(self._node, write)
+        self._watch.write(self._node, write)
         after = self._node.write(
             _otherwise(write) if kind == "made otherwise" else write, task.process if task else None
         )
+        self._watch.moved(self._node, self._node.effects[-1])
         self._weather.after(kind)
         if kind == "lost, done":
             raise Unresolved("The answer was lost")
@@ -279,6 +335,17 @@ class SimAccounts:
     @staticmethod
     def _refuse(kind: str, write: Write) -> None:
         creates = write.kind is WriteKind.CREATE
+        SimAccounts._refuse_any(kind, "Keeper refuses this account's data (400)")
+        match kind:
+            case "seats" if creates:
+                raise SeatsExhausted("No seat is left (428)")
+            case "contradicted" if not creates:
+                raise Contradicted("Keeper answered with success, but shows something else")
+            case "not as written" if not creates:
+                raise NotAsWritten("Keeper answered with success, but did it not")
+
+    @staticmethod
+    def _refuse_any(kind: str, told: str) -> None:
         match kind:
             case "failed":
                 raise Transient("Keeper failed (503)")
@@ -287,15 +354,9 @@ class SimAccounts:
             case "refused":
                 raise AuthorizationRefused("403", status=403)
             case "rejected":
-                raise Rejected("Keeper refuses this account's data (400)")
-            case "seats" if creates:
-                raise SeatsExhausted("No seat is left (428)")
+                raise Rejected(told)
             case "lost, not done":
                 raise Unresolved("The answer was lost")
-            case "contradicted" if not creates:
-                raise Contradicted("Keeper answered with success, but shows something else")
-            case "not as written" if not creates:
-                raise NotAsWritten("Keeper answered with success, but did it not")
 
 
 def _otherwise(write: Write) -> Write:

@@ -126,6 +126,28 @@ LOCKED = Leaning(
     verbs=("stranger", "choose_locks", "approve", "namesake", "run"), rate=0.0, policy=0, steps=24,
     minutes=240, people=4, connections=1, limit=1000, skewed=False,
 )  # fmt: skip
+TEAMS = Leaning(
+    verbs=("suspend", "restore"), rate=0.0, policy=0, steps=6, minutes=240, people=5, connections=1, limit=1000,
+    skewed=False, teams=True, team_steps=24, least=1,
+)  # fmt: skip
+REUSED = replace(TEAMS, team_verbs=("rename_group", "delete_group", "create_group", "foreign_team", "choose_teams"))
+LEAVING_TEAMS = replace(TEAMS, team_verbs=("leave_group", "join_group", "empty_team_group"))
+APPROVED = replace(LEAVING_TEAMS, team_verbs=("leave_group", "empty_team_group", "approve_team_removals"))
+UNREAD_TEAMS = replace(TEAMS, team_verbs=("break_team_group", "join_group", "fill_team_group"))
+DOUBTED = replace(
+    LEAVING_TEAMS,
+    team_verbs=("leave_group", "join_group"),
+    kinds=("lost, done", "crash after"),
+    rate=0.1,
+    team_steps=40,
+)
+LATE_TEAMS = replace(
+    TEAMS, team_verbs=("create_group", "choose_teams", "choose_again"), kinds=("lost, done",), rate=0.3, least=20
+)
+BACK = replace(
+    TEAMS, verbs=("join", "leave"), team_verbs=("leave_groups", "fill_team_group", "leave", "join"), steps=24,
+    team_steps=40, together=True, minutes=120,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -652,6 +674,103 @@ MUTANTS = (
         old="    return replace(found, fingerprint=entry.fingerprint, drift=drift)\n",
         new="    return replace(entry, drift=drift)\n",
         leaning=ONLY_REPORTED,
+    ),
+    Mutant(
+        name="teams are matched by name",
+        file="domain/teams.py",
+        old="    planner = _Planner(choice, teams, known, now, confirmed)\n",
+        new="    ids = {team_name(group): group.id for group in groups}\n"
+        "    teams = [replace(team, external_id=ids.get(team.name, team.external_id)) for team in teams]\n"
+        "    planner = _Planner(choice, teams, known, now, confirmed)\n",
+        leaning=REUSED,
+    ),
+    Mutant(
+        name="a team that is left over is renamed for another group",
+        file="domain/teams.py",
+        old="            if len(self.plan.creates) < CREATIONS_A_RUN:\n",
+        new="            rest = [teams[0] for each, teams in self._of.items() if each not in self.plan.known]\n"
+        "            if rest:\n"
+        "                self.plan.renames.append(self._note(group, TeamState.WAITING, rest[0]))\n"
+        "            elif len(self.plan.creates) < CREATIONS_A_RUN:\n",
+        leaning=REUSED,
+    ),
+    Mutant(
+        name="a team that somebody deleted is made again",
+        file="domain/teams.py",
+        old="        if had is not None and had.team_id and not self._disowned(had.team_id, wanted):\n",
+        new="        if had is None and self._choice is None:\n",
+        leaning=replace(TEAMS, team_verbs=("delete_team",)),
+    ),
+    Mutant(
+        name="no more is remembered of a team that was asked for",
+        file="domain/teams.py",
+        old="        return failed and (self.name == name or in_doubt) and now - self.since < RESTS\n",
+        new="        return failed and in_doubt and not name\n",
+        leaning=LATE_TEAMS,
+    ),
+    Mutant(
+        name="groups that cannot be read are empty",
+        file="app/runs/team_members.py",
+        old='            log.warning("The members of a group could not be read: %s", type(error).__name__)\n'
+        "            return None\n",
+        new="            return frozenset() if error else None\n",
+        leaning=UNREAD_TEAMS,
+    ),
+    Mutant(
+        name="nothing limits how many leave a team",
+        file="domain/memberships.py",
+        old="    if len(gone) > 1 and (",
+        new="    if not gone and (",
+        leaning=LEAVING_TEAMS,
+    ),
+    Mutant(
+        name="an approval of removals is about whoever leaves",
+        file="domain/memberships.py",
+        old="        return now - self.at < WINDOW and self.digest == digest_of(leaves)\n",
+        new="        return now - self.at < WINDOW and bool(self.digest)\n",
+        leaning=APPROVED,
+    ),
+    Mutant(
+        name="a membership in doubt is forgotten",
+        file="domain/changes.py",
+        old="    asked = tuple(sorted({*change.entry.asked, *joins, *leaves}))\n",
+        new="    asked = change.entry.asked\n",
+        leaning=DOUBTED,
+    ),
+    Mutant(
+        name="who is suspended joins teams",
+        file="domain/plan.py",
+        old="        joins = entitled and not shut_out\n",
+        new="        joins = entry is not None or not shut_out\n",
+        leaning=replace(TEAMS, team_verbs=("suspend", "join_group", "fill_team_group")),
+    ),
+    Mutant(
+        name="access comes back before who left a group is out of its team",
+        file="domain/decision.py",
+        old="    if action is Action.UNSUSPEND and _leaves_teams(noted, seen) and not noted.taken_over:\n",
+        new="    if action is Action.UNSUSPEND and noted is None:\n",
+        leaning=BACK,
+    ),
+    Mutant(
+        name="what is sent about teams is not recorded before",
+        file="app/runs/follow_teams.py",
+        old="        known = services.teams.change(connection.id, work.beside, work.told())\n",
+        new="        pass\n",
+        leaning=replace(LATE_TEAMS, kinds=("crash before", "crash after"), rate=0.05),
+    ),
+    Mutant(
+        name="a removal that was sent is taken for none",
+        file="domain/changes.py",
+        old="    teams = tuple(team_id for team_id in change.entry.teams if team_id not in leaves)\n",
+        new="    teams = change.entry.teams\n",
+        leaning=DOUBTED,
+    ),
+    Mutant(
+        name="a membership in doubt is asked for again, whatever the directory says",
+        file="domain/memberships.py",
+        old="        return tuple(each for each in asked if (not joins if each in inside else self._stays(each)))\n",
+        new="        return () if inside or asked else ()\n",
+        leaning=replace(DOUBTED, team_verbs=("suspend", "join_group", "delete_group")),
     ),
 )
 

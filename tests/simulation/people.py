@@ -147,19 +147,17 @@ class People:
             self._changed(gone.id, "undelete")
 
     def leave(self, step: Step) -> None:
-        for members in self._directory.memberships.values():
-            members.discard(step.whom)
+        self._out_of_scopes(step.whom)
         self._changed(step.whom)
         self._sits(step.whom, "/")
 
     def join(self, step: Step) -> None:
-        if not any(step.whom in members for members in self._directory.memberships.values()):
+        if not any(step.whom in members for members in self._scopes()):
             self.also(step)
             self._sits(step.whom, self._world.unit(step.other))
 
     def move(self, step: Step) -> None:
-        for members in self._directory.memberships.values():
-            members.discard(step.whom)
+        self._out_of_scopes(step.whom)
         self.also(step)
         self._sits(step.whom, self._world.unit(step.other))
 
@@ -167,6 +165,14 @@ class People:
         if step.whom in self._directory.live:
             self._directory.memberships[self._group(step)].add(step.whom)
             self._changed(step.whom)
+
+    def _out_of_scopes(self, user_id: str) -> None:
+        for members in self._scopes():
+            members.discard(user_id)
+
+    def _scopes(self) -> Sequence[set[str]]:
+        """Return who is in each scope group; other groups have verbs of their own (`tests/simulation/groups.py`)."""
+        return [members for group, members in self._directory.memberships.items() if group.startswith("g")]
 
     def empty_group(self, step: Step) -> None:
         """Take everybody out of a scope group and its unit, by mistake."""

@@ -34,6 +34,7 @@ from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.requests import RUN, AskedRun
 from autoprovisioning.domain.runs import Run
+from autoprovisioning.domain.teams import GroupTeam
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.weather import Weather
 from tests.support.in_memory_state import (
@@ -65,7 +66,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "adoptions": ("confirm", "confirmed"),
     "unprovisioned": ("put", "get", "ignored", "ignore", "locks", "change_locks"),
     "keeper_changes": ("add", "get"),
-    "teams": ("get", "change", "approvals", "approve"),
+    "teams": ("get", "change", "approvals", "approve", "adoptions", "confirm", "settle"),
     "people": ("put", "read"),
     "channels": ("all", "put", "prove", "remove"),
     "tokens": ("read", "add", "disable", "destroy", "stored"),
@@ -153,6 +154,9 @@ class Archive:
 
     def holds(self, connection_id: str) -> list[Any]:
         return list(self._store.holds[connection_id].values())
+
+    def teams(self, connection_id: str) -> Mapping[str, GroupTeam]:
+        return self._store.teams.get(connection_id, {})
 
     def leases(self) -> list[str]:
         """Return the names of the leases that somebody holds."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from random import Random
 from typing import Any
@@ -23,6 +23,7 @@ from autoprovisioning.adapters.firestore import (
     FirestoreHolds,
     FirestoreRequests,
     FirestoreRoster,
+    FirestoreTeams,
     roster,
 )
 from autoprovisioning.adapters.firestore.audit import event_of
@@ -34,6 +35,7 @@ from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.holds import Hold
 from autoprovisioning.domain.requests import RUN, AskedRun
 from autoprovisioning.domain.runs import Run
+from autoprovisioning.domain.teams import GroupTeam
 from tests.simulation.firestore import Client
 from tests.simulation.firestore_service import Call, Network, Service, Write
 from tests.simulation.scheduler import Scheduler, Task
@@ -139,7 +141,7 @@ class StoredArchive:
         database = _database(self._client)
         self._roster = FirestoreRoster(database)
         self._holds, self._requests = FirestoreHolds(database), FirestoreRequests(database)
-        self._connections = FirestoreConnections(database)
+        self._connections, self._teams = FirestoreConnections(database), FirestoreTeams(database)
 
     def entries(self, connection: Connection) -> dict[str, Entry]:
         return self._roster.load(connection)
@@ -166,6 +168,9 @@ class StoredArchive:
     def holds(self, connection_id: str) -> list[Hold]:
         found = [self._holds.get(connection_id, snapshot.id) for snapshot in self._all(connection_id, "holds")]
         return [hold for hold in found if hold is not None]
+
+    def teams(self, connection_id: str) -> Mapping[str, GroupTeam]:
+        return self._teams.get(connection_id)
 
     def leases(self) -> list[str]:
         """Return the names of the leases that somebody holds."""

@@ -71,6 +71,7 @@ class Truth:
         self._scheduler = scheduler
         self._directory = directory
         self.connections: dict[str, Connection] = {}
+        self.follows: Callable[[Connection | None, str], None] = lambda *_: None  # told of each change of one
         self.policies: dict[str, list[tuple[datetime, Deprovisioning]]] = {}
         self.limits: dict[str, list[tuple[datetime, int]]] = {}
         self.standings: dict[tuple[str, str], list[Standing]] = {}
@@ -82,6 +83,7 @@ class Truth:
     def connection_changed(self, connection: Connection | None, connection_id: str) -> None:
         """Take a connection's settings over; None: it is deleted."""
         now = self._scheduler.now
+        self.follows(connection, connection_id)
         if connection is None:
             self.connections.pop(connection_id, None)
             return

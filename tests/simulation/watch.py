@@ -18,10 +18,13 @@ from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Action, Entry, Status, Trigger
 from autoprovisioning.domain.locks import Lock, Locks
 from autoprovisioning.domain.runs import Batch
+from autoprovisioning.domain.teams import Team
 from tests.simulation.brakes import Brakes
-from tests.simulation.keeper import Node
+from tests.simulation.directory import SimDirectory
+from tests.simulation.keeper import Effect, Node
 from tests.simulation.scheduler import Killed, Process, Scheduler
 from tests.simulation.state import Archive
+from tests.simulation.team_laws import TeamLaws
 from tests.simulation.truth import SERVING, Truth
 
 SKEW = timedelta(minutes=2)
@@ -39,13 +42,23 @@ class Broken(AssertionError):
 class Watch:
     """Watches the writes and the commits of one history."""
 
-    def __init__(self, scheduler: Scheduler, truth: Truth, archive: Archive, *, skewed: bool, given: int) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        truth: Truth,
+        directory: SimDirectory,
+        archive: Archive,
+        *,
+        skewed: bool,
+        given: int,
+    ) -> None:
         self._scheduler = scheduler
         self._truth = truth
         self._patience = truth.patience
         self._archive = archive
         self._skewed = skewed
         self.brakes = Brakes(scheduler, truth, archive, self.broken, given)
+        self.teams = TeamLaws(scheduler, truth, directory, archive, self.broken)
         self.marks: dict[str, tuple[str, str]] = {}  # change id -> connection, user
         self._marked_at: dict[str, datetime] = {}
         self._actions: dict[str, Action] = {}
@@ -211,8 +224,22 @@ class Watch:
             self._entitled(connection_id, user_id, self._patience.planned if creates else self._patience.looked)
         if write.attributes:
             self._said_lately(connection_id, user_id, write)
+        self.teams.write(process, connection, node, user_id, write, before)
         if not node.refuses(write):
             self.brakes.write(process, connection, user_id, self._actions[write.key], write, before)
+
+    def moved(self, node: Node, effect: Effect) -> None:
+        """Take over which memberships a write has changed."""
+        connection_id, user_id = self.marks[effect.write.key]
+        if effect.joined or effect.left:
+            self.teams.moved(connection_id, node.teams, user_id, effect)
+
+    def team(self, connection_id: str, node: Node, before: Team | None, name: str, external_id: str) -> None:
+        """Judge a team that is to be made, or renamed, right before that."""
+        connection = self._truth.connections.get(connection_id)
+        if connection is not None:
+            was = node.teams.there.get(before.id) if before is not None else None
+            self.teams.team(connection, node, was, name, external_id, creates=before is None)
 
     def _switched_on(self, connection_id: str, user_id: str, write: Write) -> None:
         marked_at = self._marked_at[write.key]

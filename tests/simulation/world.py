@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from random import Random
 from typing import Any
 from unittest.mock import patch
 
@@ -25,7 +26,7 @@ from autoprovisioning.app.runs.full_runs import reconcile_on_schedule
 from autoprovisioning.app.runs.reconcile import reconcile
 from autoprovisioning.app.runs.sweep import sweep_if_due, sweep_on_schedule
 from autoprovisioning.app.services import ChangeSources, Services
-from autoprovisioning.domain import guard, listing_parts
+from autoprovisioning.domain import guard, listing_parts, memberships
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.errors import Transient
 from autoprovisioning.domain.locks import Locks
@@ -33,10 +34,12 @@ from autoprovisioning.domain.requests import PREVIEW, RUN
 from autoprovisioning.domain.runs import Batch, RunKind
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings, VolumeLimit
+from autoprovisioning.domain.teams import TeamChoice
 from tests.simulation.administrators import happen
 from tests.simulation.audit_log import AuditLog
 from tests.simulation.directory import SimDirectory
-from tests.simulation.history import ADDRESSES, POLICIES, USERS, History, Setting
+from tests.simulation.groups import BY_ADDRESS, settle_groups
+from tests.simulation.history import ADDRESSES, POLICIES, USERS, History, OfTeams, Setting
 from tests.simulation.keeper import Node, SimAccounts
 from tests.simulation.promptness import Promptness
 from tests.simulation.pubsub import Entry, Message, Request, Topics
@@ -95,7 +98,16 @@ class World:
             self.ports = in_firestore(scheduler, weather, self.truth.connection_changed)
         else:
             self.ports = StatePorts.in_memory(scheduler)
-        self.watch = Watch(scheduler, self.truth, self.ports.archive, skewed=setting.skewed, given=setting.given)
+        self.watch = Watch(
+            scheduler,
+            self.truth,
+            self.directory,
+            self.ports.archive,
+            skewed=setting.skewed,
+            given=setting.given,
+        )
+        self.teams = self.watch.teams
+        self.truth.follows = self.teams.chose
         self.topics = Topics(scheduler, weather, self._deliver, self._function, self.watch.done)
         self.tokens = FakeTokens()
         self.tokens.clock = scheduler.clock
@@ -119,12 +131,14 @@ class World:
 
         def accounts_for(connection: Connection, token: str) -> SimAccounts:
             node = self.nodes[connection.settings.endpoint.rpartition("/")[2]]
-            return SimAccounts(node, token, self.scheduler, weather, watch.write)
+            return SimAccounts(node, connection.id, token, self.scheduler, weather, watch)
 
         roster: Any = SimRoster(self.ports.roster, self.scheduler, self.calls, watch.commit)
         called: dict[str, Any] = {name: Called(name, getattr(self.ports, name), self.calls) for name in OF_SERVICES}
         called["holds"].change = self._told_of_decisions(called["holds"].change)
         called["unprovisioned"].change_locks = self._told_of_locks(called["unprovisioned"].change_locks)
+        called["teams"].approve = _told(self.teams.approved, called["teams"].approve)
+        called["teams"].confirm = _told(self.teams.adopts, called["teams"].confirm)
         tokens: Any = Called("tokens", self.tokens, weather)
         return Services(
             clock=self.scheduler.clock,
@@ -201,6 +215,8 @@ class World:
             self.customer.groups[group.id] = group
             self.customer.units[unit.id] = unit.path
             node = Node(f"n{number}", self.scheduler, set(), setting.locks, setting.normalises)
+            if setting.teams is not None:
+                node.teams = setting.teams.of_node()
             self.nodes[node.name] = node
             self.homes[name] = node.name
             connection = Connection(
@@ -215,6 +231,7 @@ class World:
                     ),
                     deprovisioning=POLICIES[setting.policy],
                     limit=VolumeLimit(minimum=setting.limit),
+                    teams=BY_ADDRESS if setting.teams is not None and setting.teams.chosen else TeamChoice(),
                 ),
                 state=State.ON,
                 token_version=self.tokens.add(name, self.new_token(name)),
@@ -231,6 +248,8 @@ class World:
             self.customer.memberships[f"g{1 + number % setting.connections}"].add(user.id)
             self.user_changed(user.id)
         self.user_changed("admin")
+        if setting.teams is not None:
+            settle_groups(self)
 
     @property
     def now(self) -> datetime:
@@ -272,6 +291,8 @@ class World:
             self.hired[user_id] = user.created
         self.directory.changed(user_id)
         self.truth.user_changed(user_id)
+        if self.history.setting.teams is not None:
+            self.teams.changed()
         self.audit_log.changed(user_id)
 
     # ---- what our functions do
@@ -295,6 +316,8 @@ class World:
             process.limit = RECONCILE_TIMEOUT
             self._requested(payload, published)
         elif isinstance(payload, Batch):
+            if self.history.setting.teams is not None and self.history.setting.teams.older:
+                payload = _as_older(payload, message.id)
             process.memory["batch"] = payload
             apply_batch(services, payload, message.id, published, now + services.timings.batch_deadline)
         elif payload.event == "sync":
@@ -433,6 +456,7 @@ class World:
         with (
             few_shards(),
             few_gifts(setting.given),
+            few_removals(setting.teams),
             listed_in_parts(setting),
             _quiet_logs(self),
             self.promptness.listening(),
@@ -513,6 +537,23 @@ class World:
         self.scheduler.run_until(end)
 
 
+def _told(first: Callable[[str, Any], None], then: Callable[..., None]) -> Callable[..., None]:
+    """Return what is done, after the oracles are told of it."""
+
+    def done(connection_id: str, what: Any, *rest: Any) -> None:
+        first(connection_id, what)
+        then(connection_id, what, *rest)
+
+    return done
+
+
+def _as_older(batch: Batch, message_id: str) -> Batch:
+    """Return what a worker of a release that knows of no teams makes of a batch, in one of three."""
+    if Random(f"older {message_id}").random() > 1 / 3:
+        return batch
+    return replace(batch, changes=tuple(replace(each, teams=None, undecided=()) for each in batch.changes))
+
+
 def _sources(setting: Setting) -> ChangeSources:
     """Return the sources of changes: where full runs are rare, the sweep is a net, too."""
     if setting.full_runs == ChangeSources().full_run_every // MINUTE:
@@ -524,6 +565,13 @@ def _sources(setting: Setting) -> ChangeSources:
 def few_gifts(number: int) -> Iterator[None]:
     """Let so few creations and reactivations a day trip the brake, within the block."""
     with patch.object(guard, "GIVEN_AT_LEAST", number), patch.object(braking, "GIVEN_AT_LEAST", number):
+        yield
+
+
+@contextlib.contextmanager
+def few_removals(teams: OfTeams | None) -> Iterator[None]:
+    """Let so few removals a day trip the brake of a team, within the block."""
+    with patch.object(memberships, "LEAST", teams.least if teams is not None else memberships.LEAST):
         yield
 
 
