@@ -29,7 +29,7 @@ from .directory_user import DirectoryUser, Presence
 from .entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Status, addressees
 from .errors import MappingFailure, NotAdoptable
 from .keeper_listing import Listing, as_found, new_drift, without_repair
-from .memberships import Memberships
+from .memberships import Memberships, removable
 from .observation import mapped, observed, observed_with
 from .people import Listed, listed_of
 from .recognition import Recognized
@@ -216,7 +216,10 @@ class Planner:
         shut_out = entry is not None and entry.status in (Status.SUSPENDED, Status.LOCKED)
         joins = entitled and not shut_out
         undecided = self.memberships.undecided(user.id, asked, joins=joins) if asked else ()
-        return self.memberships.wanted(user.id, sent, joins=joins), undecided
+        wanted = self.memberships.wanted(user.id, sent, joins=joins)
+        if entry is not None and not removable(entry) and not {*sent} <= {*wanted}:
+            wanted = tuple(sorted({*wanted, *sent}))  # the brake has not counted them: from the next run on it does
+        return wanted, undecided
 
     def see_alone(self, seen: Observed) -> None:
         """Judge one user of the roster who was read alone."""

@@ -1056,3 +1056,20 @@ def test_an_account_that_is_gone_is_not_asked_to_leave_a_team_again_and_again(te
     assert (gone.deleted, gone.sent_teams) == (True, ())
     run(teams)
     assert teams.entry("u1").version == gone.version
+
+
+def test_whom_the_brake_has_not_counted_since_a_pilot_kept_them_still_stays_until_it_does(teams):
+    join(teams, "u1", "u2", "u3")
+    run(teams)
+    teams.services.connections.change("c1", lambda current: replace(current, pilot={"u9": "z@example.com"}))
+    for user_id in ("u1", "u2"):
+        teams.leave(user_id)
+        leave(teams, user_id)
+    run(teams)
+    for user_id in ("u1", "u2"):
+        teams.join(user_id)
+    teams.services.connections.change("c1", lambda current: replace(current, pilot=None))
+    for _ in range(3):
+        run(teams)
+        assert inside(teams) == {"u1", "u2", "u3"}
+    assert teams.services.teams.get("c1")["g7"].held == 2
