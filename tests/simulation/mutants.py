@@ -144,10 +144,6 @@ DOUBTED = replace(
 LATE_TEAMS = replace(
     TEAMS, team_verbs=("create_group", "choose_teams", "choose_again"), kinds=("lost, done",), rate=0.3, least=20
 )
-BACK = replace(
-    TEAMS, verbs=("join", "leave"), team_verbs=("leave_groups", "fill_team_group", "leave", "join"), steps=24,
-    team_steps=40, together=True, minutes=120,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -743,13 +739,6 @@ MUTANTS = (
         old="        joins = entitled and not shut_out\n",
         new="        joins = entry is not None or not shut_out\n",
         leaning=replace(TEAMS, team_verbs=("suspend", "join_group", "fill_team_group")),
-    ),
-    Mutant(
-        name="access comes back before who left a group is out of its team",
-        file="domain/decision.py",
-        old="    if action is Action.UNSUSPEND and _leaves_teams(noted, seen) and not noted.taken_over:\n",
-        new="    if action is Action.UNSUSPEND and noted is None:\n",
-        leaning=BACK,
     ),
     Mutant(
         name="what is sent about teams is not recorded before",

@@ -13,6 +13,7 @@ from autoprovisioning.domain.memberships import removable
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import GroupTeam, TeamState, team_name
 from tests.simulation.keeper import Node
+from tests.simulation.truth import DAY
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -97,23 +98,34 @@ def _memberships(world: World, connection: Connection, node: Node, entry: Entry,
 def _nobody_fails(world: World, connection: Connection, node: Node, user_id: str, entry: Entry) -> None:
     """See that nobody fails for a team that is gone."""
     gone = set(entry.asked) - node.teams.there.keys()
-    if entry.failure is not None and gone:
+    if entry.failure is not None and entry.failure.code == "rejected" and gone:
         world.watch.broken("nobody fails for a team that is gone", f"{connection.id}/{user_id}: {entry}")
 
 
 def _told(world: World) -> None:
-    """See that each team made, and each that was renamed, is one event."""
+    """See that each team made, and each that was renamed, is one event.
+
+    What was in doubt when the choice ended is forgotten with it.
+    """
+    ends = [at for choices in world.teams.choices.values() for at, choice in choices if not choice.on]
+    forgotten = Counter[tuple[bool, str]]()
     happened, told = Counter[tuple[bool, str]](), Counter[tuple[bool, str]]()
     for teams in {id(node.teams): node.teams for node in world.nodes.values()}.values():
         for effect in teams.effects:
             if effect.before is None or effect.before.name != effect.after.name:
                 happened[effect.before is None, effect.after.name] += 1
+                doubted = any(effect.at <= at <= effect.at + DAY for at in ends)
+                forgotten[effect.before is None, effect.after.name] += doubted
     for connection_id in world.truth.told:
         for event in world.ports.archive.events(connection_id).values():
             if event.name is EventName.CONFIGURED and "team" in event.changed:
                 told[not (event.before or {}).get("team"), str(event.changed["team"])] += 1
-    if happened != told:
-        differing = {what: (happened[what], told[what]) for what in {*happened, *told} if happened[what] != told[what]}
+    differing = {
+        what: (happened[what], told[what])
+        for what in {*happened, *told}
+        if not happened[what] - forgotten[what] <= told[what] <= happened[what]
+    }
+    if differing:
         world.watch.broken("each team that is made or renamed is one event", f"happened, told: {differing}")
 
 
