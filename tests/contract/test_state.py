@@ -92,16 +92,16 @@ class TestRoster:
     def test_a_roster_is_begun_once(self, state):
         state.connections.create(Connection(id="c1"))
         known = state.connections.change("c1", lambda current: with_settings(current, name="Edited meanwhile"))
-        begun = state.roster.begin(Connection(id="c1"), ["u1", "u2"])
+        begun = state.roster.begin(Connection(id="c1"), 2)
         assert begun == replace(known, roster_layout=begun.roster_layout, revision=2)
         assert begun.begun
         assert state.connections.get("c1") == begun
-        assert state.roster.begin(Connection(id="c1"), []) == begun
-        assert state.roster.begin(begun, []) == begun
+        assert state.roster.begin(Connection(id="c1"), 0) == begun
+        assert state.roster.begin(begun, 0) == begun
         assert state.connections.get("c1") == begun
 
     def test_the_roster_of_a_connection_that_is_gone_is_begun_for_nobody_else(self, state):
-        assert state.roster.begin(Connection(id="c1"), ["u1"]).begun
+        assert state.roster.begin(Connection(id="c1"), 1).begun
         assert state.connections.get("c1") is None
 
     def test_those_who_are_stored_together_come_together(self, state):

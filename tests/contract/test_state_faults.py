@@ -433,7 +433,7 @@ class TestShards:
     @pytest.mark.parametrize(("users", "shards"), [(0, 64), (19_200, 64), (19_201, 128), (40_000, 256)])
     def test_a_roster_begins_with_at_most_300_users_a_shard_on_average(self, state, users, shards):
         state.connections.create(Connection(id="c1"))
-        begun = state.roster.begin(Connection(id="c1"), [f"1{number:020d}" for number in range(users)])
+        begun = state.roster.begin(Connection(id="c1"), users)
         assert begun.roster_layout == f"{shards}"
         assert state.client.document("connections/c1").get().get("shards") == shards
 

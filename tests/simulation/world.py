@@ -195,7 +195,7 @@ class World:
             purge(connection_id)
             self.truth.connection_changed(None, connection_id)
 
-        def begun(connection: Connection, expected: Collection[str]) -> Connection:
+        def begun(connection: Connection, expected: int) -> Connection:
             result: Connection = begin(connection, expected)
             stored = ports.get(connection.id)
             if stored is not None:

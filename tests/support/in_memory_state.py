@@ -130,7 +130,7 @@ class FakeRoster:
             entries |= self._read(connection, number)[1]
         return entries
 
-    def begin(self, connection: Connection, expected: Collection[str]) -> Connection:
+    def begin(self, connection: Connection, expected: int) -> Connection:
         if connection.begun:
             return connection
         with self._store.lock:

@@ -91,6 +91,7 @@ class Plan:
     drifted: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what somebody else changed in Keeper since
     wrote: dict[str, Attributes] = field(default_factory=dict)  # ... and what we had written of it
     active: int = 0  # people with an active account of ours, for the limits
+    outside: int = 0  # entitled people whom a pilot leaves out: the roster is to have room for them, too
 
     def deprovisioning(self) -> dict[str, PlannedLook]:
         """Return the suspensions and deletions planned, by directory id."""
@@ -168,6 +169,7 @@ class Planner:
         if entry is not None:
             self._met.add(user.id)
         elif in_scope is False or not served:
+            self.plan.outside += _entitled(user, in_scope)
             return  # not ours, never was: most of a large customer
         teams, undecided = self._teams(entry, user, in_scope)
         rests = entry is not None and self._rests(entry, user, in_scope, teams, undecided)

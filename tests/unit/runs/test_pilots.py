@@ -10,7 +10,7 @@ import pytest
 
 from autoprovisioning.app.administration.configure import turn_off, turn_on, turn_on_for
 from autoprovisioning.app.administration.take_over import take_over
-from autoprovisioning.domain.connections import State
+from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.entry import Status, Trigger
 from autoprovisioning.domain.errors import BadInput, Stale, WrongState
@@ -19,6 +19,7 @@ from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.entrypoints.console.pages.pilot import chosen_people
 from tests.support.builders import active, notice
+from tests.support.in_memory_state import FakeRoster
 from tests.support.scenario import LATER, Scenario
 from tests.support.settings import with_settings
 from tests.unit.runs.test_decided_plans import company, decide, plans
@@ -73,6 +74,22 @@ def test_only_those_chosen_get_accounts_until_it_is_on_for_everybody():
     everything(scenario)
     assert created(scenario) == {"u1", "u2", "u3"}
     assert sorted(told(scenario)) == ["Turned on for chosen people only", "Turned on for everybody"]
+
+
+def test_a_roster_that_begins_with_a_pilot_has_room_for_everybody_in_scope(monkeypatch):
+    """It is never laid out again: that of a pilot in a large organization would be too small for the organization."""
+    scenario, expected, begin = Scenario(), list[int](), FakeRoster.begin
+    scenario.hire("u4", "dan@example.com")
+    scenario.suspend("u3")
+    pilot(scenario, "u1")
+
+    def begun(self: FakeRoster, connection: Connection, users: int) -> Connection:
+        expected.append(users)
+        return begin(self, connection, users)
+
+    monkeypatch.setattr(FakeRoster, "begin", begun)
+    run(scenario)
+    assert expected == [len({"u1", "u2", "u4"})]
 
 
 def changed_everywhere(scenario: Scenario) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -85,12 +85,12 @@ class FirestoreRoster:
         found = self._database.stream(shards.where(filter=firestore.FieldFilter(WRITTEN, ">", since)))
         return {int(snapshot.id): self._shard(connection, snapshot.to_dict() or {}).entries for snapshot in found}
 
-    def begin(self, connection: Connection, expected: Collection[str]) -> Connection:
+    def begin(self, connection: Connection, expected: int) -> Connection:
         """Fix the number of shards: a power of two, at least 64, with at most 300 of these users in each on average."""
         if connection.begun:
             return connection
         shards = SMALLEST
-        while len(expected) > shards * USERS_A_SHARD:
+        while expected > shards * USERS_A_SHARD:
             shards *= 2
         begun: list[Connection] = []
 

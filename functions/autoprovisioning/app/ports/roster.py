@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -59,8 +59,8 @@ class Roster(RosterReader, Protocol):
     the day's usage, in the same commit.
     """
 
-    def begin(self, connection: Connection, expected: Collection[str]) -> Connection:
-        """Lay a roster out for these users and later ones, unless it was begun; returns the connection as it is then.
+    def begin(self, connection: Connection, expected: int) -> Connection:
+        """Lay a roster out for so many users and later ones, unless it was begun; returns the connection as it is then.
 
         A connection that is gone meanwhile is returned as if it existed: nothing that is written for it stays.
         """

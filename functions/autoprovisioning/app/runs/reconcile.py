@@ -206,8 +206,7 @@ def _plan_and_dispatch(
     if not as_it_was(services, read):
         refuse(services, side, LEFT_BY_EDIT)
         return side.run
-    expected = [change.user_id for change in plan.writes] + list(plan.notes)
-    side.connection = services.roster.begin(side.connection, expected)
+    side.connection = services.roster.begin(side.connection, len(plan.writes) + len(plan.notes) + plan.outside)
     follow_units(services, read, survey.units)
     grounds = AdoptionGrounds(services, side.connection, lambda: survey.deleted_addresses, rosters)
     _look_up_creations(services, side, plan, grounds, deadline)
