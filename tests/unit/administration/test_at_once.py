@@ -137,7 +137,9 @@ def test_a_deletion_that_two_finish_at_once_is_told_once(scenario):
 
     def destroying(connection_id: str, version: str) -> None:
         scenario.fakes.tokens.destroy = destroy
+        scenario.fakes.clock.advance(scenario.services.timings.reconcile_lease)  # the first one stalls, and loses it
         finish_deletions(scenario.services, channels)
+        assert scenario.services.connections.all() == []
         destroy(connection_id, version)
 
     scenario.fakes.tokens.destroy = destroying
