@@ -128,7 +128,9 @@ def _told_again(world: World, connection_id: str, user_id: str, effect: Effect) 
         return True
     connection = world.truth.connections.get(connection_id)
     entry = world.ports.archive.entry(connection, user_id) if connection is not None else None
-    return entry is None or entry.failure is not None or not removable(entry)
+    if entry is None or entry.failure is not None or not removable(entry):
+        return True
+    return not {*entry.asked}.isdisjoint((*effect.joined, *effect.left))  # it may stay in doubt
 
 
 def _without_write(world: World, connection_id: str, node: Node, event: Event) -> bool:
