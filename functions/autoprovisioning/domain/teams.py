@@ -295,13 +295,18 @@ class TeamPlan:
         return {**self.known, **sent}
 
 
-def not_chosen(known: Mapping[str, GroupTeam], now: datetime) -> dict[str, GroupTeam]:
-    """Return what is kept once no group is chosen any more: those that have a team."""
-    return {
-        group_id: team.becomes(TeamState.LEFT, now)
-        for group_id, team in known.items()
-        if team.team_id and team.state is not TeamState.DELETED
-    }
+def after_edit(choice: TeamChoice, known: Mapping[str, GroupTeam], now: datetime) -> dict[str, GroupTeam]:
+    """Return what is kept once this is the choice: of groups that it leaves out, those that have a team.
+
+    A group is judged by what it was called last; one that is chosen from now on waits for a listing of groups.
+    """
+    kept = {}
+    for group_id, team in known.items():
+        if choice.chooses(Group(id=group_id, email=team.email, name=team.name)):
+            kept[group_id] = team
+        elif team.team_id and team.state is not TeamState.DELETED:
+            kept[group_id] = team.becomes(TeamState.LEFT, now)
+    return kept
 
 
 def plan_teams(

@@ -20,7 +20,7 @@ from autoprovisioning.domain.teams import (
     Team,
     TeamChoice,
     TeamState,
-    not_chosen,
+    after_edit,
     plan_teams,
     team_name,
 )
@@ -179,7 +179,13 @@ def test_once_no_group_is_chosen_what_has_a_team_is_kept_and_nobody_is_held():
     waiting = replace(KNOWN, group_id="g2", team_id="", state=TeamState.WAITING)
     deleted = replace(KNOWN, group_id="g3", state=TeamState.DELETED)
     known = {each.group_id: each for each in (held, waiting, deleted)}
-    assert not_chosen(known, NOW + DAY) == {"g1": replace(KNOWN, state=TeamState.LEFT, since=NOW + DAY)}
+    assert after_edit(TeamChoice(), known, NOW + DAY) == {"g1": replace(KNOWN, state=TeamState.LEFT, since=NOW + DAY)}
+
+
+def test_an_edit_of_the_choice_leaves_those_alone_that_it_still_chooses():
+    other = replace(KNOWN, group_id="g2", name="Sales", email="sales@example.com")
+    kept = after_edit(CHOSEN, {"g1": KNOWN, "g2": other}, NOW + DAY)
+    assert kept == {"g1": KNOWN, "g2": replace(other, state=TeamState.LEFT, since=NOW + DAY)}
 
 
 def test_since_tells_how_long_a_state_lasts():

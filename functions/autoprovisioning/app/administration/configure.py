@@ -28,7 +28,7 @@ from autoprovisioning.domain.events import (
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import ROOT, Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings
-from autoprovisioning.domain.teams import TeamChoice, not_chosen, team_name
+from autoprovisioning.domain.teams import TeamChoice, after_edit, team_name
 from autoprovisioning.domain.texts import has_controls
 from autoprovisioning.domain.words import counted, described, shown_state
 
@@ -129,16 +129,17 @@ def edit(
         changed = services.connections.change(connection_id, change_if_other, tell)
         edited = changed or existing(services, connection_id, edition)
         run = run and changed is not None and _reconciles(services, connection, changed)
-    if connection.settings.teams.on and not edited.settings.teams.on:
-        _end_teams(services, connection_id)
+    if connection.settings.teams != edited.settings.teams:
+        _leave_teams(services, edited)
     if run and edited.state is State.ON:
         services.queue.request_run(RunKind.FULL)
     return edited
 
 
-def _end_teams(services: Services, connection_id: str) -> None:
-    """See that nothing more is promised of teams: no run follows them, unless those that were left are emptied."""
-    services.teams.change(connection_id, lambda known: not_chosen(known, services.clock()))
+def _leave_teams(services: Services, edited: Connection) -> None:
+    """See that nothing more is promised of teams whose groups are left out, and nobody put into them until a run."""
+    choice, now = edited.settings.teams, services.clock()
+    services.teams.change(edited.id, lambda known: after_edit(choice, known, now))
 
 
 def _reconciles(services: Services, was: Connection, becomes: Connection) -> bool:

@@ -36,7 +36,7 @@ from autoprovisioning.domain.teams import (
     TeamPlan,
     TeamState,
     TeamWritten,
-    not_chosen,
+    after_edit,
     plan_teams,
 )
 from autoprovisioning.domain.words import TEAMS, counted
@@ -104,8 +104,9 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
         kept, side.memberships = keep(services, connection, side.roster, members, known, work.beside, events)
         wrote = bool(plan.requests) or kept is not known
         current = services.connections.get(connection.id) if choice.on and wrote else None
-        if current is not None and not current.settings.teams.on:  # an edit that came before `keep`
-            kept = services.teams.change(connection.id, lambda kept: not_chosen(kept, at))
+        if current is not None and current.settings.teams != choice:  # an edit that came before `keep`
+            chosen = current.settings.teams
+            kept = services.teams.change(connection.id, lambda kept: after_edit(chosen, kept, at))
     side.notes += filter(None, plan.lapsed.values())
     _tell(side, kept.values(), work.done)
 
