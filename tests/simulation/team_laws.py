@@ -1,7 +1,7 @@
 """What must be true of teams at every moment, by the directory's groups, the choice, and who gave which membership.
 
 A membership follows its group within what a full run takes: it is compared with the groups as they were in the last
-`Patience.planned`. Where single memberships follow upon events, `AT_ONCE` makes what is missing after quiet stricter.
+`Patience.planned`.
 """
 
 from __future__ import annotations

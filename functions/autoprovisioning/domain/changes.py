@@ -109,7 +109,12 @@ class Change(AccountChange):
         if planned.action is not Action.CREATE or not planned.scim_id:
             return change
         leaves = Status.LOCKED if planned.locked else Status.SUSPENDED if planned.suspended else None
-        return replace(change, adopts=True, leaves=leaves)
+        return replace(change, adopts=True).finds(leaves)
+
+    def finds(self, leaves: Status | None) -> Change:
+        """Return it for an account found that stays as `leaves` says; nobody joins a team who has no access."""
+        locked = leaves in (Status.LOCKED, Status.SUSPENDED)
+        return replace(self, leaves=leaves, teams=None if locked else self.teams)
 
     @property
     def user_id(self) -> str:

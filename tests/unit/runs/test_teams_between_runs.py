@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from autoprovisioning.app.administration.approve_removals import approve_removals
-from autoprovisioning.app.administration.configure import turn_off
+from autoprovisioning.app.administration.configure import edit, turn_off
 from autoprovisioning.app.provisioning.teams_of_one import LISTING
 from autoprovisioning.app.runs.sweep import sweep_if_due
 from autoprovisioning.app.services import ChangeSources
@@ -467,3 +467,28 @@ def test_the_window_of_looks_ends_after_a_day(teams):
             look(teams, user_id, ENGINEERS)
         teams.fakes.clock.advance(DAY)
     assert len(inside(teams)) == 45 - 20 - 12
+
+
+def test_nobody_joins_the_team_of_a_group_that_an_edit_has_left_out_before_a_run_follows(teams):
+    connection = teams.connection
+    others = replace(connection.settings, teams=TeamChoice(patterns=("other-*",)))
+    edit(teams.services, "c1", connection.edition, others, Actor(address="boss@example.com"), run=False)
+    join(teams, "u1")
+    look(teams, "u1", ENGINEERS)
+    sweep_once(teams.services)
+    teams.work_off()
+    assert inside(teams) == set()
+
+
+@pytest.mark.parametrize("by", ["look", "run"])
+def test_nobody_joins_whose_account_is_adopted_locked(teams, by):
+    teams.hire("u4", "new@example.com")
+    account = teams.keeper.seed("new@example.com", external_id="u4")
+    teams.keeper.accounts[account.scim_id] = replace(account, active=False)
+    join(teams, "u4")
+    if by == "look":
+        look(teams, "u4", ENGINEERS)
+    else:
+        run(teams)
+    assert teams.entry("u4").scim_id == account.scim_id
+    assert (inside(teams), teams.entry("u4").teams) == (set(), ())

@@ -163,10 +163,13 @@ class _Work:
         )
 
     def _second_look(self, taken: Sequence[Change], gone: Sequence[Change]) -> Iterator[Outcome]:
-        """Settle a 409 on creation and a 404 on a known id: look again, then adopt or give up."""
+        """Settle a 409 on creation and a 404 on a known id: look again, then adopt or give up.
+
+        The teams of an account that is gone say nothing of another one, which the next run puts into its own.
+        """
         ready: list[Change] = []
         lost = {change.id for change in gone}
-        yield from self._look_up([*taken, *(replace(change, scim_id="") for change in gone)], ready)
+        yield from self._look_up([*taken, *(replace(change, scim_id="", teams=None) for change in gone)], ready)
         for change in ready:
             if not change.scim_id:
                 yield _vanished(change) if change.id in lost else Outcome(change=change, error=self._taken(change))
@@ -227,12 +230,11 @@ class _Work:
             change,
             scim_id=account.scim_id,
             adopts=True,
-            leaves=leaves,
             before=(differing(account, wanted) if ours else aligned(account, wanted)) if wanted else {},
             ours=ours,
             confirmed=choice.confirmed,
             beside=(),
-        )
+        ).finds(leaves)
         if not self._claim(matched):
             raise _taken_elsewhere(change)
         return matched
