@@ -230,7 +230,7 @@ class Planner:
     def lacks(self, deleted: Container[str]) -> bool:
         """Say whether somebody with an account was not listed and is not among the deleted: deleted meanwhile, say."""
         return any(
-            user_id not in self._met and user_id not in deleted
+            user_id not in self._met and user_id not in deleted and self._rules.operates_on(user_id)
             for user_id, entry in self._roster.items()
             if entry.status is not Status.NONE and not entry.gone
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,6 +12,7 @@ from autoprovisioning.app.administration.configure import turn_off, turn_on, tur
 from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
+from autoprovisioning.domain.directory_user import DirectoryUser
 from autoprovisioning.domain.entry import Status, Trigger
 from autoprovisioning.domain.errors import BadInput, Stale, WrongState
 from autoprovisioning.domain.events import EDITS, TURNED_OFF_PILOT, Actor
@@ -19,6 +20,7 @@ from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.entrypoints.console.pages.pilot import chosen_people
 from tests.support.builders import active, notice
+from tests.support.in_memory import FakeDirectory
 from tests.support.in_memory_state import FakeRoster
 from tests.support.scenario import LATER, Scenario
 from tests.support.settings import with_settings
@@ -90,6 +92,23 @@ def test_a_roster_that_begins_with_a_pilot_has_room_for_everybody_in_scope(monke
     monkeypatch.setattr(FakeRoster, "begin", begun)
     run(scenario)
     assert expected == [len({"u1", "u2", "u4"})]
+
+
+def test_deleted_users_are_not_listed_again_for_whom_a_pilot_leaves_out(monkeypatch):
+    """Nobody asks whether they are gone, so that each run would list twice."""
+    scenario, listings, listing = Scenario(), list[str](), FakeDirectory.deleted_users
+    run(scenario)
+    pilot(scenario, "u1")
+    scenario.delete("u2")
+    del scenario.directory.removed["u2"]  # 20 days ago
+
+    def deleted_users(self: FakeDirectory) -> Iterator[Sequence[DirectoryUser]]:
+        listings.append("deleted users")
+        return listing(self)
+
+    monkeypatch.setattr(FakeDirectory, "deleted_users", deleted_users)
+    run(scenario)
+    assert listings == ["deleted users"]
 
 
 def changed_everywhere(scenario: Scenario) -> None:
