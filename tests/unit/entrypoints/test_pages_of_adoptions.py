@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from autoprovisioning.domain.connections import Connection, State
@@ -59,6 +61,15 @@ def test_each_account_that_may_be_confirmed_has_a_tick_and_all_only_where_all_ar
     assert ticks(doubtful) == ["u4", "u5"]
     assert "Confirm all: 2 accounts" in doubtful.text
     assert [text for text in ("k2", "k4", "k5") if f"<code>{text}</code>" not in page.text] == []
+
+
+def test_whoever_has_the_address_of_somebody_in_the_pilot_by_now_is_selected_by_id(here):
+    services = here.fakes.services
+    services.connections.change("c1", lambda current: replace(current, pilot={"u9": "Ada@example.com"}))
+    preview = services.requests.get(PREVIEW, "c1", "p9")
+    services.requests.put(replace(preview, subject=replace(preview.subject, everybody=True)))
+    people = [found["value"] for _, found in here.open(PAGE).tags if found.get("name") == "person"]
+    assert people == ["u1", *(line.email for line in LINES[1:])]
 
 
 def test_where_there_is_nothing_to_confirm_no_form_is_shown(here):

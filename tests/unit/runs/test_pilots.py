@@ -18,7 +18,7 @@ from autoprovisioning.domain.errors import BadInput, Stale, WrongState
 from autoprovisioning.domain.events import EDITS, TURNED_OFF_PILOT, Actor
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group
-from autoprovisioning.entrypoints.console.pages.pilot import chosen_people
+from autoprovisioning.entrypoints.console.pages.pilot import as_typed, chosen_people
 from tests.support.builders import active, notice
 from tests.support.in_memory import FakeDirectory
 from tests.support.in_memory_state import FakeRoster
@@ -356,3 +356,15 @@ def test_two_people_of_a_pilot_who_are_stored_with_one_address_both_stay_in_it()
     typed = chosen_people(scenario.connection)
     turn_on_for(scenario.services, "c1", typed, ADMIN)
     assert set(scenario.connection.pilot or {}) == {"u1", "u2"}
+
+
+def test_whoever_has_by_now_the_address_of_somebody_in_a_pilot_can_be_selected():
+    scenario = Scenario()
+    pilot(scenario, "u1")
+    scenario.readdress("u1", "ada.king@example.com")
+    scenario.hire("u9", "Ada@example.com")
+    connection, live = scenario.connection, scenario.directory.live
+    selected = [as_typed(connection, user_id, live[user_id].primary_email) for user_id in ("u9", "u2")]
+    assert selected == ["u9", "bob@example.com"]
+    turn_on_for(scenario.services, "c1", [*chosen_people(connection), *selected], ADMIN)
+    assert set(scenario.connection.pilot or {}) == {"u1", "u2", "u9"}

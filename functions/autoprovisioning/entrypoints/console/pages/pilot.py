@@ -89,6 +89,13 @@ def chosen_people(connection: Connection) -> Sequence[str]:
     return [address if addresses[address.casefold()] == 1 else user_id for user_id, address in chosen.items()]
 
 
+def as_typed(connection: Connection, user_id: str, address: str) -> str:
+    """Return somebody who may be chosen as they are typed: by id where a pilot has the address of somebody else."""
+    chosen = connection.pilot or {}
+    taken = {known.casefold() for each, known in chosen.items() if each != user_id}
+    return user_id if address.casefold() in taken else address or user_id
+
+
 def _typed(call: Call) -> Sequence[str]:
     """Return the people typed: one a line, or divided by commas, as lists of addresses are copied."""
     text = form(call).get("people", "")

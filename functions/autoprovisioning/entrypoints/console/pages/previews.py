@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 from flask import Response
 
@@ -17,6 +18,7 @@ from autoprovisioning.domain.requests import PREVIEW, Line, RequestState, Would
 from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages.activity import changes
 from autoprovisioning.entrypoints.console.pages.frame import form, get, go, post, show_of
+from autoprovisioning.entrypoints.console.pages.pilot import as_typed
 from autoprovisioning.entrypoints.console.pages.summary import differences
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
@@ -69,6 +71,7 @@ def _shown(call: Call, connection_id: str, preview_id: str, error: BadInput | St
         changes=changes,
         changed=settings != connection.settings,
         differences=differences(services, connection, settings) if done else [],
+        as_typed=partial(as_typed, connection),
         can_turn_on=connection.state is State.OFF or (connection.pilot is not None and preview.subject.everybody),
     )
 
