@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from .memberships import SETTLED, ApprovedRemovals, Members, Unsettled, digest_of, released
+from .entry import Entry
+from .memberships import SETTLED, ApprovedRemovals, Members, Removals, Unsettled, digest_of, released
 from .teams import GroupTeam, TeamState
 
 
@@ -19,10 +20,11 @@ class Listed:
     """What listings of groups, and the roster before them, say of teams; all by team id, approvals by group id.
 
     `people` is how many were put into a team, `able` how many of them can be taken out, `lost` who left the group,
-    `unsettled` how many of the people Keeper does not show.
+    `unsettled` how many of the people Keeper does not show. `roster` is by user id.
     """
 
     members: Members
+    roster: Mapping[str, Entry]
     people: Mapping[str, int]
     able: Mapping[str, int]
     lost: Mapping[str, set[str]]
@@ -39,13 +41,17 @@ class Listed:
             if not (team.serves or emptied) or team.team_id not in self.members:
                 continue
             leaves, approval, window = self.lost.get(team.team_id, set()), self.approvals.get(group_id), team.removals
+            lasting = window.lasting(now) if window is not None else Removals(since=now)
+            before = {*lasting.users} - {*lasting.approved}
             if leaves:
                 approved = approval is not None and approval.covers(leaves, now)
-                size = self.able.get(team.team_id, 0)
+                size = max(0, self.able.get(team.team_id, 0) - self._inside(team.team_id, before - leaves))
                 window = released(leaves, size, team.removals, now, approved=approved, emptied=emptied)
                 if window is None:
                     held[team.team_id] = leaves
-            stays, people = held.get(team.team_id, ()), self.people.get(team.team_id, 0)
+            stays = held.get(team.team_id, ())
+            out = before if stays else before | leaves
+            people = self.people.get(team.team_id, 0) - self._inside(team.team_id, out)
             noted[group_id] = replace(
                 team,
                 people=people,
@@ -57,6 +63,10 @@ class Listed:
                 removals=window or team.removals,
             )
         return noted, held
+
+    def _inside(self, team_id: str, users: Collection[str]) -> int:
+        """Count those whom the roster has in a team, though they were let out of it: that is being carried out."""
+        return sum(user_id in self.roster and team_id in self.roster[user_id].teams for user_id in users)
 
 
 def let_out(team: GroupTeam, user_id: str, now: datetime) -> GroupTeam | None:

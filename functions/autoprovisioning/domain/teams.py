@@ -226,7 +226,7 @@ class GroupTeam:
     team_name: str = ""
     reason: str = ""
     created: datetime | None = None
-    people: int | None = None  # of those on the roster who were put into it; None: not known yet
+    people: int | None = None  # who were put into it and not let out of it since; None: not known yet
     unread: bool = False  # the group's members could not be read to their end in the last run
     held: int = 0  # people who left the group and are not taken out of the team, since they are too many
     held_digest: str = ""  # names who they are, for an approval

@@ -318,6 +318,17 @@ def test_whom_a_listing_holds_no_look_lets_go(teams):
     assert (inside(teams), teams.entry("u2").status) == ({"u1", "u2", "u3"}, Status.ACTIVE)
 
 
+def test_looks_after_a_sweep_take_no_more_people_out_than_a_run_may(teams):
+    users = crowd(teams, 10)
+    leave(teams, *users[:4])
+    teams.sweep()
+    assert len(inside(teams)) == 6
+    leave(teams, *users[4:])
+    for user_id in users[4:]:
+        look(teams, user_id, ENGINEERS, event="REMOVE_GROUP_MEMBER")
+    assert len(inside(teams)) == 6, "the fifth would be half of ten"
+
+
 def test_a_look_counts_into_what_a_run_plans_meanwhile(teams, monkeypatch):
     users = crowd(teams, 45)
     leave(teams, *users[:21])

@@ -60,6 +60,7 @@ def keep(
     now = services.clock()
     found = Listed(
         members=members,
+        roster=roster,
         people=sizes(roster.values()),
         able=sizes(able),
         lost=lost,
