@@ -49,7 +49,7 @@ class Listed:
                 window = released(leaves, size, team.removals, now, approved=approved, emptied=emptied)
                 if window is None:
                     held[team.team_id] = leaves
-            stays = held.get(team.team_id, ())
+            stays, unread = held.get(team.team_id, ()), self.members[team.team_id] is None
             out = before if stays else before | leaves
             people = self.people.get(team.team_id, 0) - self._inside(team.team_id, out)
             noted[group_id] = replace(
@@ -57,9 +57,9 @@ class Listed:
                 people=people,
                 unsettled=self.unsettled.get(team.team_id, SETTLED),
                 counted=team.counted if people == (team.people or 0) else now,
-                unread=self.members[team.team_id] is None,
-                held=len(stays),
-                held_digest=digest_of(stays) if stays else "",
+                unread=unread,
+                held=team.held if unread else len(stays),
+                held_digest=team.held_digest if unread else digest_of(stays) if stays else "",
                 removals=window or team.removals,
             )
         return noted, held

@@ -329,6 +329,20 @@ def test_looks_after_a_sweep_take_no_more_people_out_than_a_run_may(teams):
     assert len(inside(teams)) == 6, "the fifth would be half of ten"
 
 
+def test_whom_a_listing_holds_stays_held_while_the_group_cannot_be_read(teams):
+    put_in(teams, *USERS[:3])
+    leave(teams, "u1", "u2")
+    teams.sweep()
+    held = teams.services.teams.get("c1")["g7"]
+    teams.directory.unreadable.add("g7")
+    teams.sweep()
+    teams.directory.unreadable.clear()
+    unread = teams.services.teams.get("c1")["g7"]
+    assert (held.held, unread.held, unread.held_digest) == (2, 2, held.held_digest)
+    look(teams, "u1", ENGINEERS, event="REMOVE_GROUP_MEMBER")
+    assert inside(teams) == {"u1", "u2", "u3"}
+
+
 def test_a_look_counts_into_what_a_run_plans_meanwhile(teams, monkeypatch):
     users = crowd(teams, 45)
     leave(teams, *users[:21])
