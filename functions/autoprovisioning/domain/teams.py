@@ -501,7 +501,7 @@ class _Planner:
         for group_id in self._known.keys() - self.plan.known.keys() - self._of.keys():
             sent = self._known[group_id]
             if (sent.unseen_since or sent.asked) and self._now - (sent.unseen_since or sent.since) < RESTS:
-                self.plan.known[group_id] = sent
+                self.plan.known[group_id] = sent.becomes(TeamState.LEFT, self._now) if sent.serves else sent
         for group_id in sorted((self._known.keys() - self.plan.known.keys()) & self._of.keys()):
             known = self._learn(group_id, self._of[group_id][0])
             if known is not None and known.team_id:

@@ -883,6 +883,19 @@ def test_a_new_team_that_keeper_does_not_list_is_awaited_and_those_of_the_first_
     assert (inside(teams), len(teams.keeper.teams)) == ({"u1", "u2"}, 1)
 
 
+def test_nobody_joins_a_new_team_that_keeper_does_not_list_once_the_group_is_not_chosen_any_more(teams):
+    join(teams, "u1")
+    run(teams)
+    teams.keeper.unlisted.add(TEAM)
+    others = TeamChoice(patterns=("keeper-*",), exclusions=("engineers",))
+    teams.services.connections.change("c1", lambda current: with_settings(current, teams=others))
+    join(teams, "u2")
+    run(teams)
+    teams.sweep()
+    assert inside(teams) == {"u1"}
+    assert teams.services.teams.get("c1")["g7"].state is TeamState.LEFT
+
+
 @pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "under way"])
 def test_whom_we_take_out_while_keeper_is_listed_is_nobody_else_s_change(teams, monkeypatch, recorded):
     join(teams, "u1", "u2")
