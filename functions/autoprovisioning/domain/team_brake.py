@@ -45,7 +45,8 @@ class Listed:
             before = {*lasting.users} - {*lasting.approved}
             if leaves:
                 approved = approval is not None and approval.covers(leaves, now)
-                size = max(0, self.able.get(team.team_id, 0) - self._inside(team.team_id, before - leaves))
+                others = self.able.get(team.team_id, 0) - self._inside(team.team_id, before | leaves)
+                size = max(0, others) + len(leaves)  # those in doubt are counted, too
                 window = released(leaves, size, team.removals, now, approved=approved, emptied=emptied)
                 if window is None:
                     held[team.team_id] = leaves

@@ -343,6 +343,20 @@ def test_whom_a_listing_holds_stays_held_while_the_group_cannot_be_read(teams):
     assert inside(teams) == {"u1", "u2", "u3"}
 
 
+def test_removals_whose_answers_were_lost_are_not_held_for_being_too_many(teams):
+    users = crowd(teams, 10)
+    leave(teams, *users[:4])
+    teams.keeper.faults.extend(["lost"] * 4)
+    run(teams)
+    assert [teams.entry(user_id).asked for user_id in users[:4]] == [(TEAM,)] * 4
+    teams.sweep()
+    assert teams.services.teams.get("c1")["g7"].held == 0
+    teams.fakes.clock.advance(DAY)
+    run(teams)
+    assert [teams.entry(user_id).sent_teams for user_id in users[:4]] == [()] * 4
+    assert len(inside(teams)) == 6
+
+
 def test_a_look_counts_into_what_a_run_plans_meanwhile(teams, monkeypatch):
     users = crowd(teams, 45)
     leave(teams, *users[:21])
