@@ -106,16 +106,21 @@ def test_who_joins_or_leaves_is_in_the_team_in_seconds_by_the_audit_log_alone(te
     teams.restart(FUNCTION)
     teams.world.follow_audit_log(delay=0.2)
     teams.directory.join(TEAM, "u4")
-    wait_for(lambda: inside(teams) == {"u1", "u2", "u3", "u4"}, "a join by event")
-    teams.directory.leave(TEAM, "u1")
-    wait_for(lambda: inside(teams) == {"u2", "u3", "u4"}, "a leave by event")
     last = f"/connections/{CONNECTION}/events?user=u1"
 
     def told() -> dict[str, Any] | None:
         event = dict(teams.api("GET", last).json()["items"][0])
-        return event if event["changed"].get("groups") == "" else None
+        return event if (event["changed"] or {}).get("groups") == "" else None
 
-    left = wait_for(told, "the audit, which is written after Keeper has answered")
+    left: dict[str, Any] = {}
+    for _ in range(2):  # the run that the choice asked for may come late, and be the first to see somebody leave
+        teams.directory.join(TEAM, "u1")
+        wait_for(lambda: inside(teams) == {"u1", "u2", "u3", "u4"}, "a join by event")
+        teams.directory.leave(TEAM, "u1")
+        wait_for(lambda: inside(teams) == {"u2", "u3", "u4"}, "a leave by event")
+        left = wait_for(told, "the audit, which is written after Keeper has answered")
+        if left["cause"] is not None:
+            break
     assert (left["cause"]["event"], left["cause"]["actor"]) == ("REMOVE_GROUP_MEMBER", "admin@example.com")
     assert (left["before"]["groups"], left["changed"]["groups"]) == ("Engineers", "")
 
