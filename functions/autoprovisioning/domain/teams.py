@@ -302,7 +302,8 @@ def after_edit(choice: TeamChoice, known: Mapping[str, GroupTeam], now: datetime
     """
     kept = {}
     for group_id, team in known.items():
-        if choice.chooses(Group(id=group_id, email=team.email, name=team.name)):
+        in_doubt = choice.on and bool(team.asked) and not team.team_id  # a run finds out whether there is one
+        if in_doubt or choice.chooses(Group(id=group_id, email=team.email, name=team.name)):
             kept[group_id] = team
         elif team.team_id and team.state is not TeamState.DELETED:
             kept[group_id] = team.becomes(TeamState.LEFT, now)

@@ -184,8 +184,10 @@ def test_once_no_group_is_chosen_what_has_a_team_is_kept_and_nobody_is_held():
 
 def test_an_edit_of_the_choice_leaves_those_alone_that_it_still_chooses():
     other = replace(KNOWN, group_id="g2", name="Sales", email="sales@example.com")
-    kept = after_edit(CHOSEN, {"g1": KNOWN, "g2": other}, NOW + DAY)
-    assert kept == {"g1": KNOWN, "g2": replace(other, state=TeamState.LEFT, since=NOW + DAY)}
+    doubtful = replace(other, group_id="g3", team_id="", state=TeamState.WAITING, asked="Sales")
+    kept = after_edit(CHOSEN, {"g1": KNOWN, "g2": other, "g3": doubtful}, NOW + DAY)
+    left = replace(other, state=TeamState.LEFT, since=NOW + DAY)
+    assert kept == {"g1": KNOWN, "g2": left, "g3": doubtful}, "of what is in doubt a run finds out whether it was made"
 
 
 def test_since_tells_how_long_a_state_lasts():
