@@ -673,7 +673,7 @@ MUTANTS = (
     ),
     Mutant(
         name="teams are matched by name",
-        file="domain/teams.py",
+        file="domain/team_plan.py",
         old="    planner = _Planner(choice, teams, known, now, confirmed)\n",
         new="    ids = {team_name(group): group.id for group in groups}\n"
         "    teams = [replace(team, external_id=ids.get(team.name, team.external_id)) for team in teams]\n"
@@ -682,7 +682,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a team that is left over is renamed for another group",
-        file="domain/teams.py",
+        file="domain/team_plan.py",
         old="            if len(self.plan.creates) < CREATIONS_A_RUN:\n",
         new="            rest = [teams[0] for each, teams in self._of.items() if each not in self.plan.known]\n"
         "            if rest:\n"
@@ -692,7 +692,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a team that somebody deleted is made again",
-        file="domain/teams.py",
+        file="domain/team_plan.py",
         old="        if had is not None and had.team_id and not self._disowned(had.team_id, wanted):\n",
         new="        if had is None and self._choice is None:\n",
         leaning=replace(TEAMS, team_verbs=("delete_team",)),

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.scope import Group
+from autoprovisioning.domain.team_plan import CREATIONS_A_RUN, plan_teams
 from autoprovisioning.domain.teams import (
-    CREATIONS_A_RUN,
     RESTS,
     ConfirmedAdoption,
     GroupTeam,
@@ -21,7 +21,6 @@ from autoprovisioning.domain.teams import (
     TeamChoice,
     TeamState,
     after_edit,
-    plan_teams,
     team_name,
 )
 from tests.support.builders import DAY, NOW

@@ -15,7 +15,8 @@ from autoprovisioning.domain.entry import Action, Entry, Status
 from autoprovisioning.domain.errors import ConfigurationRefused, Transient
 from autoprovisioning.domain.plan import Plan
 from autoprovisioning.domain.requests import TeamsForeseen
-from autoprovisioning.domain.teams import GroupTeam, TeamState, plan_teams
+from autoprovisioning.domain.team_plan import plan_teams
+from autoprovisioning.domain.teams import GroupTeam, TeamState
 
 
 def with_access(connection: Connection, roster: Mapping[str, Entry], plan: Plan) -> frozenset[str]:

@@ -29,15 +29,14 @@ from autoprovisioning.domain.events import TEAM, Actor, Event, Stamp, of_team
 from autoprovisioning.domain.memberships import Members
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group
+from autoprovisioning.domain.team_plan import TeamPlan, plan_teams
 from autoprovisioning.domain.teams import (
     GroupTeam,
     Team,
     TeamChoice,
-    TeamPlan,
     TeamState,
     TeamWritten,
     after_edit,
-    plan_teams,
 )
 from autoprovisioning.domain.words import TEAMS, counted
 
