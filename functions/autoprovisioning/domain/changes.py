@@ -121,11 +121,6 @@ class Change(AccountChange):
         """The directory id."""
         return self.entry.user_id
 
-    @property
-    def entitled(self) -> bool:
-        """Say whether the directory entitles the user to an account: in scope, and nothing begun to take it away."""
-        return self.entry.in_scope and not self.entry.timers
-
     def seeker(self) -> Seeker:
         """Return the user as the choice among accounts found sees them.
 

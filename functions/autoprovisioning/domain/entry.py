@@ -215,6 +215,11 @@ class Entry:
         return not (waits or self.again or self.drift)
 
     @property
+    def entitled(self) -> bool:
+        """Say whether the directory entitles the user to an account: in scope, and nothing begun to take it away."""
+        return self.in_scope and not self.timers
+
+    @property
     def sent_teams(self) -> tuple[str, ...]:
         """The teams that the account is in by our doing, or may be."""
         return tuple(sorted({*self.teams, *self.asked}))

@@ -24,10 +24,7 @@ def with_access(connection: Connection, roster: Mapping[str, Entry], plan: Plan)
     has = (
         entry.user_id
         for entry in roster.values()
-        if entry.status is Status.ACTIVE
-        and entry.in_scope
-        and not entry.timers
-        and connection.operates_on(entry.user_id)
+        if entry.status is Status.ACTIVE and entry.entitled and connection.operates_on(entry.user_id)
     )
     return frozenset((*has, *(change.user_id for change in plan.writes if change.action is Action.CREATE)))
 

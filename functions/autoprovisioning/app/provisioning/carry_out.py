@@ -261,7 +261,7 @@ def _vanished(change: Change) -> Outcome:
     """Return the outcome of a change whose account is gone and was not found again."""
     if change.handed:
         return Outcome(change=change)  # the other connection's roster has it
-    if change.action.deprovisions or not change.entitled:
+    if change.action.deprovisions or not change.entry.entitled:
         return Outcome(change=change, scim_id=change.entry.scim_id, gone=True)
     return Outcome(change=change, error=Vanished(VANISHED))
 

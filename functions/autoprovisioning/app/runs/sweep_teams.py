@@ -72,7 +72,7 @@ def _rests(entry: Entry, now: datetime) -> bool:
 
 
 def _moved(entry: Entry, memberships: Memberships, groups: Mapping[str, str]) -> Moved | None:
-    joins = entry.status is Status.ACTIVE and entry.in_scope and not entry.timers
+    joins = entry.status is Status.ACTIVE and entry.entitled
     sent = entry.sent_teams
     wanted = memberships.wanted(entry.user_id, sent, joins=joins)
     if (wanted == entry.teams and not entry.asked) or not (joins or removable(entry)):
