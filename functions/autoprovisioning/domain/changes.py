@@ -371,8 +371,8 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     renamed = entry.status is Status.SUSPENDED and not change.action.deprovisions
     locked_at = entry.locked_at if renamed else now  # an update of a suspended account locks nothing
     if outcome.gone:
-        gone = replace(entry, status=Status.SUSPENDED, deleted=True, locked_at=locked_at)
-        return replace(gone, teams=(), asked=(), unseen=())  # nothing that is gone is in a team
+        # Nothing that is gone is in a team.
+        return replace(entry, status=Status.SUSPENDED, deleted=True, locked_at=locked_at, teams=(), asked=(), unseen=())
     if not outcome.scim_id:
         return replace(entry, status=Status.NONE, locked_at=now if remembers_lock(entry) else None)
     status = change.leaves or _STATUS_AFTER.get(change.action, entry.status)

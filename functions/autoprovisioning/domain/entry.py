@@ -222,7 +222,7 @@ class Entry:
     @property
     def sent_teams(self) -> tuple[str, ...]:
         """The teams that the account is in by our doing, or may be."""
-        return tuple(sorted({*self.teams, *self.asked}))
+        return tuple(sorted({*self.teams, *self.asked})) if self.asked else self.teams  # twice for everybody in a run
 
     def reopened(self) -> Entry:
         """Return the entry of an account that Keeper shows active: no lock of it is left."""

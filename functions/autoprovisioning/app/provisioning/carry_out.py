@@ -281,15 +281,10 @@ def _outcome(change: Change, written: Written) -> Outcome:
     except Contradicted as error:
         return Outcome(change=change, error=error, seconds=written.seconds)
     scim_id = written.scim_id or change.scim_id
-    teams = _teams_then(change) if change.action.writes else None
+    teams = change.teams if change.action.writes else None
+    if teams is not None:
+        teams = tuple(team_id for team_id in teams if team_id not in change.undecided)  # those by our doing
     return Outcome(change=change, scim_id=scim_id, seconds=written.seconds, sent=sent, shown=written.shown, teams=teams)
-
-
-def _teams_then(change: Change) -> tuple[str, ...] | None:
-    """Return the teams that the account is in by our doing once the change is done."""
-    if change.teams is None or not change.undecided:
-        return change.teams
-    return tuple(team_id for team_id in change.teams if team_id not in change.undecided)
 
 
 def _unknown(error: Exception) -> Unresolved:

@@ -87,8 +87,8 @@ def judge_everybody(
         raise
     if remember:
         _remember(services, known, _listings(known, survey, parts, services.clock()))
-    lacking = any(planner.lacks(survey.deleted) for planner in planners.values())
-    if lacking and survey.complete and survey.deleted_listed and not survey.unread:
+    whole = survey.complete and survey.deleted_listed and not survey.unread
+    if whole and any(planner.lacks(survey.deleted) for planner in planners.values()):
         list_deleted_again(services.directory, survey)
     now = services.clock()
     for connection in planned:
