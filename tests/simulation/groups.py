@@ -262,4 +262,6 @@ class TeamAdministrators(Administrators):
             return [(team.group_id, team.namesake) for team in kept if team.namesake and not team.namesake.why]
 
         for group_id, namesake in self._once(offered)[:1]:
-            adopt_team(self._services, connection_id, group_id, namesake.team_id, namesake.name, ADMIN)
+            adopt_team(
+                self._services, connection_id, group_id, ADMIN, team_id=namesake.team_id, team_name=namesake.name
+            )

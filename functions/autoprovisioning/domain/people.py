@@ -34,7 +34,9 @@ class Listed(NamedTuple):
 def listed_of(user: DirectoryUser, teams: tuple[str, ...] | None = None) -> Listed:
     """Return what is kept of a listed user; what of a text is none is replaced, as it could not be stored."""
     unit, administers = _unit(user.org_unit_path), user.is_admin or user.is_delegated_admin
-    return Listed(user.primary_email, _storable(user.name), user.presence, unit, administers, teams)
+    return Listed(
+        user.primary_email, _storable(user.name), user.presence, unit=unit, administers=administers, teams=teams
+    )
 
 
 def _storable(text: str) -> str:
@@ -181,7 +183,12 @@ def again(person: Person, entry: Entry | None) -> Person | None:
         # Whom a look or an event has put into a team since the full run, or taken out, is not told as about to change.
         inside = {*entry.sent_teams, *person.joins} - {*person.leaves}
         listed = Listed(
-            person.email, person.name, person.presence, person.unit, person.administers, tuple(sorted(inside))
+            person.email,
+            person.name,
+            person.presence,
+            unit=person.unit,
+            administers=person.administers,
+            teams=tuple(sorted(inside)),
         )
         return person_of(entry, listed)
     return None if person.on_roster else person

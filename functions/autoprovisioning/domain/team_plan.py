@@ -75,6 +75,7 @@ def plan_teams(
     groups: Iterable[Group],
     teams: Sequence[Team],
     known: Mapping[str, GroupTeam],
+    *,
     now: datetime,
     confirmed: Mapping[str, ConfirmedAdoption] = MappingProxyType({}),
 ) -> TeamPlan:

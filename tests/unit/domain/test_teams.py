@@ -41,7 +41,7 @@ KNOWN = GroupTeam(
 
 def planned(choice=CHOSEN, groups=(ENGINEERS,), teams=(), known=(), now=NOW, confirmed=()):
     by_group = ({each.group_id: each for each in some} for some in (known, confirmed))
-    return plan_teams(choice, groups, teams, next(by_group), now, next(by_group))
+    return plan_teams(choice, groups, teams, next(by_group), now=now, confirmed=next(by_group))
 
 
 @pytest.mark.parametrize(

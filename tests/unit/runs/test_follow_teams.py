@@ -364,7 +364,7 @@ BOSS = Actor(address="boss@example.com")
 
 
 def confirm(scenario: Scenario, team: Team = THEIRS):
-    return adopt_team(scenario.services, "c1", "g7", team.id, team.name, BOSS)
+    return adopt_team(scenario.services, "c1", "g7", BOSS, team_id=team.id, team_name=team.name)
 
 
 @pytest.fixture
@@ -446,9 +446,9 @@ def test_what_is_not_offered_any_more_is_not_confirmed(offered):
     with pytest.raises(Stale):
         confirm(offered, replace(THEIRS, id="t8"))
     with pytest.raises(Stale, match="No team is offered"):
-        adopt_team(offered.services, "c1", "g8", "t9", "engineers", BOSS)
+        adopt_team(offered.services, "c1", "g8", BOSS, team_id="t9", team_name="engineers")
     with pytest.raises(NotFound):
-        adopt_team(offered.services, "c1", "g1", "t9", "engineers", BOSS)
+        adopt_team(offered.services, "c1", "g1", BOSS, team_id="t9", team_name="engineers")
     offered.keeper.teams["t9"] = replace(THEIRS, external_id="g1")
     run(offered)
     with pytest.raises(WrongState, match="carries an externalId"):

@@ -12,7 +12,7 @@ from autoprovisioning.domain.teams import ConfirmedAdoption, TeamState
 
 
 def adopt_team(
-    services: Services, connection_id: str, group_id: str, team_id: str, team_name: str, actor: Actor
+    services: Services, connection_id: str, group_id: str, actor: Actor, *, team_id: str, team_name: str
 ) -> ConfirmedAdoption:
     """Let a run give the team of this id and name the group's id and name, if both are as they were by then.
 

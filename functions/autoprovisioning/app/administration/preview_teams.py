@@ -42,7 +42,7 @@ def foresee_teams(
     try:
         teams = accounts.teams(deadline)
         known = services.teams.get(connection.id)
-        plan = plan_teams(choice, services.directory.all_groups(), teams, known, services.clock())
+        plan = plan_teams(choice, services.directory.all_groups(), teams, known, now=services.clock())
     except LISTING_FAILS as error:
         return TeamsForeseen(problem=f"Groups or teams could not be listed: {error}")
     there = [team for team in plan.known.values() if team.serves]

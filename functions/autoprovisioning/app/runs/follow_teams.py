@@ -81,7 +81,7 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
         teams = side.keeper.ask(lambda accounts: accounts.teams(until))
         offered = any(team.namesake is not None for team in known.values())
         confirmed = services.teams.adoptions(connection.id) if offered else {}
-        plan = plan_teams(choice, groups.listed(), teams, known, now, confirmed)
+        plan = plan_teams(choice, groups.listed(), teams, known, now=now, confirmed=confirmed)
     except LISTING_FAILS as error:
         if isinstance(error, Throttled):
             side.keeper.throttle(error)
@@ -100,7 +100,9 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
         if settled:
             services.teams.settle(connection.id, settled)
         at, events = services.clock(), work.told()
-        kept, side.memberships = keep(services, connection, side.roster, members, known, work.beside, events)
+        kept, side.memberships = keep(
+            services, connection, side.roster, members, known=known, becomes=work.beside, events=events
+        )
         wrote = bool(plan.requests) or kept is not known
         current = services.connections.get(connection.id) if choice.on and wrote else None
         if current is not None and current.settings.teams != choice:  # an edit that came before `keep`

@@ -184,7 +184,9 @@ def _observe(
     for side in sides:
         confirmed = confirmed_for(services, side.connection, side.roster.values())
         rules = rules_of(side.connection, confirmed, retry_failures=asked.retry_failures)
-        side.planner = Planner(side.connection, side.roster, rules, now, side.found, services.recognized)
+        side.planner = Planner(
+            side.connection, side.roster, rules, now, listing=side.found, recognized=services.recognized
+        )
         if asked.kind is RunKind.FULL:
             side.planner.listed = {}
             side.planner.memberships = side.memberships

@@ -18,7 +18,7 @@ from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.guard import reservation
 from autoprovisioning.domain.memberships import Memberships, removable
 
-FOR_TEAMS = timedelta(minutes=6)  # a quarter of what a run has, as there
+READ_WITHIN = timedelta(minutes=6)  # a quarter of what a run has, as there
 ONE_BY_ONE = 100  # with more users than this, a full run is made
 
 
@@ -54,8 +54,8 @@ def sweep_teams(
     teams = services.teams.get(connection.id)
     if not any(team.serves for team in teams.values()) or services.runs.open(connection.id):
         return NOTHING
-    members = read_members(services, teams.values(), services.clock() + FOR_TEAMS, listed)
-    kept, memberships = keep(services, connection, roster, members, teams, lambda current: current)
+    members = read_members(services, teams.values(), services.clock() + READ_WITHIN, listed)
+    kept, memberships = keep(services, connection, roster, members, known=teams, becomes=lambda current: current)
     groups = {team.team_id: team.group_id for team in kept.values() if team.serves}
     now = services.clock()
     found = (

@@ -46,6 +46,7 @@ def keep(
     connection: Connection,
     roster: Mapping[str, Entry],
     members: Members,
+    *,
     known: Teams,
     becomes: Callable[[Teams], Teams],
     events: Sequence[Event] = (),

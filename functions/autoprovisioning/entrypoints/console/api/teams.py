@@ -311,7 +311,9 @@ class Adopting(Model):
 def adopt(call: Call, body: Adoption, connection_id: str, group_id: str) -> Response:
     """Confirm an adoption."""
     connection = existing(call, connection_id)
-    done = adopt_team(call.parts.services, connection.id, group_id, body.team_id, body.team_name, call.actor)
+    done = adopt_team(
+        call.parts.services, connection.id, group_id, call.actor, team_id=body.team_id, team_name=body.team_name
+    )
     return answer(Adopting(name=done.name, external_id=done.group_id))
 
 

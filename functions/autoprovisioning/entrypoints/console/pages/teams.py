@@ -90,7 +90,7 @@ def decide(call: Call, connection_id: str) -> Response:
         approve_removals(services, existing(call, connection_id).id, group_id, second, call.actor)
         return go(address, "removals-approved")
     if word == "adopt":
-        adopt_team(services, existing(call, connection_id).id, group_id, second, third, call.actor)
+        adopt_team(services, existing(call, connection_id).id, group_id, call.actor, team_id=second, team_name=third)
         return go(address, "team-adopted")
     raise BadInput("do", "it is not one of those offered", "Use the page's buttons.")
 
