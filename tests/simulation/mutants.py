@@ -707,9 +707,9 @@ MUTANTS = (
     Mutant(
         name="groups that cannot be read are empty",
         file="app/runs/team_members.py",
-        old='            log.warning("The members of a group could not be read: %s", type(error).__name__)\n'
-        "            return None\n",
-        new="            return frozenset() if error else None\n",
+        old='        log.warning("The members of a group could not be read: %s", type(error).__name__)\n'
+        "        return None\n",
+        new="        return frozenset() if error else None\n",
         leaning=UNREAD_TEAMS,
     ),
     Mutant(

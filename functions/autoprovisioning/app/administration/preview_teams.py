@@ -8,11 +8,10 @@ from datetime import datetime
 
 from autoprovisioning.app.ports.accounts import Accounts
 from autoprovisioning.app.runs.follow_teams import LISTING_FAILS
-from autoprovisioning.app.runs.read_directory import members_of
+from autoprovisioning.app.runs.team_members import read_group
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Action, Entry, Status
-from autoprovisioning.domain.errors import ConfigurationRefused, Transient
 from autoprovisioning.domain.plan import Plan
 from autoprovisioning.domain.requests import TeamsForeseen
 from autoprovisioning.domain.team_plan import plan_teams
@@ -50,10 +49,8 @@ def foresee_teams(
     others = [team.state for team in plan.known.values() if team not in there and team not in made]
 
     def read(team: GroupTeam) -> int | None:
-        try:
-            return len(people & members_of(services.directory, team.group_id, lambda: services.clock() >= deadline))
-        except (Transient, ConfigurationRefused):
-            return None
+        members = read_group(services, team.group_id, deadline)
+        return len(people & members) if members is not None else None
 
     counts = list(services.executor.each(read, [*there, *made], services.reads_at_once))
     return TeamsForeseen(

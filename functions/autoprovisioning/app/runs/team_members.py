@@ -22,19 +22,22 @@ Teams = Mapping[str, GroupTeam]  # by group id
 NOT_LISTED: GroupMembers = {}
 
 
+def read_group(services: Services, group_id: str, until: datetime) -> frozenset[str] | None:
+    """List who is in a group, those of nested groups included; None: it could not be read to its end until then."""
+    try:
+        return members_of(services.directory, group_id, lambda: services.clock() >= until)
+    except (Transient, ConfigurationRefused) as error:
+        log.warning("The members of a group could not be read: %s", type(error).__name__)
+        return None
+
+
 def read_members(
     services: Services, teams: Iterable[GroupTeam], until: datetime, listed: GroupMembers = NOT_LISTED
 ) -> Members:
     """List who is to be in each team, several at once, until then; `listed` are groups that were listed already."""
 
     def read(team: GroupTeam) -> frozenset[str] | None:
-        if team.group_id in listed:
-            return listed[team.group_id]
-        try:
-            return members_of(services.directory, team.group_id, lambda: services.clock() >= until)
-        except (Transient, ConfigurationRefused) as error:
-            log.warning("The members of a group could not be read: %s", type(error).__name__)
-            return None
+        return listed[team.group_id] if team.group_id in listed else read_group(services, team.group_id, until)
 
     serving = [team for team in teams if team.serves]
     told = services.executor.each(read, serving, services.reads_at_once)
