@@ -14,6 +14,7 @@ from .changes import Outcome, ended, team_changes
 from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, GROUPS, TEXT_LIMIT, Action, Status
 from .events import NAME_OF, Actor, Event, EventName, Stamp
 from .events import changed as told
+from .memberships import named
 from .runs import UNDER_ALIASES, UNSENT
 
 RECREATED = "The account had vanished from Keeper and was created again."
@@ -46,8 +47,8 @@ def event_for(
     if joins or leaves:
         now_in = set(outcome.teams or ())
         were = (now_in | set(leaves)) - set(joins)
-        changed = {**changed, GROUPS: ", ".join(_named(now_in, team_names))}
-        before = {**(before or {}), GROUPS: ", ".join(_named(were, team_names))}
+        changed = {**changed, GROUPS: ", ".join(named(now_in, team_names))}
+        before = {**(before or {}), GROUPS: ", ".join(named(were, team_names))}
     return told(
         Stamp(id=change.id, at=now, by=by, origin=origin),
         name,
@@ -62,13 +63,9 @@ def event_for(
         seconds=round(outcome.seconds, 3),
         recovered=outcome.recovered and error is None,
         teams=tuple(sorted({*joins, *leaves})),
-        joined=_named(joins, team_names),
-        left=_named(leaves, team_names),
+        joined=named(joins, team_names),
+        left=named(leaves, team_names),
     )
-
-
-def _named(team_ids: Collection[str], names: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(sorted(names.get(team_id, team_id) for team_id in team_ids))
 
 
 def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Value] | None]:

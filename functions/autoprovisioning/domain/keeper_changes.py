@@ -11,6 +11,7 @@ from .accounts import Account, Value
 from .comparison import aligned
 from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, GROUPS, Action, Entry
 from .keeper_listing import LOCK
+from .memberships import named
 from .plan import Plan
 
 KEPT = timedelta(days=90)  # as long as the records of runs
@@ -86,8 +87,7 @@ def _values(
         elif name == GROUPS:
             had = {*entry.teams} - {each.team_id for each in entry.unseen}
             found[name], before[name] = (
-                _short(", ".join(sorted(team_names.get(team_id, team_id) for team_id in teams)))
-                for teams in (had.intersection(account.teams or ()), had)
+                _short(", ".join(named(teams, team_names))) for teams in (had.intersection(account.teams or ()), had)
             )
         else:
             found[name] = _short(shown[name])

@@ -130,6 +130,11 @@ class Memberships:
         return self.members.get(team_id) is None or team_id in self.held
 
 
+def named(team_ids: Iterable[str], names: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what teams are called, in order; the id of one whose name is not known."""
+    return tuple(sorted(names.get(team_id, team_id) for team_id in team_ids))
+
+
 def removable(entry: Entry) -> bool:
     """Say whether somebody can be taken out of a team.
 

@@ -247,6 +247,11 @@ class GroupTeam:
         return failed and (self.name == name or in_doubt) and now - self.since < RESTS
 
 
+def names_of(known: Mapping[str, GroupTeam]) -> dict[str, str]:
+    """Return what teams are called in Keeper, by their ids."""
+    return {team.team_id: team.team_name for team in known.values()}
+
+
 def after_edit(choice: TeamChoice, known: Mapping[str, GroupTeam], now: datetime) -> dict[str, GroupTeam]:
     """Return what is kept once this is the choice: of groups that it leaves out, those that have a team.
 

@@ -22,6 +22,7 @@ from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import SeatsExhausted
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import Counts
+from autoprovisioning.domain.teams import names_of
 
 NOTHING: Counts = MappingProxyType({})
 
@@ -103,7 +104,8 @@ class MarkedChanges:
         """
         by_user = {outcome.change.user_id: outcome for outcome in outcomes}
         seats = any(isinstance(outcome.error, SeatsExhausted) for outcome in outcomes)
-        names = self._team_names() if any(outcome.teams is not None for outcome in outcomes) else {}
+        moved = any(outcome.teams is not None for outcome in outcomes)
+        names = names_of(self._services.teams.get(self._connection.id)) if moved else {}  # for the audit
 
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, set[str]]:
             now = self._services.clock()  # of this commit: who follows the audit must not be overtaken by its events
@@ -123,10 +125,6 @@ class MarkedChanges:
             ), _waiting(entries)
 
         return set[str]().union(*self._services.roster.commit_in_parts(self._connection, by_user, edit))
-
-    def _team_names(self) -> Mapping[str, str]:
-        """Return what the teams are called, for the audit."""
-        return {team.team_id: team.team_name for team in self._services.teams.get(self._connection.id).values()}
 
 
 def _waiting(entries: Mapping[str, Entry]) -> set[str]:

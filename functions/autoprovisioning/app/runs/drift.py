@@ -27,6 +27,7 @@ from autoprovisioning.domain.keeper_changes import keeper_changes, unknown
 from autoprovisioning.domain.keeper_listing import Listing, as_found, new_drift
 from autoprovisioning.domain.plan import Plan, Planner
 from autoprovisioning.domain.runs import Look
+from autoprovisioning.domain.teams import names_of
 from autoprovisioning.domain.unprovisioned import Offer, OwnerSearch, digest_of, unprovisioned
 from autoprovisioning.domain.words import DRIFTED
 
@@ -191,8 +192,7 @@ def report_changes(services: Services, side: Side) -> None:
         user_id: names for user_id, names in plan.drifted.items() if current.get(user_id) == side.roster[user_id]
     }
     named = any(GROUPS in names for names in plan.drifted.values())
-    teams = services.teams.get(connection.id).values() if named else ()
-    names = {team.team_id: team.team_name for team in teams}
+    names = names_of(services.teams.get(connection.id)) if named else {}
     changes = keeper_changes(plan, side.roster, side.found, side.run.id, names)
     if not connection.settings.repair_drift:
         changes = unknown(changes, services.keeper_changes.get(connection.id))
