@@ -42,6 +42,8 @@ from autoprovisioning.domain.words import TEAMS, counted
 
 log = logging.getLogger(__name__)
 
+LEFT_CHOICE = "People whose team's group is not chosen any more stay"
+LEFT_GROUP = "People who left a group and stay in its team"
 UNDISTURBED = (TeamState.THERE, TeamState.SENT, TeamState.LEFT)  # of which the run's record says nothing
 AT_ONCE = 16  # requests about teams
 FOR_TEAMS = 0.25  # of the run's time: the rest is for accounts, however many groups there are, or slow Keeper is
@@ -258,20 +260,18 @@ def _tell(side: Side, teams: Iterable[GroupTeam], done: Mapping[str, int]) -> No
     unread = [team.name for team in known if team.unread]
     if unread:
         side.notes.append(f"Nobody is taken out of teams whose group could not be read: {', '.join(unread[:5])}")
-    emptied = {team.name: team.held for team in known if team.held and team.state is TeamState.LEFT}
-    if emptied:
-        told_held = ", ".join(f"{count} of {name}" for name, count in sorted(emptied.items())[:5])
-        side.notes.append(
-            f"People whose team's group is not chosen any more stay until that is approved under Teams: {told_held}"
-        )
-    held = {team.name: team.held for team in known if team.held and team.serves}
-    if held:
-        told_held = ", ".join(f"{count} of {name}" for name, count in sorted(held.items())[:5])
-        side.notes.append(
-            f"People who left a group and stay in its team until that is approved under Teams: {told_held}"
-        )
+    held = [team for team in known if team.held]
+    for who, teams in (
+        (LEFT_CHOICE, [team for team in held if team.state is TeamState.LEFT]),
+        (LEFT_GROUP, [team for team in held if team.serves]),
+    ):
+        if teams:
+            counts = sorted((team.name, team.held) for team in teams)
+            told = ", ".join(f"{count} of {name}" for name, count in counts[:5])
+            side.notes.append(f"{who} until that is approved under Teams: {told}")
+    if any(team.serves for team in held):
         log.error("Removals from teams are held", extra={"json_fields": {"connection": side.connection.id}})
     waiting = Counter(TEAMS[team.state][0].lower() for team in known if team.state not in UNDISTURBED)
-    told = [f"{count} {what}" for what, count in (*done.items(), *sorted(waiting.items()))]
-    if told:
-        side.notes.append(f"{counted(sum(done.values()) + waiting.total(), 'team')}: {', '.join(told)}")
+    parts = [f"{count} {what}" for what, count in (*done.items(), *sorted(waiting.items()))]
+    if parts:
+        side.notes.append(f"{counted(sum(done.values()) + waiting.total(), 'team')}: {', '.join(parts)}")
