@@ -16,7 +16,7 @@ from .teams import GroupTeam, TeamState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class TeamListings:
     """What listings of groups, and the roster before them, say of teams; all by team id, approvals by group id.
 
     `people` is how many were put into a team, `able` how many of them can be taken out, `lost` who left the group,

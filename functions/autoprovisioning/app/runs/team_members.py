@@ -13,7 +13,7 @@ from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import ConfigurationRefused, Transient
 from autoprovisioning.domain.events import Event
 from autoprovisioning.domain.memberships import Members, Memberships, leaving, removable, sizes, unsettled
-from autoprovisioning.domain.team_brake import Listed
+from autoprovisioning.domain.team_brake import TeamListings
 from autoprovisioning.domain.teams import GroupTeam
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def keep(
     able = list(filter(removable, roster.values()))
     lost = leaving((entry for entry in able if connection.operates_on(entry.user_id)), members)
     now = services.clock()
-    found = Listed(
+    found = TeamListings(
         members=members,
         roster=roster,
         people=sizes(roster.values()),
