@@ -185,6 +185,11 @@ def part_of(call: Call, rows: Sequence[T], size: int) -> Part[T]:
     return Part(rows=rows[start : start + size], number=number, pages=pages, first=start + 1)
 
 
+def query_of(asked: Mapping[str, object], **changes: object) -> str:
+    """Return what was asked for, with something changed, as the query of an address; what is not said is left out."""
+    return urlencode({name: value for name, value in {**asked, **changes}.items() if value})
+
+
 def edition(call: Call) -> int:
     """Return the edition that the form was shown with; what is not a number never matches the current one."""
     text = form(call).get("edition", "")

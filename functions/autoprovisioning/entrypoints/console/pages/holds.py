@@ -16,7 +16,7 @@ from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.errors import BadInput, Stale
 from autoprovisioning.domain.holds import Standing
 from autoprovisioning.entrypoints.answers import status_of, told
-from autoprovisioning.entrypoints.console.pages.frame import form, get, go, part_of, post, show_of, sought
+from autoprovisioning.entrypoints.console.pages.frame import form, get, go, part_of, post, query_of, show_of, sought
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 MEMBERS = 50  # a page
@@ -48,7 +48,7 @@ class Asked(NamedTuple):
 
     def query(self, **changes: object) -> str:
         """Return it as the query of an address, with something changed; the first page of it."""
-        return urlencode({name: value for name, value in {**self.given, **changes}.items() if value})
+        return query_of(self.given, **changes)
 
 
 def _asked(fields: MultiDict[str, str]) -> Asked:

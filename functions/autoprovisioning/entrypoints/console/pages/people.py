@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from flask import Response
 
@@ -14,7 +13,7 @@ from autoprovisioning.domain.directory_user import DirectoryUser
 from autoprovisioning.domain.errors import ProvisioningError
 from autoprovisioning.domain.review import Review, Row, Shown, Sort
 from autoprovisioning.entrypoints.answers import told
-from autoprovisioning.entrypoints.console.pages.frame import get, part_of, show, show_of, sought
+from autoprovisioning.entrypoints.console.pages.frame import get, part_of, query_of, show, show_of, sought
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 ROWS = 50
@@ -56,12 +55,11 @@ class Asked:
             "sort": self.sort.value if self.sort is not Sort.NAME else "",
             "order": "desc" if self.descending else "",
         }
-        return urlencode({name: value for name, value in {**asked, **changes}.items() if value})
+        return query_of(asked, **changes)
 
     def downloaded(self) -> str:
         """Return the query of the same list in the API."""
-        asked = {"state": self.state.value if self.state is not None else "", "search": self.q}
-        return urlencode({name: value for name, value in asked.items() if value})
+        return query_of({"state": self.state.value if self.state is not None else "", "search": self.q})
 
 
 def people(call: Call, connection_id: str) -> Response:

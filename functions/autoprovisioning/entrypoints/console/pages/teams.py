@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import unquote, urlencode
+from urllib.parse import unquote
 
 from flask import Response
 
@@ -22,7 +22,7 @@ from autoprovisioning.domain.sentences import plan_of, sentence
 from autoprovisioning.domain.teams import TeamState
 from autoprovisioning.domain.words import MEMBERSHIPS, TEAMS
 from autoprovisioning.entrypoints.console.pages.activity import changes
-from autoprovisioning.entrypoints.console.pages.frame import form, get, go, part_of, post, show_of, sought
+from autoprovisioning.entrypoints.console.pages.frame import form, get, go, part_of, post, query_of, show_of, sought
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 ROWS = 50
@@ -41,7 +41,7 @@ class Asked:
     def query(self, **changes: object) -> str:
         """Return it as the query of an address, what is not said left out."""
         asked = {"q": self.q, "state": self.state or "", "held": "true" if self.held else ""}
-        return urlencode({name: value for name, value in {**asked, **changes}.items() if value})
+        return query_of(asked, **changes)
 
     def downloaded(self) -> str:
         """Return the query of the same list in the API."""
@@ -116,7 +116,7 @@ class AskedPeople:
     def query(self, **changes: object) -> str:
         """Return it as the query of an address, what is not said left out."""
         asked = {"q": self.q, "membership": self.membership or ""}
-        return urlencode({name: value for name, value in {**asked, **changes}.items() if value})
+        return query_of(asked, **changes)
 
     def downloaded(self) -> str:
         """Return the query of the same list in the API."""
