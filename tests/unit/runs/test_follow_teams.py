@@ -28,34 +28,18 @@ from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import RESTS, Team, TeamChoice, TeamState
 from tests.support.builders import DAY, MINUTE
-from tests.support.executors import Inline
 from tests.support.in_memory import FakeAccounts
 from tests.support.scenario import GROUP, LATER, Scenario
 from tests.support.settings import with_settings
+from tests.support.teams import BY_PATTERN, ENGINEERS, choose, run, with_teams
 
-ENGINEERS = Group(id="g7", email="keeper-engineers@example.com", name="Engineers")
 SALES = Group(id="g8", email="keeper-sales@example.com", name="Sales")
-BY_PATTERN = TeamChoice(patterns=("keeper-*",))
 
 
 @pytest.fixture
 def teams(scenario: Scenario) -> Scenario:
     """A customer with two groups that a pattern chooses; of what is sent side by side, one comes after the other."""
-    scenario.services = replace(scenario.services, executor=Inline())
-    scenario.directory.groups |= {group.id: group for group in (ENGINEERS, SALES)}
-    choose(scenario, BY_PATTERN)
-    return scenario
-
-
-def choose(scenario: Scenario, choice: TeamChoice) -> None:
-    scenario.services.connections.change("c1", lambda current: with_settings(current, teams=choice))
-
-
-def run(scenario: Scenario):
-    scenario.fakes.clock.advance(LATER)
-    done = scenario.plan(RunKind.FULL)
-    scenario.work_off()
-    return done
+    return with_teams(scenario, ENGINEERS, SALES)
 
 
 def state(scenario: Scenario, group: Group) -> TeamState:

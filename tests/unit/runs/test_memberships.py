@@ -17,54 +17,17 @@ from autoprovisioning.domain.runs import Batch, RunKind, RunState
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import Team, TeamChoice, TeamState
 from tests.support.builders import DAY, MINUTE
-from tests.support.executors import Inline
 from tests.support.in_memory import FakeAccounts
 from tests.support.scenario import LATER, USERS, Scenario
 from tests.support.settings import with_settings
-
-ENGINEERS = Group(id="g7", email="keeper-engineers@example.com", name="Engineers")
-NESTED = Group(id="g8", email="backend@example.com", name="Backend")
-TEAM = "t1"
+from tests.support.teams import ENGINEERS, NESTED, TEAM, hire, inside, join, leave, run, with_teams
 
 
 @pytest.fixture
 def teams(scenario: Scenario) -> Scenario:
     """Three provisioned people, and a group that becomes a team, with another one in it; teams are made in order."""
-    scenario.services = replace(scenario.services, executor=Inline())
-    scenario.directory.groups |= {group.id: group for group in (ENGINEERS, NESTED)}
-    scenario.directory.nested["g7"].add("g8")
-    scenario.services.connections.change(
-        "c1", lambda current: with_settings(current, teams=TeamChoice(patterns=("keeper-*",)))
-    )
+    with_teams(scenario, ENGINEERS, NESTED).directory.nested["g7"].add("g8")
     return scenario
-
-
-def run(scenario: Scenario, kind: RunKind = RunKind.FULL):
-    scenario.fakes.clock.advance(LATER)
-    done = scenario.plan(kind)
-    scenario.work_off()
-    return done
-
-
-def inside(scenario: Scenario) -> set[str]:
-    """Return the directory ids of those whom Keeper has in the team."""
-    accounts = scenario.keeper.accounts
-    return {accounts[scim_id].external_id for scim_id in scenario.keeper.members[TEAM] if scim_id in accounts}
-
-
-def join(scenario: Scenario, *users: str, group: Group = ENGINEERS) -> None:
-    scenario.directory.memberships[group.id] |= set(users)
-
-
-def leave(scenario: Scenario, *users: str, group: Group = ENGINEERS) -> None:
-    scenario.directory.memberships[group.id] -= set(users)
-
-
-def crowd(scenario: Scenario, number: int) -> list[str]:
-    users = [f"x{each:02}" for each in range(number)]
-    for user_id in users:
-        scenario.hire(user_id, f"{user_id}@example.com")
-    return users
 
 
 def test_members_direct_or_nested_are_put_into_the_team_and_only_people_who_are_provisioned(teams):
@@ -215,7 +178,7 @@ def test_half_of_a_team_is_never_taken_out_at_once(teams):
 
 
 def test_more_than_twenty_or_a_tenth_are_held_together(teams):
-    users = crowd(teams, 45)
+    users = hire(teams, 45)
     run(teams)
     join(teams, *users)
     run(teams)
@@ -235,7 +198,7 @@ def test_more_than_twenty_or_a_tenth_are_held_together(teams):
 
 @pytest.mark.parametrize("how", ["deleted", "locked"])
 def test_whoever_can_be_taken_out_of_nothing_holds_up_nobody_else(teams, how):
-    users = crowd(teams, 45)
+    users = hire(teams, 45)
     run(teams)
     join(teams, *users)
     run(teams)
@@ -261,7 +224,7 @@ def test_whoever_can_be_taken_out_of_nothing_holds_up_nobody_else(teams, how):
 
 
 def test_archived_people_who_left_a_group_do_not_count_into_what_others_may_leave(teams):
-    users = crowd(teams, 45)
+    users = hire(teams, 45)
     run(teams)
     join(teams, *users)
     run(teams)
@@ -611,7 +574,7 @@ def test_an_approval_takes_out_exactly_those_whom_it_is_about(teams):
 
 
 def test_an_approval_is_not_about_others_and_ends_after_a_day(teams):
-    users = crowd(teams, 6)
+    users = hire(teams, 6)
     run(teams)
     join(teams, *users)
     run(teams)

@@ -11,14 +11,12 @@ from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.errors import KeeperFailed, Rejected, Throttled, Transient
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import Look, RunKind
-from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import TeamChoice
 from tests.support.builders import DAY
 from tests.support.scenario import GROUP, LATER, USERS, Scenario
 from tests.support.settings import with_settings
+from tests.support.teams import ENGINEERS, NESTED
 
-ENGINEERS = Group(id="g7", email="keeper-engineers@example.com", name="Engineers")
-NESTED = Group(id="g8", email="backend@example.com", name="Backend")
 FAULTS = [
     "lost",
     "lost",

@@ -20,25 +20,16 @@ from autoprovisioning.domain.runs import Evidence, Look, RunKind
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import TeamChoice
 from tests.support.builders import DAY, MINUTE
-from tests.support.executors import Inline
 from tests.support.scenario import ADDRESSES, GROUP, LATER, USERS, Scenario
 from tests.support.scenario import sweep as sweep_once
 from tests.support.settings import with_settings
-
-ENGINEERS = Group(id="g7", email="keeper-engineers@example.com", name="Engineers")
-NESTED = Group(id="g8", email="backend@example.com", name="Backend")
-TEAM = "t1"
+from tests.support.teams import ENGINEERS, NESTED, TEAM, hire, inside, join, leave, run, with_teams
 
 
 @pytest.fixture
 def teams(scenario: Scenario) -> Scenario:
     """Three provisioned people, and a group that is a team, with another one in it; the directory counts requests."""
-    scenario.services = replace(scenario.services, executor=Inline())
-    scenario.directory.groups |= {group.id: group for group in (ENGINEERS, NESTED)}
-    scenario.directory.nested["g7"].add("g8")
-    scenario.services.connections.change(
-        "c1", lambda current: with_settings(current, teams=TeamChoice(patterns=("keeper-*",)))
-    )
+    with_teams(scenario, ENGINEERS, NESTED).directory.nested["g7"].add("g8")
     run(scenario)
     run(scenario)
     scenario.sent.clear()
@@ -63,27 +54,6 @@ def counting(counts: Counter[str], name: str, ask):
     return asks
 
 
-def run(scenario: Scenario, kind: RunKind = RunKind.FULL):
-    scenario.fakes.clock.advance(LATER)
-    done = scenario.plan(kind)
-    scenario.work_off()
-    return done
-
-
-def inside(scenario: Scenario) -> set[str]:
-    """Return the directory ids of those whom Keeper has in the team."""
-    accounts = scenario.keeper.accounts
-    return {accounts[scim_id].external_id for scim_id in scenario.keeper.members[TEAM] if scim_id in accounts}
-
-
-def join(scenario: Scenario, *users: str, group: Group = ENGINEERS) -> None:
-    scenario.directory.memberships[group.id] |= set(users)
-
-
-def leave(scenario: Scenario, *users: str, group: Group = ENGINEERS) -> None:
-    scenario.directory.memberships[group.id] -= set(users)
-
-
 def put_in(scenario: Scenario, *users: str) -> None:
     """Have these people in the team."""
     join(scenario, *users)
@@ -93,9 +63,7 @@ def put_in(scenario: Scenario, *users: str) -> None:
 
 
 def crowd(scenario: Scenario, number: int) -> list[str]:
-    users = [f"x{each:02}" for each in range(number)]
-    for user_id in users:
-        scenario.hire(user_id, f"{user_id}@example.com")
+    users = hire(scenario, number)
     run(scenario)
     put_in(scenario, *users)
     run(scenario)
