@@ -66,7 +66,7 @@ def _looks(services: Services, connections: Sequence[Connection]) -> Sequence[Lo
     for connection, listed_at in listed:
         if connection.waits_until(services.clock()) is None:
             book = Book(plans[connection.id])
-            looks |= _of_one(services, connection, rosters[connection.id], found, book, listed_at)
+            looks |= _of_one(services, connection, rosters[connection.id], found, book=book, listed_at=listed_at)
     if len(looks) > ONE_BY_ONE:
         raise _Everybody(f"{len(looks)} users would be read one by one")
     return list(looks.values())
@@ -103,11 +103,12 @@ def _of_one(
     connection: Connection,
     roster: Mapping[str, Entry],
     found: Mapping[str, DirectoryUser],
+    *,
     book: Book,
     listed_at: datetime,
 ) -> dict[str, Look]:
     """Return whom to look at on one connection; as in a sweep, more leavers than the limit are one plan."""
-    reasons = dict(_reasons(services, connection, roster, found, book, listed_at))
+    reasons = dict(_reasons(services, connection, roster, found, book=book, listed_at=listed_at))
     if Reason.LISTING in reasons.values():
         raise _Everybody("only listings can tell whether somebody has left")
     leavers = sum(reason is Reason.LEAVER for reason in reasons.values())
@@ -125,6 +126,7 @@ def _reasons(
     connection: Connection,
     roster: Mapping[str, Entry],
     found: Mapping[str, DirectoryUser],
+    *,
     book: Book,
     listed_at: datetime,
 ) -> Iterator[tuple[str, Reason]]:

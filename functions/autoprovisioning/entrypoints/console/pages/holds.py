@@ -92,7 +92,7 @@ def decide(call: Call, connection_id: str, digest: str) -> Response:
             shown = _shown_at(sent.get("shown", ""))
             decide_hold(call.parts.services, connection.id, digest, choice, call.actor, users=users, shown=shown)
         else:
-            _decide_as_shown(call, connection, digest, choice, asked.wanted, about)
+            _decide_as_shown(call, connection, digest, choice, wanted=asked.wanted, number=about)
     except (BadInput, Stale) as error:  # the page says who decided meanwhile, and what is left to decide
         told(error)
         return _shown(call, connection, digest, asked, error)
@@ -107,7 +107,7 @@ def _shown_at(told: str) -> datetime:
 
 
 def _decide_as_shown(
-    call: Call, connection: Connection, digest: str, choice: Choice, wanted: Selection, number: str
+    call: Call, connection: Connection, digest: str, choice: Choice, *, wanted: Selection, number: str
 ) -> None:
     """Decide about those whom the list shows, if they are still as many as the button said."""
     if not (number.isascii() and number.isdigit() and len(number) < 9):
