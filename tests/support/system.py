@@ -163,6 +163,16 @@ class System:
         """Run to the end and return the summary."""
         return synchronize(self.world.cloud.url("reconcile"), kind)
 
+    def followed(self, ask_for_run: Callable[[], Any]) -> None:
+        """Do what asks for a full run, and let that run end: after a `sync` instead it may come late, in mid-test."""
+        runs = self.services().runs
+        before = {run.id for run in runs.latest(CONNECTION, 100)}
+        ask_for_run()
+        wait_for(
+            lambda: any(run.ended and run.id not in before for run in runs.latest(CONNECTION, 100)),
+            "the run that was asked for",
+        )
+
     def provisioned(self, groups: tuple[str, ...] = (GROUP,), **settings: Any) -> dict[str, Any]:
         """Connect, run, and open the notification channel."""
         self.connect(groups, **settings)
