@@ -92,6 +92,7 @@ class Teams:
         self.world.directory.control("DELETE", f"faults/{fault}")
         self.members.discard(self.people[1]["id"])
         self._meet()
+        wait_for(self._recorded, "the record of the change")  # by a look, which Keeper answered first
         return "taken out once it could be read"
 
     def empty(self) -> str:
@@ -134,6 +135,16 @@ class Teams:
     def _await(self) -> None:
         """Wait until the team has those whom it is to have."""
         wait_for(lambda: self._inside() == self.members, "the team")
+
+    def _recorded(self) -> bool:
+        """Say whether nobody's change is under way any more."""
+        from autoprovisioning.bootstrap import process_services
+        from autoprovisioning.domain.entry import live_mark
+
+        services = process_services()
+        connection = services.connections.get(CONNECTION)
+        roster = services.roster.load(connection) if connection is not None else {}
+        return not any(live_mark(entry, services.clock()) for entry in roster.values())
 
     def _inside(self) -> set[str]:
         team = self._team()
