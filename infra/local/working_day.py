@@ -77,7 +77,7 @@ class Day:
         self.step("notifications lost", "Update Auto Provisioned User", self.lose_notifications)
         self.step("empty listing", "(held)", self.empty_listing)
         self.step("the held plan approved", "(each user read again: none due)", self.approve)
-        self.step("150 suspended by mistake after it", "(held)", self.second_mistake)
+        self.step("many suspended by mistake after it", "(held)", self.second_mistake)
         self.step("token revoked", "(paused)", self.revoke)
         self.step("reauthorized, caught up", "Update Auto Provisioned User", self.reauthorize)
         teams = Teams(world=self.world, people=self.people[7:], synchronize=self._synchronize)
@@ -214,9 +214,13 @@ class Day:
         self.world.directory.control("DELETE", f"faults/{fault}")
         holds = _waiting(self.world)
         check(summary["held"] > 0 and bool(holds), f"nothing was held: {summary}")
-        check(_active(self.world) == before, "accounts were suspended")
+        self._nobody_locked_out(before)
         counts = ", ".join(f"{count} {action}" for action, count in holds[0]["counts"].items())
         return f"held: {counts}; nobody locked out"
+
+    def _nobody_locked_out(self, before: set[str]) -> None:
+        gone = before - _active(self.world)
+        check(not gone, f"accounts were suspended: {', '.join(sorted(gone)[:5])}")
 
     def _empty_listings(self) -> str:
         """Show an empty directory until the fault is removed: not only to the next run, who else lists is not known."""
@@ -231,20 +235,24 @@ class Day:
         directory = self.world.directory
         wait_for(lambda: directory.matched(fault) >= 2 and not _run_open(), "the run of the approved plan", 60)
         directory.control("DELETE", f"faults/{fault}")
-        check(_active(self.world) == before, "accounts were suspended")
+        self._nobody_locked_out(before)
         summary = self._synchronize()
         check(not summary["held"], f"still held: {summary}")
         return "approved through the console; nobody locked out"
 
     def second_mistake(self) -> str:
-        """The same day 150 users are suspended in the directory: the approval is spent, so they are held."""
-        before, many = _active(self.world), [user for user in self.people if self._plain(user)][:150]
+        """The same day many users are suspended in the directory: the approval is spent, so they are held.
+
+        None whom the steps before changed: a late look at one of them would see the suspension, and be within the
+        limit.
+        """
+        before, many = _active(self.world), [user for user in self.people[6:] if self._plain(user)]
         self._lose(True)
         for user in many:
             self.world.directory.patch(user["id"], {"suspended": True})
         summary = self._synchronize()
         check(summary["held"] == len(many), f"not all of them were held: {summary}")
-        check(_active(self.world) == before, "accounts were suspended")
+        self._nobody_locked_out(before)
         for user in many:
             self.world.directory.patch(user["id"], {"suspended": False})
         self._lose(False)
@@ -273,8 +281,8 @@ def _person(given: str, family: str, email: str) -> dict[str, Any]:
     return {"primaryEmail": email, "name": {"givenName": given, "familyName": family}, "orgUnitPath": "/Sales"}
 
 
-def _active(world: World) -> int:
-    return sum(1 for account in world.keeper.accounts() if account["active"])
+def _active(world: World) -> set[str]:
+    return {account["id"] for account in world.keeper.accounts() if account["active"]}
 
 
 def _waiting(world: World) -> list[dict[str, Any]]:
