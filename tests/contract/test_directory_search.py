@@ -195,14 +195,15 @@ def test_the_groups_above_a_group_are_found_by_its_address(directory, side):
     assert {group.id for group in directory.groups_of(emea["email"])} == above
 
 
-def test_the_groups_of_a_user_are_found_by_the_address_without_those_above_them(directory, side):
+def test_the_groups_of_a_user_are_found_by_id_or_address_without_those_above_them(directory, side):
     customer = side.control("GET", "state")
     user = next(user for user in customer["users"] if user["id"] in str(customer["members"].values()))
     own = {
         group_id for group_id, members in customer["members"].items() if user["id"] in {one["id"] for one in members}
     }
     assert own
-    assert {group.id for group in directory.groups_of(user["primaryEmail"])} == own
+    for key in (user["id"], user["primaryEmail"]):
+        assert {group.id for group in directory.groups_of(key)} == own
 
 
 @pytest.mark.parametrize("status", [404, 400, 503])

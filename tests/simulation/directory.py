@@ -136,9 +136,9 @@ class SimDirectory:
         self._before("by_address", PLAIN)
         return self.truth.by_address(address)
 
-    def groups_of(self, address: str) -> Sequence[Group]:
+    def groups_of(self, key: str) -> Sequence[Group]:
         self._before("groups_of", PLAIN)
-        return self.truth.groups_of(address)
+        return self.truth.groups_of(key)
 
     def search_users(self, text: str) -> Sequence[DirectoryUser]:
         return []

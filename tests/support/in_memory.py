@@ -145,10 +145,10 @@ class FakeDirectory:
             raise Incomplete("groups.list broke off")
         return list(self.groups.values())
 
-    def groups_of(self, address: str) -> Sequence[Group]:
-        named = {group.id for group in self.groups.values() if group.email == address}
+    def groups_of(self, key: str) -> Sequence[Group]:
+        named = {group.id for group in self.groups.values() if group.email == key}
         above = [group_id for group_id, below in self.nested.items() if named & below]
-        user = FakeDirectory.by_address(self, address)
+        user = self.live.get(key) or FakeDirectory.by_address(self, key)
         if user is not None:
             above += [group_id for group_id, inside in self.memberships.items() if user.id in inside]
         return [self.groups[group_id] for group_id in above if group_id in self.groups]

@@ -74,11 +74,11 @@ class CountingDirectory(FakeDirectory):
         self._count("group")
         return super().group(key)
 
-    def groups_of(self, address: str) -> Sequence[Group]:
+    def groups_of(self, key: str) -> Sequence[Group]:
         self._count("groups_of")
-        if address.endswith("@partner.example"):
+        if key.endswith("@partner.example"):
             raise ConfigurationRefused("groups.list is refused: HTTP 403 Not Authorized to access this resource/api.")
-        return super().groups_of(address)
+        return super().groups_of(key)
 
     def deleted_users(self) -> Any:
         self._count("deleted_users")

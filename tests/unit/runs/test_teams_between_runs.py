@@ -232,6 +232,21 @@ def test_a_new_account_is_created_in_the_teams_of_its_own_groups(teams, asked):
     assert (written, inside(teams), asked) == ([("create", (TEAM,))], {"u4"}, {"groups_of": 1})
 
 
+def test_who_gets_another_address_meanwhile_is_created_in_their_own_teams(teams, monkeypatch):
+    join(teams, "u1")
+    teams.hire("u4", ADDRESSES[3])
+    groups_of = teams.directory.groups_of
+
+    def swapping(key: str):
+        for user_id, address in (("u4", "other@example.com"), ("u1", ADDRESSES[3])):
+            teams.readdress(user_id, address)
+        return groups_of(key)
+
+    monkeypatch.setattr(teams.directory, "groups_of", swapping)
+    teams.deliver(next(look for look in teams.sent if look.user_id == "u4"))
+    assert (teams.entry("u4").status, teams.entry("u4").sent_teams) == (Status.ACTIVE, ())
+
+
 def test_what_became_of_a_lost_answer_is_settled_by_the_next_sweep(teams):
     join(teams, "u1", "u2")
     teams.keeper.faults.extend(["lost", "lost"])

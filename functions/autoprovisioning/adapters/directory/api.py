@@ -207,13 +207,14 @@ class GoogleDirectory:
             raise Incomplete("groups.list returned a group without a usable id")
         return list(groups.values())
 
-    def groups_of(self, address: str) -> Sequence[Group]:
+    def groups_of(self, key: str) -> Sequence[Group]:
         """List the groups that have a member (groups.list with a userKey: of a group only an address, not its id).
 
-        Source: the guide "Manage groups", Retrieve all groups for a member: the member must belong to the customer,
+        A user is named by the id, since an address may be somebody else's by now. Source: the reference of groups.list,
+        userKey; the guide "Manage groups", Retrieve all groups for a member: the member must belong to the customer,
         the groups need not.
         """
-        params = {"userKey": address, "fields": "kind,nextPageToken,groups(id,email,name)"}
+        params = {"userKey": key, "fields": "kind,nextPageToken,groups(id,email,name)"}
         pages = self._pages(
             "groups.list", f"{BASE}/groups", "groups", params=params, size=GROUPS_A_PAGE, seconds=LOOKING_FOR_ONE
         )

@@ -140,10 +140,10 @@ def _memberships(
 
 def _groups_above(services: Services, user: DirectoryUser) -> tuple[dict[str, _Above], str]:
     """Return the groups that a user is in, level by level, so that the shortest way is found, and what is not known."""
-    if user.presence in (Presence.DELETED, Presence.UNKNOWN) or not user.primary_email:
+    if user.presence in (Presence.DELETED, Presence.UNKNOWN):
         return {}, f"{NOT_TOLD}."
     found: dict[str, _Above] = {}
-    asking: list[tuple[str, tuple[Group, ...]]] = [(user.primary_email, ())]
+    asking: list[tuple[str, tuple[Group, ...]]] = [(user.id, ())]
     asked, silent = 0, 0
 
     def ask(each: tuple[str, tuple[Group, ...]]) -> Sequence[Group] | None:

@@ -53,8 +53,8 @@ class DirectoryScopes(Protocol):
     def all_groups(self) -> Sequence[Group]:
         """List all groups of the customer; raises Incomplete."""
 
-    def groups_of(self, address: str) -> Sequence[Group]:
-        """List the groups, other organizations' too, that have a group or a user as a direct member.
+    def groups_of(self, key: str) -> Sequence[Group]:
+        """List the groups with a user, by id, or a group, by address, as a direct member; other organizations' too.
 
         Raises:
             Incomplete: they could not be listed.

@@ -72,7 +72,7 @@ def teams_of_one(
     joins = {team_id for team_id, holds in inside.items() if holds}
     may_join = seen.entitled and (known.status not in SHUT_OUT or vanished)
     if teams and may_join and (created or waited_for):
-        joins |= asking.direct(seen.email, teams)
+        joins |= asking.direct(teams)
     out = [team for team in asked if team.team_id in sent and not inside[team.team_id] and not created]
     gone = [team for team in out if asking.proves_left(team)]
     leaves = _let_out(services, connection, seen.user_id, gone) if gone and removable(known) else set()
@@ -126,10 +126,10 @@ class _Asking:
         self._services.due_runs.add(due_now(RunKind.SWEEP, now), now)
         self._services.queue.request_run(RunKind.SWEEP)
 
-    def direct(self, address: str, teams: Sequence[GroupTeam]) -> set[str]:
-        """Return the teams of the groups that have a user as a direct member; a sweep finds the others."""
+    def direct(self, teams: Sequence[GroupTeam]) -> set[str]:
+        """Return the teams of the groups that have the user as a direct member; a sweep finds the others."""
         try:
-            groups = {group.id for group in self._services.directory.groups_of(address)}
+            groups = {group.id for group in self._services.directory.groups_of(self._user_id)}
         except (Incomplete, ConfigurationRefused):
             return set()
         return {team.team_id for team in teams if team.group_id in groups}
