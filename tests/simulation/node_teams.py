@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from autoprovisioning.domain.accounts import Write
-from autoprovisioning.domain.errors import Rejected
+from autoprovisioning.domain.errors import AccountGone, Rejected
 from autoprovisioning.domain.teams import Team
 
 
@@ -82,9 +82,11 @@ class NodeTeams:
         self.members.pop(team_id, None)
 
     def refuse(self, write: Write) -> None:
-        """Refuse a write about a team that is not there."""
+        """Refuse a write about a team that is not there: by the same 404 as one about an account that is not."""
         if self.strict and not {*write.joins, *write.leaves} <= self.there.keys():
-            raise Rejected("Keeper refuses this account's data (400): no such group")
+            if write.scim_id:
+                raise AccountGone("Keeper refuses updating this account (HTTP 404)")
+            raise Rejected("Keeper refuses creating this account (HTTP 404)")
 
     def changed(self, write: Write, scim_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the teams that a write puts an account into, and those that it takes it out of, indeed."""

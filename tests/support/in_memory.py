@@ -278,6 +278,8 @@ class FakeKeeper:
         """Carry one write out, or raise as Keeper refuses it; returns the SCIM id."""
         with self.lock:
             if write.kind is WriteKind.CREATE:
+                if not self._knows_teams(write):
+                    raise Rejected("404")
                 return self._put(
                     Account(
                         scim_id=f"k{next(self._numbers)}",
@@ -288,7 +290,7 @@ class FakeKeeper:
                     ),
                     write,
                 )
-            if write.scim_id not in self.accounts:
+            if write.scim_id not in self.accounts or not self._knows_teams(write):
                 raise AccountGone("404")
             account = self.accounts[write.scim_id]
             if write.kind is WriteKind.DELETE:
@@ -310,6 +312,9 @@ class FakeKeeper:
         """Take the next fault."""
         with self.lock:
             return self.faults.popleft() if self.faults else None
+
+    def _knows_teams(self, write: Write) -> bool:
+        return {*write.joins, *write.leaves} <= self.teams.keys()
 
     def _put(self, account: Account, write: Write) -> str:
         attributes = {**account.attributes, **write.attributes}

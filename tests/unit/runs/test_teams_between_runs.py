@@ -15,7 +15,7 @@ from autoprovisioning.app.services import ChangeSources
 from autoprovisioning.domain.causes import Cause
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.errors import Rejected
-from autoprovisioning.domain.events import Actor
+from autoprovisioning.domain.events import Actor, EventName
 from autoprovisioning.domain.runs import Evidence, Look, RunKind
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import TeamChoice
@@ -245,6 +245,24 @@ def test_who_gets_another_address_meanwhile_is_created_in_their_own_teams(teams,
     monkeypatch.setattr(teams.directory, "groups_of", swapping)
     teams.deliver(next(look for look in teams.sent if look.user_id == "u4"))
     assert (teams.entry("u4").status, teams.entry("u4").sent_teams) == (Status.ACTIVE, ())
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_team_that_somebody_deleted_is_asked_for_once_until_a_run_finds_that_out(teams, leaves):
+    if leaves:
+        put_in(teams, "u1", "u2", "u3")
+    del teams.keeper.teams[TEAM]
+    (leave if leaves else join)(teams, "u1")
+    written, write = [], teams.keeper.write
+    teams.keeper.write = lambda each: (written.append(each), write(each))[1]
+    look(teams, "u1", ENGINEERS)
+    for _ in range(3):
+        teams.sweep()
+    assert (len(written), teams.refused) == (1, [])
+    told = [event.name for event in teams.fakes.store.events["c1"].values() if event.user_id == "u1"]
+    assert (told[-1], teams.entry("u1").failure is None) == (EventName.FAILED, False)
+    run(teams)
+    assert (len(written), teams.entry("u1").failure) == (1, None)
 
 
 def test_what_became_of_a_lost_answer_is_settled_by_the_next_sweep(teams):

@@ -28,6 +28,7 @@ from autoprovisioning.domain.changes import (
     refused_with_teams,
     remembers_lock,
     sent_attributes,
+    team_changes,
     write_for,
     writes_nothing,
 )
@@ -40,6 +41,7 @@ from autoprovisioning.domain.errors import (
     NotAsWritten,
     NotSent,
     ProvisioningError,
+    Rejected,
     Throttled,
     Unresolved,
     Vanished,
@@ -48,6 +50,7 @@ from autoprovisioning.domain.errors import (
 log = logging.getLogger(__name__)
 
 CLAIMS_AT_ONCE = 16
+TEAM_GONE = "Keeper has this account, but not one of its teams (HTTP 404). The next full run sees which are there."
 VANISHED = "The account vanished from Keeper. It is created again, or held if too many vanished."
 
 
@@ -165,14 +168,19 @@ class _Work:
     def _second_look(self, taken: Sequence[Change], gone: Sequence[Change]) -> Iterator[Outcome]:
         """Settle a 409 on creation and a 404 on a known id: look again, then adopt or give up.
 
-        The teams of an account that is gone say nothing of another one, which the next run puts into its own.
+        The teams of an account that is gone say nothing of another one, which the next run puts into its own. If it is
+        there after all, and teams were all that was sent, then one of these is gone.
         """
         ready: list[Change] = []
         lost = {change.id for change in gone}
+        moved = {change.id: change for change in gone if any(team_changes(change))}
         yield from self._look_up([*taken, *(replace(change, scim_id="", teams=None) for change in gone)], ready)
-        for change in ready:
+        for change in list(ready):
             if not change.scim_id:
                 yield _vanished(change) if change.id in lost else Outcome(change=change, error=self._taken(change))
+            elif change.id in moved and change.scim_id == moved[change.id].scim_id:
+                ready.remove(change)
+                yield Outcome(change=moved[change.id], error=Rejected(TEAM_GONE))
         yield from self._write([change for change in ready if change.scim_id])
 
     def _kept_from(self, outcome: Outcome) -> Outcome:
