@@ -165,6 +165,8 @@ class TeamLaws:
                 self._broken("nobody joins a team but from its group", f"{team_id} of {group_id}, {where}")
             if not self.was_chosen(connection.id, group_id, self._patience.planned):
                 self._broken("a group that is not chosen keeps its team as it is", f"{team_id} of {group_id}, {where}")
+            if team_id in teams.there and self._is_role(connection.id, teams, teams.there[team_id]):
+                self._broken("nobody is put into a role unless that is chosen", f"{team_id} of {group_id}, {where}")
         if write.joins:
             self._has_access(connection, node, user_id, write, before)
         for team_id in write.leaves:
@@ -174,6 +176,12 @@ class TeamLaws:
             self._out_before_in(process, connection, teams, user_id, write)
         for team_id in write.joins if before is not None else ():
             teams.asked[team_id, write.scim_id] = self._now
+
+    def _is_role(self, connection_id: str, teams: NodeTeams, team: Team) -> bool:
+        """Say whether a team has been a role for long enough, on a connection that has chosen none."""
+        since = self._now - self._patience.planned
+        choices = _lately(self.choices.get(connection_id, []), since)
+        return teams.named[team.id] < since and all(choice.bars(team.name) for choice in choices)
 
     def _has_access(
         self, connection: Connection, node: Node, user_id: str, write: Write, before: Account | None

@@ -7,7 +7,7 @@
                                                               listed, and is awaited
     chosen       none does, another team has the name         nothing, until one of the two is renamed, or an
                                                               administrator confirms that this team is the group's
-    chosen       none does, the name would make a role        nothing, unless roles are chosen: they carry rights
+    chosen       the name makes, or has made, a role          nothing, unless roles are chosen: they carry rights
     chosen       none does                                    a team is created, within the limit
     not chosen   a team carries the group's id                it stays, if it was the group's before; emptied where that
                                                               is chosen, once an administrator approves it
@@ -133,6 +133,9 @@ class _Planner:
             return True
         (team,) = teams
         self._learn(group.id, team)
+        if self._choice.bars(team.name):
+            self._leave_role(group, team)
+            return True
         wanted = team_name(group)
         if team.name == wanted or self._is_spelling(group, team, wanted):
             self._note(group, TeamState.THERE, team)
@@ -169,8 +172,8 @@ class _Planner:
         had = self._known.get(group.id)
         if had is not None and had.team_id and not self._disowned(had.team_id, wanted):
             self._note(group, TeamState.DELETED)
-        elif self._choice.makes_role(wanted) and not self._choice.roles:
-            self._note(group, TeamState.ROLE)
+        elif self._choice.bars(wanted):
+            self._leave_role(group)
         elif self._names[comparable(wanted)]:
             self._meet_namesake(group, wanted)
         elif self._count >= self._choice.most:
@@ -297,6 +300,10 @@ class _Planner:
             return False
         self.plan.known[group.id] = had
         return True
+
+    def _leave_role(self, group: Group, role: Team | None = None) -> None:
+        """Note a group whose name makes a role: one that is there already stays as it is, with those who are in it."""
+        self.plan.known[group.id] = self._note(group, TeamState.ROLE, role).as_role(self._now)
 
     def _note(self, group: Group, state: TeamState, team: Team | None = None) -> GroupTeam:
         known = self._known.get(group.id)

@@ -85,6 +85,10 @@ class TeamChoice:
         """Say whether Keeper makes a role of a group of this name."""
         return bool(self.role_prefix) and name.startswith(self.role_prefix)
 
+    def bars(self, name: str) -> bool:
+        """Say whether what Keeper makes under this name is a role, and roles are not chosen."""
+        return self.makes_role(name) and not self.roles
+
 
 def _fits(patterns: Iterable[str], texts: Iterable[str]) -> bool:
     """Say whether a pattern fits a text; `[` is a character like others."""
@@ -233,6 +237,10 @@ class GroupTeam:
             return becomes
         return replace(becomes, held=0, held_digest="", unread=False, unsettled=SETTLED)
 
+    def as_role(self, now: datetime) -> GroupTeam:
+        """Return it as one whose name makes a role, which is not chosen: whatever role is there is not the group's."""
+        return replace(self.becomes(TeamState.ROLE, now), team_id="")
+
     def failed(self, state: TeamState, now: datetime, reason: str) -> GroupTeam:
         """Return it after a request that failed just now."""
         return replace(self, state=state, reason=reason, since=now)
@@ -261,7 +269,7 @@ def after_edit(choice: TeamChoice, known: Mapping[str, GroupTeam], now: datetime
     for group_id, team in known.items():
         in_doubt = choice.on and bool(team.asked) and not team.team_id  # a run finds out whether there is one
         if in_doubt or choice.chooses(Group(id=group_id, email=team.email, name=team.name)):
-            kept[group_id] = team
+            kept[group_id] = team.as_role(now) if team.team_id and choice.bars(team.team_name) else team
         elif team.team_id and team.state is not TeamState.DELETED:
             kept[group_id] = team.becomes(TeamState.LEFT, now)
     return kept

@@ -213,6 +213,21 @@ def test_a_role_is_made_only_where_roles_are_chosen_and_no_team_becomes_one():
     assert (renamed.known["g1"].state, renamed.renames) == (TeamState.ROLE, [])
 
 
+@pytest.mark.parametrize("known", [[], [KNOWN]], ids=["of another tool", "ours"])
+@pytest.mark.parametrize(("name", "external_id"), [("Engineers", "g1"), ("Engineers", ""), ("Builders", "g1")])
+def test_nobody_is_put_into_a_role_that_is_there_unless_roles_are_chosen(known, name, external_id):
+    choice, role = replace(CHOSEN, role_prefix="Eng"), replace(OURS, external_id=external_id)
+    plan = planned(choice, (replace(ENGINEERS, name=name),), [role], known)
+    assert (plan.known["g1"].state, plan.known["g1"].serves, plan.requests) == (TeamState.ROLE, False, [])
+    again = planned(replace(choice, roles=True), teams=[replace(role, external_id="g1")], known=plan.known.values())
+    assert (again.known["g1"].state, again.known["g1"].team_id) == (TeamState.THERE, "t1")
+
+
+def test_from_an_edit_of_the_role_prefix_on_nobody_is_put_into_a_role():
+    assert not after_edit(replace(CHOSEN, role_prefix="Eng"), {"g1": KNOWN}, NOW)["g1"].serves
+    assert after_edit(replace(CHOSEN, role_prefix="Eng", roles=True), {"g1": KNOWN}, NOW)["g1"] == KNOWN
+
+
 def test_two_groups_of_one_name_give_one_team():
     twin = replace(ENGINEERS, id="g3", email="others@example.com", name="ENGINEERS")
     plan = planned(TeamChoice(patterns=("*engineers*", "others*")), (ENGINEERS, twin))
@@ -408,6 +423,9 @@ def test_whatever_is_met_no_team_is_reused_and_none_of_others_is_touched(choice,
     ours = sum(group_id in carried for group_id in chosen)
     assert len(plan.creates) <= max(0, choice.most - ours)
     assert set(chosen) <= set(plan.known)
+    for noted in filter(lambda each: each.serves, plan.known.values()):
+        assert by_id[noted.team_id].external_id == noted.group_id
+        assert choice.roles or not choice.makes_role(by_id[noted.team_id].name)
 
 
 @given(choice=CHOICES, groups=GROUPS, teams=TEAMS, known=RECORDS)
