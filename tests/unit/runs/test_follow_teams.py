@@ -283,6 +283,24 @@ def test_teams_that_another_tool_made_of_the_same_groups_are_the_groups(teams):
     assert len(teams.keeper.teams) == 2
 
 
+@pytest.mark.parametrize("shown", ["t9", "t1"], ids=["people's", "another group's"])
+def test_nobody_is_put_into_the_team_of_others_that_a_creation_is_answered_with(teams, monkeypatch, shown):
+    teams.keeper.teams["t9"] = Team(id="t9", name="Board")
+    teams.directory.memberships["g8"] = {"u1"}
+    create = FakeAccounts.create_team
+
+    def answered(accounts, external_id, name, deadline):
+        made = create(accounts, external_id, name, deadline)
+        return replace(made, id=shown) if external_id == SALES.id else made
+
+    monkeypatch.setattr(FakeAccounts, "create_team", answered)
+    run(teams)
+    assert (state(teams, ENGINEERS), state(teams, SALES)) == (TeamState.THERE, TeamState.WAITING)
+    assert teams.keeper.members == {}
+    run(teams)
+    assert (state(teams, SALES), teams.keeper.members) == (TeamState.THERE, {"t2": {teams.entry("u1").scim_id}})
+
+
 def test_each_connection_has_its_own_teams_and_groups_are_listed_once(teams, monkeypatch):
     node = teams.connect("c2", GROUP, shared=False)
     teams.services.connections.change("c2", lambda current: with_settings(current, teams=BY_PATTERN))

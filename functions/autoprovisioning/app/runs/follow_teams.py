@@ -29,7 +29,7 @@ from autoprovisioning.domain.events import TEAM, Actor, Event, Stamp, of_team
 from autoprovisioning.domain.memberships import Members
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group
-from autoprovisioning.domain.team_plan import TeamPlan, plan_teams
+from autoprovisioning.domain.team_plan import LONGEST_TOLD, TeamPlan, plan_teams
 from autoprovisioning.domain.teams import (
     GroupTeam,
     Team,
@@ -136,6 +136,7 @@ class _Work:
         by_id = {team.id: team for team in there}
         self._there = {team.external_id: team for team in there}  # by the group whose it is, or is to be
         self._there |= {planned.group_id: by_id[confirmed.team_id] for planned, confirmed in plan.adopts}
+        self._ids = {*by_id}  # of teams that are there, and so of no new one
         self._confirmed_by = {planned.group_id: confirmed.by for planned, confirmed in plan.adopts}
         self._until = until
         self.teams = plan.underway(services.clock())
@@ -208,6 +209,10 @@ class _Work:
 
     def _done(self, planned: GroupTeam, team: Team) -> None:
         old, by = self._there.get(planned.group_id), self._confirmed_by.get(planned.group_id, "")
+        if old is None and team.id in self._ids:
+            self._fail(planned, Unresolved(f"Keeper shows another team as the new one: {team.id[:LONGEST_TOLD]}"))
+            return
+        self._ids.add(team.id)
         stamp = self._services.stamp(Actor(address=f"run {self._side.run.id}"))
         done = "created" if old is None else "adopted" if by else "renamed"
         self.events.append(_told(stamp, planned, old, team, by))
