@@ -153,6 +153,16 @@ def test_a_creation_that_is_not_found_may_have_arrived_and_is_not_sent_again(kee
     assert keeper.requests()["methods"]["POST"] == 1
 
 
+@pytest.mark.parametrize(
+    "effect", [{"status_after": 201, "body_after": None}, {"page_after": 201}, {"show": {"id": ".."}}, {"truncate": 9}]
+)
+def test_a_creation_that_keeper_confirms_without_an_id_is_done_though_no_listing_shows_it(keeper, accounts, effect):
+    keeper.settings(teams={"pending_listed": False})
+    keeper.fault(match={"method": "POST", "path": "/Groups$"}, **effect)
+    assert accounts.create_team("g1", "Engineers", soon()) == Team(id="", name="Engineers", external_id="g1")
+    assert keeper.requests()["methods"] == {"POST": 1, "GET": 1}
+
+
 def test_of_two_teams_with_the_id_of_a_lost_creation_none_is_taken(keeper, accounts):
     keeper.control("PUT", "teams", [{"displayName": "Builders", "externalId": "g1"}])
     keeper.fault(match={"method": "POST", "path": "/Groups$"}, drop_after=True)

@@ -274,6 +274,8 @@ class SimAccounts:
             after = teams.rename(team.id, name, now, external_id=external_id)
         self._weather.after(kind)
         if kind == "lost, done":
+            if team is None and len(teams.ever) % 2:
+                return replace(after, id="")  # a 201 that shows nothing else
             raise Unresolved("The answer was lost")
         return after
 

@@ -301,6 +301,22 @@ def test_nobody_is_put_into_the_team_of_others_that_a_creation_is_answered_with(
     assert (state(teams, SALES), teams.keeper.members) == (TeamState.THERE, {"t2": {teams.entry("u1").scim_id}})
 
 
+def test_a_team_that_keeper_confirms_without_an_id_is_awaited_and_not_made_twice(teams, monkeypatch):
+    teams.directory.memberships["g7"] = {"u1"}
+    create = FakeAccounts.create_team
+    monkeypatch.setattr(FakeAccounts, "create_team", lambda *wanted: replace(create(*wanted), id=""))
+    teams.keeper.unlisted = {"t1", "t2"}
+    for days in (0, 1, 14):
+        teams.fakes.clock.advance(days * DAY)
+        run(teams)
+        assert state(teams, ENGINEERS) is (TeamState.UNSEEN if days > 1 else TeamState.SENT)
+    assert (len(teams.keeper.teams), len(told(teams)), teams.keeper.members) == (2, 2, {})
+    teams.keeper.unlisted.clear()
+    run(teams)
+    assert state(teams, ENGINEERS) is TeamState.THERE
+    assert teams.keeper.members == {"t1": {teams.entry("u1").scim_id}}
+
+
 def test_each_connection_has_its_own_teams_and_groups_are_listed_once(teams, monkeypatch):
     node = teams.connect("c2", GROUP, shared=False)
     teams.services.connections.change("c2", lambda current: with_settings(current, teams=BY_PATTERN))

@@ -29,6 +29,7 @@ from autoprovisioning.domain.accounts import id_problem
 from autoprovisioning.domain.errors import Contradicted, NotSent, Permanent, ProvisioningError, Unresolved
 from autoprovisioning.domain.teams import LONGEST_TEAM_NAME, Team, comparable
 
+CREATED = 201
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 
 
@@ -61,18 +62,20 @@ class ScimTeams:
         return [team async for page in listed(self._sender, TEAMS, self._page_size, ends=deadline) for team in page]
 
     async def create(self, external_id: str, name: str, deadline: datetime) -> Team:
-        """Create one: Keeper shows its id."""
+        """Create one: Keeper shows its id, or says that it was created (201, RFC 7644 3.3), but not under which id."""
         body = {"schemas": [GROUP], "displayName": name, "externalId": external_id}
+        created = False
         try:
             answer = await self._send("POST", GROUPS, body, deadline)
             team = read_team(answer.body or {})
+            created = answer.status == CREATED and not team.id
             if not team.id or team.external_id not in ("", external_id):
                 raise Unresolved("Keeper's answer does not show the group that was created")
         except Unresolved:
             made = await self._made(external_id, deadline)
-            if made is None:
+            if made is None and not created:
                 raise
-            return made
+            return made or Team(id="", name=name, external_id=external_id)
         return Team(id=team.id, name=team.name or name, external_id=external_id)
 
     async def _made(self, external_id: str, deadline: datetime) -> Team | None:

@@ -33,6 +33,8 @@ class TeamEndpoint(Protocol):
     def create_team(self, external_id: str, name: str, deadline: datetime) -> Team:
         """Create one; where the answer is lost it is looked for, and not sent again.
 
+        The id is empty where Keeper says that it was created, and neither that nor a listing shows an id.
+
         Raises:
             Unresolved: it may be there now.
             NotSent, Throttled, Permanent: it is not.

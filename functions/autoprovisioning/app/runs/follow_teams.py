@@ -209,7 +209,7 @@ class _Work:
 
     def _done(self, planned: GroupTeam, team: Team) -> None:
         old, by = self._there.get(planned.group_id), self._confirmed_by.get(planned.group_id, "")
-        if old is None and team.id in self._ids:
+        if old is None and team.id and team.id in self._ids:
             self._fail(planned, Unresolved(f"Keeper shows another team as the new one: {team.id[:LONGEST_TOLD]}"))
             return
         self._ids.add(team.id)
@@ -219,7 +219,7 @@ class _Work:
         self.done[done] += 1
         self.adopted += [planned.group_id] if by else []
         there = replace(
-            planned.becomes(TeamState.THERE, stamp.at),
+            planned.becomes(TeamState.THERE if team.id else TeamState.SENT, stamp.at),
             team_id=team.id,
             team_name=team.name,
             sent_name=planned.name,
