@@ -110,7 +110,7 @@ def test_from_the_list_to_a_team_to_a_person_by_keys_alone(teams, open_page):
     page.get_by_role("link", name="Removals held 1").press("Enter")
     rows = page.get_by_role("table", name="Teams").get_by_role("row")
     expect(rows).to_have_count(2)  # with the head
-    expect(rows.last).to_contain_text("left the group and stay")
+    expect(rows.last).to_contain_text("not taken out")
     page.get_by_label("Name or address").fill("eng keeper")
     page.keyboard.press("Enter")
     page.get_by_role("link", name="Engineers", exact=True).press("Enter")

@@ -86,6 +86,7 @@ CONNECTION = Connection(
             roles=True,
             most=20,
             empty_left=True,
+            remove_suspended=True,
             pending_days=30,
         ),
     ),

@@ -142,6 +142,19 @@ def test_who_returns_is_out_of_the_team_that_they_left_before_access_is_given_ba
     assert inside(teams) == {"u2", "u3"}
 
 
+def test_who_is_suspended_is_taken_out_where_that_is_chosen_and_is_in_the_team_again_once_back(teams):
+    choose(teams, remove_suspended=True)
+    teams.directory.patch("u1", {"suspended": True})
+    teams.await_account("u1", lambda account: not account["active"])
+    wait_for(lambda: inside(teams) == {"u2", "u3"}, "a removal by the look that suspended")
+    teams.directory.patch("u2", {"suspended": True})
+    teams.await_account("u2", lambda account: not account["active"])
+    teams.sync()
+    assert (inside(teams), listed(teams)["held"]) == ({"u2", "u3"}, 1), "the second of three would be more than half"
+    teams.directory.patch("u1", {"suspended": False})
+    wait_for(lambda: inside(teams) == {"u1", "u2", "u3"}, "a join by the look that reactivated")
+
+
 def test_a_group_that_cannot_be_read_loses_nobody(teams):
     arrange(teams, "Engineers", "u1")
     teams.directory.fault(match={"method": "members.list", "key": TEAM}, status=503, times=None)

@@ -15,6 +15,7 @@ from autoprovisioning.app.administration.adopt_team import adopt_team
 from autoprovisioning.app.administration.approve_removals import approve_removals
 from autoprovisioning.domain.errors import Rejected
 from autoprovisioning.domain.scope import Group
+from autoprovisioning.domain.settings import Settings
 from autoprovisioning.domain.teams import Namesake, Team, TeamChoice
 from tests.simulation.administrators import ADMIN, Administrators
 from tests.simulation.history import Step
@@ -241,6 +242,15 @@ class TeamAdministrators(Administrators):
     def choose_again(self, step: Step) -> None:
         """Choose the groups that were chosen at first."""
         self._edited(step, lambda settings: replace(settings, teams=BY_ADDRESS))
+
+    def remove_suspended(self, step: Step) -> None:
+        """Have whoever is suspended taken out of their teams, or let them keep them again."""
+
+        def changed(settings: Settings) -> Settings:
+            removes = not settings.teams.remove_suspended
+            return replace(settings, teams=replace(settings.teams, remove_suspended=removes))
+
+        self._edited(step, changed)
 
     def approve_team_removals(self, step: Step) -> None:
         """Approve that people are taken out of a team, once some are held."""

@@ -153,6 +153,7 @@ TEAM_VERBS: Mapping[str, int] = {
     "take_out_of_team": 4,
     "choose_teams": 6,
     "choose_again": 3,
+    "remove_suspended": 4,
     "approve_team_removals": 4,
     "run": 3,
     "suspend": 4,

@@ -741,6 +741,13 @@ MUTANTS = (
         leaning=replace(TEAMS, team_verbs=("suspend", "join_group", "fill_team_group")),
     ),
     Mutant(
+        name="who is suspended stays in teams, whatever was chosen",
+        file="domain/memberships.py",
+        old="    return entry.status is Status.SUSPENDED and not entitled\n",
+        new="    return entry.gone and not entitled\n",
+        leaning=replace(TEAMS, team_verbs=("suspend", "remove_suspended")),
+    ),
+    Mutant(
         name="what is sent about teams is not recorded before",
         file="app/runs/follow_teams.py",
         old="        known = services.teams.change(connection.id, work.beside, work.told())\n",

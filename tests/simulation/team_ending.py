@@ -86,8 +86,14 @@ def _memberships(world: World, connection: Connection, node: Node, entry: Entry,
         belongs = entry.user_id in world.customer._inside(kept.group_id)
         inside, mine = account.scim_id in teams.members.get(team_id, ()), (team_id, account.scim_id)
         stays = kept.held or entry.taken_over or connection.id in world.lost or not removable(entry)
-        if inside and not belongs and mine in teams.asked and mine not in teams.given and not stays:
-            world.watch.broken("nobody is in a team whose group they are not in", f"{where}: {kept}, {entry}")
+        suspended = entry.status is Status.SUSPENDED and not entry.entitled
+        if inside and mine in teams.asked and mine not in teams.given and not stays:
+            if not belongs:
+                world.watch.broken("nobody is in a team whose group they are not in", f"{where}: {kept}, {entry}")
+            if suspended and connection.settings.teams.remove_suspended:
+                world.watch.broken(
+                    "nobody suspended stays in a team, where they are to be taken out", f"{where}: {kept}, {entry}"
+                )
         active = entry.status is Status.ACTIVE and entry.in_scope and not entry.timers and account.active
         if belongs and active and not inside and mine not in teams.taken:
             world.watch.broken("everybody is in the teams of their groups", f"{where}: {kept}, {entry}")

@@ -204,7 +204,7 @@ class TeamLaws:
             return
         if not self.was_chosen(connection.id, group_id, self._patience.planned):
             self._broken("a group that is not chosen keeps its team as it is", f"{team_id} of {group_id}, {where}")
-        if not self.was_out(group_id, user_id, self._patience.planned):
+        if not self.was_out(group_id, user_id, self._patience.planned) and not self._shut_out(connection.id, user_id):
             lacked = self._directory.lacked.get(f"members {group_id}")
             if lacked is None or lacked < lately:
                 self._broken("nobody is taken out of a team while in its group", f"{team_id} of {group_id}, {where}")
@@ -216,6 +216,14 @@ class TeamLaws:
         lacked = self._directory.lacked.get("all_groups")
         missed = lacked is not None and lacked >= since
         return empties and (missed or not self.always_chosen(connection_id, group_id, since))
+
+    def _shut_out(self, connection_id: str, user_id: str) -> bool:
+        """Say whether somebody was lately without access, on a connection that takes such people out of teams."""
+        within = self._patience.planned
+        removes = any(
+            choice.remove_suspended for choice in _lately(self.choices.get(connection_id, []), self._now - within)
+        )
+        return removes and any(each.triggers for each in self._truth.lately(connection_id, user_id, within))
 
     def _is_approved(self, connection_id: str, group_id: str, user_id: str) -> bool:
         """Say whether an administrator approved lately that somebody is taken out of the team of a group."""

@@ -3,6 +3,7 @@
     group of the team    person                     wanted
     has them             active                     the team
     has them             any other                  the team, if they were put into it: nobody without access joins
+    has them             suspended by us            as any other, or, if that is chosen, as one whom it has not
     has them not         any                        not the team; but while its removals are held, as it was
     not read to its end  any                        as it was
     not chosen any more  any                        as it was; not the team where such teams are emptied, once approved
@@ -37,7 +38,7 @@ class Membership(StrEnum):
     JOINS = "joins"  # in the group, and about to be put into the team
     WAITS = "waits"  # in the group, and without the access that joining needs
     ASKED = "asked"  # may have been put into it: Keeper's answer was lost
-    LEAVES = "leaves"  # put into it, and in the group no more
+    LEAVES = "leaves"  # put into it, and in the group no more, or suspended where such people are taken out
 
 
 Members = Mapping[str, Set[str] | None]  # by team id: directory ids of the group's derived members; None: not known
@@ -106,23 +107,31 @@ class Memberships:
                 found.setdefault(user_id, []).append(team_id)
         self._teams_of = {user_id: tuple(sorted(teams)) for user_id, teams in found.items()}
 
-    def wanted(self, user_id: str, sent: tuple[str, ...], *, joins: bool) -> tuple[str, ...]:
-        """Return the teams of somebody who was put into those `sent`; `joins`: they have access, and may join more."""
-        inside = self._teams_of.get(user_id, ())
+    def wanted(self, user_id: str, sent: tuple[str, ...], *, joins: bool, leaves: bool = False) -> tuple[str, ...]:
+        """Return the teams of somebody who was put into those `sent`.
+
+        `joins`: they have access, and may join more. `leaves`: whatever groups have them, they are to be in no team.
+        """
+        inside = () if leaves else self._teams_of.get(user_id, ())
         if joins and not sent:
             return inside  # nearly everybody at first
         kept = [team_id for team_id in sent if team_id in inside or self._stays(team_id)]
         return tuple(sorted({*kept, *(inside if joins else ())}))
 
-    def inside(self, user_id: str, sent: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the teams whose group has somebody, and those `sent` of which that is not known."""
+    def inside(self, user_id: str, sent: tuple[str, ...], *, leaves: bool = False) -> tuple[str, ...]:
+        """Return the teams whose group has somebody, and those `sent` of which that is not known.
+
+        Without those `sent` if they are to leave them all the same.
+        """
         inside = self._teams_of.get(user_id, ())
+        if leaves:
+            inside = tuple(team_id for team_id in inside if team_id not in sent)
         unread = [team_id for team_id in sent if self.members.get(team_id) is None]
         return tuple(sorted({*inside, *unread})) if unread else inside
 
-    def undecided(self, user_id: str, asked: tuple[str, ...], *, joins: bool) -> tuple[str, ...]:
+    def undecided(self, user_id: str, asked: tuple[str, ...], *, joins: bool, leaves: bool = False) -> tuple[str, ...]:
         """Return the teams of those `asked` for that somebody neither joins now nor may be taken out of."""
-        inside = self._teams_of.get(user_id, ())
+        inside = () if leaves else self._teams_of.get(user_id, ())
         return tuple(each for each in asked if (not joins if each in inside else self._stays(each)))
 
     def _stays(self, team_id: str) -> bool:
@@ -144,13 +153,22 @@ def removable(entry: Entry) -> bool:
     return not entry.gone and entry.status is not Status.LOCKED and not idle
 
 
-def leaving(roster: Iterable[Entry], members: Members) -> dict[str, set[str]]:
-    """Return whom each team is to lose: those who were put into it, and are not among the members as read."""
+def stays_suspended(entry: Entry, *, entitled: bool) -> bool:
+    """Say whether we suspended an account, and it is not about to be reactivated."""
+    return entry.status is Status.SUSPENDED and not entitled
+
+
+def leaving(roster: Iterable[Entry], members: Members, *, suspended: bool = False) -> dict[str, set[str]]:
+    """Return whom each team is to lose: those who were put into it, and are not among the members as read.
+
+    `suspended`: those whose account is, too.
+    """
     found: dict[str, set[str]] = {}
     for entry in roster:
+        out = suspended and stays_suspended(entry, entitled=entry.entitled)
         for team_id in entry.sent_teams:
             inside = members.get(team_id)
-            if inside is not None and entry.user_id not in inside:
+            if inside is not None and (out or entry.user_id not in inside):
                 found.setdefault(team_id, set()).add(entry.user_id)
     return found
 

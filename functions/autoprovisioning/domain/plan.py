@@ -29,7 +29,7 @@ from .directory_user import DirectoryUser, Presence
 from .entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Status, addressees
 from .errors import MappingFailure, NotAdoptable
 from .keeper_listing import Listing, as_found, new_drift, without_repair
-from .memberships import Memberships, removable
+from .memberships import Memberships, removable, stays_suspended
 from .observation import mapped, observed, observed_with
 from .people import Listed, listed_of
 from .recognition import Recognized
@@ -164,7 +164,10 @@ class Planner:
             entry is not None or (served and in_scope and user.presence is Presence.ACTIVE)
         ):
             sent = entry.sent_teams if entry is not None else ()
-            inside = self.memberships.inside(user.id, sent) if self.memberships is not None else None
+            inside = None
+            if self.memberships is not None:
+                leaves = self._leaves_teams(entry, entitled=_entitled(user, in_scope))
+                inside = self.memberships.inside(user.id, sent, leaves=leaves)
             self.listed[user.id] = listed_of(user, inside)
         if entry is not None:
             self._met.add(user.id)
@@ -217,11 +220,17 @@ class Planner:
         sent, asked = (entry.sent_teams, entry.asked) if entry is not None and not made else ((), ())  # new: in none
         shut_out = entry is not None and entry.status in (Status.SUSPENDED, Status.LOCKED)
         joins = entitled and not shut_out
-        undecided = self.memberships.undecided(user.id, asked, joins=joins) if asked else ()
-        wanted = self.memberships.wanted(user.id, sent, joins=joins)
+        leaves = self._leaves_teams(entry, entitled=entitled)
+        undecided = self.memberships.undecided(user.id, asked, joins=joins, leaves=leaves) if asked else ()
+        wanted = self.memberships.wanted(user.id, sent, joins=joins, leaves=leaves)
         if entry is not None and not removable(entry) and not {*sent} <= {*wanted}:
             wanted = tuple(sorted({*wanted, *sent}))  # the brake has not counted them: from the next run on it does
         return wanted, undecided
+
+    def _leaves_teams(self, entry: Entry | None, *, entitled: bool) -> bool:
+        """Say whether a user is to be in no team, whatever their groups are."""
+        removes = self._connection.settings.teams.remove_suspended
+        return removes and entry is not None and stays_suspended(entry, entitled=entitled)
 
     def see_alone(self, seen: Observed) -> None:
         """Judge one user of the roster who was read alone."""

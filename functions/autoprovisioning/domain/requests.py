@@ -146,7 +146,8 @@ class TeamsForeseen:
     """What a preview says of teams: groups by what becomes of them, and memberships of people with access by then.
 
     `made` have no team yet, `there` have one that carries the group's id, of `taken` another team has the name; `other`
-    counts the rest by state. `unread` groups could not be listed; `problem` says why nothing could be foreseen.
+    counts the rest by state. `unread` groups could not be listed; `suspended` are memberships of suspended people that
+    are to end; `problem` says why nothing could be foreseen.
     """
 
     made: int = 0
@@ -156,6 +157,7 @@ class TeamsForeseen:
     memberships: int = 0
     unread: int = 0
     problem: str = ""
+    suspended: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from .teams import GroupTeam, TeamState
 class TeamListings:
     """What listings of groups, and the roster before them, say of teams; all by team id, approvals by group id.
 
-    `people` is how many were put into a team, `able` how many of them can be taken out, `lost` who left the group,
+    `people` is how many were put into a team, `able` how many of them can be taken out, `lost` who is to leave,
     `unsettled` how many of the people Keeper does not show. `roster` is by user id.
     """
 

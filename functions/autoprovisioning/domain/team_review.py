@@ -25,7 +25,7 @@ NEXT_OUT = "is taken out with the next sweep or run"
 class TeamRow:
     """A group and its team, with how many people it concerns; None where there is no team yet.
 
-    `people` were put into it, `joins` are about to be, `leaves` are of those put into it and in the group no more.
+    `people` were put into it, `joins` are about to be, `leaves` are of those put into it and are to be no more.
     `waits` are in the group without access yet, were put into the team and are not shown there yet, or may have been
     although the answer was lost.
     """
@@ -139,15 +139,18 @@ class TeamReview:
     def _leaves(self, team: GroupTeam, person: Person) -> str:
         if team.state is TeamState.LEFT:
             return f"{TEAMS[team.state][0]}; {'stays until emptying the team is approved' if team.held else NEXT_OUT}"
+        left = "Left the group"
+        if person.status is Status.SUSPENDED and self._connection.settings.teams.remove_suspended:
+            left = "Suspended"
         if team.held:
-            return f"Left the group; stays until removals are approved, as {team.held:,} at once are many"
+            return f"{left}; stays until removals are approved, as {team.held:,} at once are many"
         if team.unread:
-            return "Left the group; stays, as the last full run could not read it"
+            return f"{left}; stays, as the last full run could not read it"
         if person.status is Status.LOCKED or person.gone:
-            return "Left the group; nothing is written while the account is locked by somebody else, or the user gone"
+            return f"{left}; nothing is written while the account is locked by somebody else, or the user gone"
         if not self._connection.operates_on(person.user_id):
-            return "Left the group; outside the pilot"
-        return f"Left the group; {self._next(person, NEXT_OUT)}"
+            return f"{left}; outside the pilot"
+        return f"{left}; {self._next(person, NEXT_OUT)}"
 
     def _lacks(self, person: Person) -> str:
         if not self._connection.operates_on(person.user_id):

@@ -37,6 +37,7 @@ class TeamChoice:
     roles: bool = False
     most: int = 50  # teams: a pattern that fits more than was meant makes no more
     empty_left: bool = False  # what becomes of the team of a group that is not chosen any more, or deleted
+    remove_suspended: bool = False  # from teams: else those whose account is suspended keep their memberships
     pending_days: int = 14  # for so long Keeper is awaited to show a team, or a membership, that was sent
 
     @property
@@ -210,7 +211,7 @@ class GroupTeam:
     created: datetime | None = None
     people: int | None = None  # who were put into it and not let out of it since; None: not known yet
     unread: bool = False  # the group's members could not be read to their end in the last run
-    held: int = 0  # people who left the group and are not taken out of the team, since they are too many
+    held: int = 0  # people who are to leave the team and are not taken out of it, since they are too many
     held_digest: str = ""  # names who they are, for an approval
     removals: Removals | None = None  # of the last day
     unseen_since: datetime | None = None

@@ -516,6 +516,9 @@ def teams_foreseen(teams: TeamsForeseen) -> str:
     if teams.taken:
         one = teams.taken == 1
         told.append(f"{counted(teams.taken, 'name')} {'exists' if one else 'exist'} already in Keeper: adopt or leave")
+    if teams.suspended:
+        ends = "ends" if teams.suspended == 1 else "end"
+        told.append(f"{counted(teams.suspended, 'membership')} of suspended people {ends}")
     told += [f"{TEAMS[state][0].lower()}: {count:,}" for state, count in sorted(teams.other.items())]
     if teams.unread:
         told.append(f"the members of {counted(teams.unread, 'group')} could not be read, and are not counted")
@@ -660,6 +663,7 @@ def teams_chosen(choice: TeamChoice) -> str:
     left = "; those of groups that left are emptied" if choice.empty_left else ""
     if not choice.on:
         return f"none{left}"
+    left += "; whoever is suspended is taken out" if choice.remove_suspended else ""
     left += f"; what was sent is awaited for {counted(choice.pending_days, 'day')}"
     chosen = sorted(group.email or group.id for group in choice.groups)
     which = ", ".join([*chosen, *choice.patterns])

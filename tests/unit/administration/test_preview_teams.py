@@ -16,6 +16,7 @@ from autoprovisioning.domain.words import saving, teams_foreseen, turning_on
 from tests.support.in_memory import FakeAccounts
 from tests.support.previewing import at, everything, hired
 from tests.support.scenario import Scenario
+from tests.support.settings import with_settings
 
 CHOSEN = TeamChoice(patterns=("keeper-*",), role_prefix="Role")
 NAMES = ("Engineers", "Sales", "Support", "Roles")
@@ -52,6 +53,24 @@ def test_teams_and_memberships_are_counted_and_nothing_is_written(groups):
         "2 teams, 6 memberships; 1 of the teams is in Keeper already; 1 name exists already in Keeper: adopt or leave; "
         "would be a role: 1"
     )
+
+
+def test_memberships_of_suspended_people_that_are_to_end_are_counted_where_that_is_chosen(groups):
+    groups.services.connections.change("c1", lambda current: with_settings(current, teams=CHOSEN))
+    groups.reconcile_to_the_end()
+    sent = {user_id: groups.entry(user_id).teams for user_id in ("u1", "u2")}
+    groups.suspend("u1")
+    groups.reconcile_to_the_end()
+    groups.suspend("u2")  # by the plan that is previewed
+    groups.archive("u3")
+    choice = replace(CHOSEN, remove_suspended=True)
+    told = foreseen(groups, choice)
+    ends = len(sent["u1"]) + len(sent["u2"])
+    assert ends > 1
+    assert f"; {ends} memberships of suspended people end" in teams_foreseen(told)
+    assert foreseen(groups, replace(CHOSEN, most=40)).suspended == 0
+    groups.restore("u1")
+    assert foreseen(groups, choice).suspended == len(sent["u2"])
 
 
 def test_only_people_with_access_by_then_are_counted(groups):

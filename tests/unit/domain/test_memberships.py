@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprovisioning.domain.entry import Entry, Status, Unseen
+from autoprovisioning.domain.entry import Entry, Status, Timer, Trigger, Unseen
 from autoprovisioning.domain.memberships import (
     WINDOW,
     Memberships,
@@ -44,6 +44,22 @@ def test_who_is_to_be_in_which_team(user_id, sent, joins, held, wanted):
     assert Memberships(READ, held).wanted(user_id, sent, joins=joins) == wanted
 
 
+@pytest.mark.parametrize(
+    ("sent", "held", "wanted"),
+    [
+        pytest.param(("t1", "t2"), (), (), id="leaves though the groups have them"),
+        pytest.param(("t1", "t2"), ("t2",), ("t2",), id="removals are held"),
+        pytest.param(("t1", "t3", "t8"), (), ("t3", "t8"), id="the group was not read, or is not chosen any more"),
+        pytest.param((), (), (), id="was in none"),
+    ],
+)
+def test_who_is_to_leave_whatever_the_groups_are(sent, held, wanted):
+    memberships = Memberships(READ, held)
+    assert memberships.wanted("u1", sent, joins=False, leaves=True) == wanted
+    assert memberships.undecided("u1", sent, joins=False, leaves=True) == wanted
+    assert {*memberships.inside("u1", sent, leaves=True)} == {"t1", "t2"} - {*sent} | {*sent} & {"t3", "t8"}
+
+
 def test_those_who_leave_are_counted_by_team_as_far_as_the_group_was_read():
     roster = [
         Entry(user_id="u1", teams=("t1", "t2", "t3")),
@@ -53,6 +69,21 @@ def test_those_who_leave_are_counted_by_team_as_far_as_the_group_was_read():
     ]
     assert leaving(roster, READ) == {"t1": {"u7", "u8"}, "t2": {"u7"}}
     assert sizes(roster) == {"t1": 3, "t2": 1, "t3": 2, "t8": 1}
+
+
+def test_suspended_people_are_counted_where_they_are_to_leave_unless_they_are_about_to_return():
+    def entry(user_id, status, **rest):
+        return Entry(user_id=user_id, status=status, teams=("t1",), **rest)
+
+    timer = {Trigger.SUSPENDED: Timer(since=NOW, running_since=NOW)}
+    roster = [
+        entry("u1", Status.SUSPENDED, in_scope=True, timers=timer),
+        entry("u2", Status.SUSPENDED, in_scope=True),
+        entry("u1", Status.ACTIVE, in_scope=True, timers=timer),
+        entry("u2", Status.LOCKED, in_scope=False),
+    ]
+    assert leaving(roster, READ, suspended=True) == {"t1": {"u1"}}
+    assert leaving(roster, READ) == {}
 
 
 def test_what_keeper_does_not_show_is_counted_by_team_of_those_with_access():

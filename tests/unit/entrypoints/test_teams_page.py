@@ -56,7 +56,7 @@ def test_it_says_what_became_of_each_group_and_what_to_do_to_whoever_may_look():
     sound(page)
     for state in TeamState:
         assert TEAMS[state][0].replace("'", "&#39;") in page.text
-    assert "2 people left the group and stay" in page.text
+    assert "2 people are not taken out" in page.text
     assert "nobody is taken out" in page.text
     assert 'name="do"' not in page.text
 
@@ -82,7 +82,8 @@ def test_a_choice_is_shown_before_it_is_saved_and_saved_with_its_groups_resolved
     sound(shown)
     assert "2 groups would be chosen" in shown.text
     assert here.fakes.services.connections.get("c1").settings.teams == TeamChoice()
-    saved = shown.send("Teams", "save", role_prefix="role-", roles="yes", empty_left="yes", pending_days="1")
+    ticked = dict.fromkeys(("roles", "empty_left", "remove_suspended"), "yes")
+    saved = shown.send("Teams", "save", role_prefix="role-", pending_days="1", **ticked)
     assert saved.status == 200, saved.text
     assert here.fakes.services.connections.get("c1").settings.teams == TeamChoice(
         groups=(ENGINEERS,),
@@ -92,13 +93,16 @@ def test_a_choice_is_shown_before_it_is_saved_and_saved_with_its_groups_resolved
         roles=True,
         most=20,
         empty_left=True,
+        remove_suspended=True,
         pending_days=1,
     )
     assert here.fakes.queue.runs == [RunKind.FULL]
     (told,) = [event for event in here.fakes.store.events["c1"].values() if "teams" in event.changed]
     assert told.before == {"teams": "none"}
     chosen = "engineers@example.com, KEEPER-*, keeper-*, but *-old; at most 20"
-    left = "those of groups that left are emptied; what was sent is awaited for 1 day"
+    left = (
+        "those of groups that left are emptied; whoever is suspended is taken out; what was sent is awaited for 1 day"
+    )
     assert told.changed == {"teams": f"{chosen}; roles, which begin with role-, are made; {left}"}
 
 
@@ -460,6 +464,7 @@ def test_the_api_lists_them_in_pages_and_shows_and_takes_the_choice():
         "roles": False,
         "most": 7,
         "empty_left": False,
+        "remove_suspended": False,
         "pending_days": 14,
     }
 

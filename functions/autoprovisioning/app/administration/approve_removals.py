@@ -1,4 +1,4 @@
-"""Approve that people who left a group are taken out of its team, though they are many."""
+"""Approve that people are taken out of a team, though they are many."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def approve_removals(services: Services, connection_id: str, group_id: str, dige
     if team is None:
         raise NotFound("There is no such team. Choose one of those listed.")
     if not team.held or team.held_digest != digest or not connection.settings.teams.followed:
-        raise Stale("Others have left the group meanwhile, or nobody is held any more. Look at the page again.")
+        raise Stale("Others are held by now, or nobody is any more. Look at the page again.")
     stamp = services.stamp(actor)
     approval = ApprovedRemovals(group_id=group_id, digest=digest, by=actor.address, at=stamp.at)
     what = f"Approved taking {counted(team.held, 'person', 'people')} out of the team {team.name}."

@@ -11,7 +11,7 @@ from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Entry
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete
-from autoprovisioning.domain.memberships import Membership
+from autoprovisioning.domain.memberships import Membership, stays_suspended
 from autoprovisioning.domain.people import NOBODY, entitled, listed_of, person_of
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.team_review import TeamReview
@@ -113,11 +113,17 @@ def _memberships(
     A team that serves no group any more keeps whom it has, unless it waits for being emptied, and so does one whose
     group the directory does not tell of.
     """
-    inside = tuple(
-        team.team_id
-        for team in teams
-        if (members.get(team.group_id) is not False if team.serves else team.team_id in sent and not team.held)
-    )
+    removed: tuple[str, ...] = ()
+    if entry is not None and connection.settings.teams.remove_suspended:
+        returns = in_scope is True and user.presence is Presence.ACTIVE
+        removed = sent if stays_suspended(entry, entitled=returns) else ()
+
+    def stays(team: GroupTeam) -> bool:
+        if not team.serves:
+            return team.team_id in sent and not team.held
+        return team.team_id not in removed and members.get(team.group_id) is not False
+
+    inside = tuple(team.team_id for team in teams if stays(team))
     listed = listed_of(user, inside)
     person = person_of(entry, listed) if entry is not None else entitled(user.id, listed)
     person = person._replace(in_scope=in_scope is not False)
@@ -130,7 +136,7 @@ def _memberships(
         if membership is None:
             what, mend = TEAMS[team.state]
             words = " ".join(filter(None, (f"{what}.", team.reason, mend)))
-        elif team.serves and members.get(team.group_id) is None:
+        elif team.serves and members.get(team.group_id) is None and team.team_id not in removed:
             words = "Stays: the directory does not tell whether the user is in the group"
         else:
             words = review.why(team, person, membership)

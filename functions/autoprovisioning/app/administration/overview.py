@@ -103,13 +103,13 @@ def _told(concern: Concern) -> Need:
 
 
 def _removals(teams: Iterable[GroupTeam]) -> list[Need]:
-    """Tell of people who stay in teams whose group they left, since they are many at once."""
+    """Tell of people who are not taken out of teams, since they are many at once."""
     held = [team.held for team in teams if team.held]
     if not held:
         return []
     people = sum(held)
     what = f"{counted(people, 'removal')} from {counted(len(held), 'team')} {'waits' if people == 1 else 'wait'}"
-    more = "Many left a group at once. Correct the group, or take them out of its team."
+    more = "Many are to leave a team at once. Correct the group, or take them out."
     return [Need(tone=Tone.WARN, what=f"{what} for approval", more=more, page="teams?held=true", number=people)]
 
 

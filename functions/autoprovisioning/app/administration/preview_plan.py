@@ -15,7 +15,7 @@ from typing import Any
 from autoprovisioning.app.administration.configure import as_edited, for_everybody, turned_on
 from autoprovisioning.app.administration.preview_lines import Telling, provisioned
 from autoprovisioning.app.administration.preview_matches import match
-from autoprovisioning.app.administration.preview_teams import foresee_teams, with_access
+from autoprovisioning.app.administration.preview_teams import foresee_teams, suspended_by, with_access
 from autoprovisioning.app.ports.accounts import Accounts
 from autoprovisioning.app.provisioning.adoption_grounds import AdoptionGrounds, confirmed_for, in_doubt
 from autoprovisioning.app.provisioning.target import keep_waiting
@@ -59,7 +59,8 @@ def forecast(services: Services, preview: Preview, deadline: datetime) -> tuple[
         connection = replace(connection, confirmed=creations(plan))  # by the person who turns it on from this preview
     teams = None
     if turned is not None or current is None or current.settings.teams != connection.settings.teams:
-        teams = foresee_teams(services, connection, accounts, with_access(connection, roster, plan), deadline)
+        people, suspended = with_access(connection, roster, plan), suspended_by(connection, roster, plan)
+        teams = foresee_teams(services, connection, accounts, people, suspended, deadline)
     held, by_kind = foreseen(services, connection, plan, roster, first=is_first(services, connection))
     telling = Telling(plan=plan, roster=roster, rules=rules, now=now, matched=matched, held=held)
     lines = telling.listed()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from datetime import datetime
 
 from autoprovisioning.app.ports.accounts import Accounts
@@ -12,6 +12,7 @@ from autoprovisioning.app.runs.team_members import read_group
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Action, Entry, Status
+from autoprovisioning.domain.memberships import removable
 from autoprovisioning.domain.plan import Plan
 from autoprovisioning.domain.requests import TeamsForeseen
 from autoprovisioning.domain.team_plan import plan_teams
@@ -28,8 +29,26 @@ def with_access(connection: Connection, roster: Mapping[str, Entry], plan: Plan)
     return frozenset((*has, *(change.user_id for change in plan.writes if change.action is Action.CREATE)))
 
 
+def suspended_by(connection: Connection, roster: Mapping[str, Entry], plan: Plan) -> Sequence[Entry]:
+    """Return whose account is suspended once a plan is carried out, of those who can be taken out of teams."""
+    taken = plan.deprovisioning()
+    back = {user_id for user_id, planned in plan.looks.items() if planned.action is Action.UNSUSPEND}
+    return [
+        entry
+        for entry in roster.values()
+        if (entry.user_id in taken or (entry.status is Status.SUSPENDED and entry.user_id not in back))
+        and removable(entry)
+        and connection.operates_on(entry.user_id)
+    ]
+
+
 def foresee_teams(
-    services: Services, connection: Connection, accounts: Accounts, people: Set[str], deadline: datetime
+    services: Services,
+    connection: Connection,
+    accounts: Accounts,
+    people: Set[str],
+    suspended: Collection[Entry],
+    deadline: datetime,
 ) -> TeamsForeseen | None:
     """Plan teams as a full run would, and count whom of these people they would have; None without a choice.
 
@@ -52,6 +71,7 @@ def foresee_teams(
         members = read_group(services, team.group_id, deadline)
         return len(people & members) if members is not None else None
 
+    serving = {team.team_id for team in there} if choice.remove_suspended else set[str]()
     counts = list(services.executor.each(read, [*there, *made], services.reads_at_once))
     return TeamsForeseen(
         made=len(made),
@@ -60,4 +80,5 @@ def foresee_teams(
         other=Counter(state for state in others if state is not TeamState.NAME_TAKEN),
         memberships=sum(filter(None, counts)),
         unread=counts.count(None),
+        suspended=sum(len(serving.intersection(entry.sent_teams)) for entry in suspended),
     )

@@ -116,6 +116,7 @@ class _Convergence:
         self._attempted = READING
         self._rounds = 0
         self._origin = asked.origin
+        self._reactivated = False  # by this look
         self._ours = True  # the account carries the user's directory id, as far as is known
         run = asked.run
         self._run_id = run.id if run is not None and run.connection_id == connection.id else ""
@@ -245,7 +246,9 @@ class _Convergence:
             seen = round_.seen().at(self._connection, entry)
             young = self._services.clock() < self._asked.published + self._services.timings.contradiction
             look = self._asked.look
-            teams, undecided = teams_of_one(self._services, self._connection, look, entry, seen, young=young)
+            teams, undecided = teams_of_one(
+                self._services, self._connection, look, entry, seen, young=young, reactivated=self._reactivated
+            )
             return replace(seen, teams=teams, undecided=undecided)
         except (Transient, ConfigurationRefused) as error:
             old = self._services.clock() >= self._asked.published + self._services.timings.contradiction
@@ -433,6 +436,7 @@ class _Convergence:
         if event is not None and event.source is not None and outcome.error is None:
             fields = {"connection": self._connection.id, "source": event.source.value, "latency_seconds": event.latency}
             log.info("A change reached Keeper", extra={"json_fields": fields})
+        self._reactivated |= attempt.action is Action.UNSUSPEND and outcome.error is None
         if again:
             self._origin = None  # what is met from now on may be what the other message was about
         if outcome.error is None or (isinstance(outcome.error, Vanished) and observation.entitled):

@@ -7,6 +7,9 @@
     an administrator waits for it             both of these
     anything else                             nothing: the account stays in the teams that it is in
 
+Where whoever is suspended is taken out of teams, no look at them asks anything, and right after a reactivation one asks
+as after a creation.
+
 Who is no member joins nothing. Whoever was put into a team is taken out only if a listing of the group's members that
 was read to its end lacks them, the sweep's or one of our own, and the team's brake lets them go. A listing that takes
 longer than a look may is left to a sweep, which is asked for.
@@ -25,7 +28,7 @@ from autoprovisioning.domain.decision import Observed, idles
 from autoprovisioning.domain.due_runs import due_now
 from autoprovisioning.domain.entry import ACCOUNT, Entry, Status
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
-from autoprovisioning.domain.memberships import removable
+from autoprovisioning.domain.memberships import removable, stays_suspended
 from autoprovisioning.domain.observation import rules_of
 from autoprovisioning.domain.runs import Look, RunKind
 from autoprovisioning.domain.team_brake import let_out
@@ -36,32 +39,45 @@ LISTING = timedelta(seconds=20)  # of one group, out of a look's minute: some 13
 
 
 def teams_of_one(
-    services: Services, connection: Connection, look: Look, entry: Entry | None, seen: Observed, *, young: bool
+    services: Services,
+    connection: Connection,
+    look: Look,
+    entry: Entry | None,
+    seen: Observed,
+    *,
+    young: bool,
+    reactivated: bool = False,
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
     """Return the ids of the teams that the account is to be in; None: as it is, and nothing was asked.
 
     The second ones are those of them that the account may be in, and about which nothing was found out.
 
-    `young`: what the directory answers may be older than what the look was asked for because of.
+    `young`: what the directory answers may be older than what the look was asked for because of. `reactivated`: it has
+    given access back just now.
 
     Raises:
         Transient: the directory could not be asked, or does not show yet what was reported.
     """
-    known = entry or Entry(user_id=seen.user_id)
+    known, choice = entry or Entry(user_id=seen.user_id), connection.settings.teams
+    removed = choice.remove_suspended and stays_suspended(known, entitled=seen.entitled)
     vanished = ACCOUNT in known.drift
     created = seen.entitled and (known.status is Status.NONE or vanished)
     returns = seen.entitled and known.status is Status.SUSPENDED
+    rejoins = choice.remove_suspended and reactivated
     waited_for = bool(look.inquiry)
     if (
-        not connection.settings.teams.on
+        not choice.on
         or connection.state is State.PAUSED
         or known.mark is not None
         or not seen.desired
         or idles(seen, rules_of(connection, {}))
-        or not (look.groups or created or (returns and known.sent_teams) or waited_for)
+        or not (look.groups or created or rejoins or ((returns or removed) and known.sent_teams) or waited_for)
     ):
         return None, ()
     teams = [team for team in services.teams.get(connection.id).values() if team.serves]
+    if removed:
+        leaves = _let_out(services, connection, known, [team for team in teams if team.team_id in known.sent_teams])
+        return tuple(sorted({*known.sent_teams} - leaves)), tuple(sorted({*known.asked} - leaves))
     named = [team for team in teams if team.group_id in look.groups]
     sent = {*known.sent_teams}
     doubtful = sent if created or returns or waited_for else {*known.asked}
@@ -71,11 +87,11 @@ def teams_of_one(
     inside = dict(zip((team.team_id for team in asked), told, strict=True))
     joins = {team_id for team_id, holds in inside.items() if holds}
     may_join = seen.entitled and (known.status not in SHUT_OUT or vanished)
-    if teams and may_join and (created or waited_for):
+    if teams and may_join and (created or rejoins or waited_for):
         joins |= asking.direct(teams)
     out = [team for team in asked if team.team_id in sent and not inside[team.team_id] and not created]
     gone = [team for team in out if asking.proves_left(team)]
-    leaves = _let_out(services, connection, seen.user_id, gone) if gone and removable(known) else set()
+    leaves = _let_out(services, connection, known, gone)
     joined = joins if may_join else set()
     if created:
         return tuple(sorted(joined)), ()  # a new account is in no team yet
@@ -135,16 +151,18 @@ class _Asking:
         return {team.team_id for team in teams if team.group_id in groups}
 
 
-def _let_out(services: Services, connection: Connection, user_id: str, teams: Collection[GroupTeam]) -> set[str]:
+def _let_out(services: Services, connection: Connection, entry: Entry, teams: Collection[GroupTeam]) -> set[str]:
     """Count the user into the brakes of these teams; returns the ids of those that let them go."""
     now, leaves = services.clock(), set[str]()
+    if not (teams and removable(entry)):
+        return leaves
 
     def edit(current: Mapping[str, GroupTeam]) -> Mapping[str, GroupTeam]:
         leaves.clear()
         becomes = dict(current)
         for team in teams:
             kept = current.get(team.group_id)
-            counted = let_out(kept, user_id, now) if kept is not None and kept.team_id == team.team_id else None
+            counted = let_out(kept, entry.user_id, now) if kept is not None and kept.team_id == team.team_id else None
             if counted is not None:
                 leaves.add(team.team_id)
                 becomes[team.group_id] = counted

@@ -43,7 +43,7 @@ from autoprovisioning.domain.words import TEAMS, counted
 log = logging.getLogger(__name__)
 
 LEFT_CHOICE = "People whose team's group is not chosen any more stay"
-LEFT_GROUP = "People who left a group and stay in its team"
+LEFT_GROUP = "People who are not taken out of a team"
 UNDISTURBED = (TeamState.THERE, TeamState.SENT, TeamState.LEFT)  # of which the run's record says nothing
 AT_ONCE = 16  # requests about teams
 FOR_TEAMS = 0.25  # of the run's time: the rest is for accounts, however many groups there are, or slow Keeper is

@@ -16,7 +16,7 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.guard import reservation
-from autoprovisioning.domain.memberships import Memberships, removable
+from autoprovisioning.domain.memberships import Memberships, removable, stays_suspended
 
 READ_WITHIN = timedelta(minutes=6)  # a quarter of what a run has, as there
 ONE_BY_ONE = 100  # with more users than this, a full run is made
@@ -59,7 +59,7 @@ def sweep_teams(
     groups = {team.team_id: team.group_id for team in kept.values() if team.serves}
     now = services.clock()
     found = (
-        _moved(entry, memberships, groups)
+        _moved(entry, memberships, groups, removes=connection.settings.teams.remove_suspended)
         for entry in roster.values()
         if connection.operates_on(entry.user_id) and not _rests(entry, now)
     )
@@ -71,13 +71,16 @@ def _rests(entry: Entry, now: datetime) -> bool:
     return entry.mark is not None or (entry.failure is not None and now < entry.failure.next_attempt)
 
 
-def _moved(entry: Entry, memberships: Memberships, groups: Mapping[str, str]) -> Moved | None:
+def _moved(entry: Entry, memberships: Memberships, groups: Mapping[str, str], *, removes: bool) -> Moved | None:
+    """Return how somebody's teams differ; `removes`: whoever is suspended is to leave them."""
     joins = entry.status is Status.ACTIVE and entry.entitled
+    leaves = removes and stays_suspended(entry, entitled=entry.entitled)
     sent = entry.sent_teams
-    wanted = memberships.wanted(entry.user_id, sent, joins=joins)
+    wanted = memberships.wanted(entry.user_id, sent, joins=joins, leaves=leaves)
     if (wanted == entry.teams and not entry.asked) or not (joins or removable(entry)):
         return None
-    left = tuple(groups[team_id] for team_id in sent if team_id not in wanted and team_id in groups)
+    stays = {*wanted, *memberships.inside(entry.user_id, sent)}  # a group that has them is not one that they left
+    left = tuple(groups[team_id] for team_id in sent if team_id not in stays and team_id in groups)
     concerned = {*wanted}.symmetric_difference(entry.teams) | {*entry.asked}
     named = tuple(sorted(groups[team_id] for team_id in concerned if team_id in groups))
     if not named:

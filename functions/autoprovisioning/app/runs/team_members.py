@@ -60,7 +60,8 @@ def keep(
     Where nobody leaves and nothing changed, `known` is returned itself, and nothing is read or written.
     """
     able = list(filter(removable, roster.values()))
-    lost = leaving((entry for entry in able if connection.operates_on(entry.user_id)), members)
+    served = (entry for entry in able if connection.operates_on(entry.user_id))
+    lost = leaving(served, members, suspended=connection.settings.teams.remove_suspended)
     now = services.clock()
     found = TeamListings(
         members=members,

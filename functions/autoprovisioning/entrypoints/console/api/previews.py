@@ -31,8 +31,9 @@ class TeamsForeseen(Model):
     """What would become of the groups that are chosen to be teams, and how many memberships of people with access.
 
     `made` have no team yet, `there` have one that carries the group's id, of `taken` another team has the name; `other`
-    counts the rest by state. `unread` groups could not be listed, and their members are not counted; `problem` says why
-    nothing could be foreseen. `words` say it all in a sentence.
+    counts the rest by state. `unread` groups could not be listed, and their members are not counted; `suspended` are
+    memberships of suspended people that are to end; `problem` says why nothing could be foreseen. `words` say it all in
+    a sentence.
     """
 
     made: int
@@ -41,6 +42,7 @@ class TeamsForeseen(Model):
     other: dict[TeamState, int]
     memberships: int
     unread: int
+    suspended: int
     problem: str
     words: str
 
@@ -202,6 +204,7 @@ def _teams(found: domain.TeamsForeseen | None) -> TeamsForeseen | None:
         other=dict(found.other),
         memberships=found.memberships,
         unread=found.unread,
+        suspended=found.suspended,
         problem=found.problem,
         words=teams_foreseen(found),
     )

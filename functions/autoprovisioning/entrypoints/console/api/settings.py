@@ -106,8 +106,9 @@ class Teams(Model):
 
     In patterns `*` stands for any text, `?` for one character. Keeper makes roles of names that begin with
     `role_prefix`: that is done only if `roles` is true. No more than `most` teams are made. The team of a group that is
-    not chosen any more, or deleted, stays as it is, or is emptied if `empty_left` is true, once that is approved. What
-    was sent and Keeper does not show is awaited for `pending_days`.
+    not chosen any more, or deleted, stays as it is, or is emptied if `empty_left` is true, once that is approved.
+    Suspended people keep their memberships, or are taken out of their teams if `remove_suspended` is true. What was
+    sent and Keeper does not show is awaited for `pending_days`.
     """
 
     groups: list[TeamGroup]
@@ -117,6 +118,7 @@ class Teams(Model):
     roles: bool
     most: int
     empty_left: bool
+    remove_suspended: bool
     pending_days: int
 
 
@@ -130,6 +132,7 @@ class NewTeams(Model):
     roles: bool | UnsetType = UNSET
     most: Most | UnsetType = UNSET
     empty_left: bool | UnsetType = UNSET
+    remove_suspended: bool | UnsetType = UNSET
     pending_days: PendingDays | UnsetType = UNSET
 
 
@@ -200,6 +203,7 @@ def _teams(current: TeamChoice, change: NewTeams) -> TeamChoice:
         roles=_or(change.roles, current.roles),
         most=_or(change.most, current.most),
         empty_left=_or(change.empty_left, current.empty_left),
+        remove_suspended=_or(change.remove_suspended, current.remove_suspended),
         pending_days=_or(change.pending_days, current.pending_days),
     )
 

@@ -74,9 +74,9 @@ class Team(Model):
     `team_name` is the team's in Keeper, `reason` why the last request failed, `since` when the state began, `created`
     when this connection made the team, null if it did not, `last_change` when it last changed, or how many are in it.
     The rest counts people: `people` whom this connection has put into it, `joins` of the group whom the next run puts
-    there, `leaves` who left the group and are still in the team, `waits` of the group who have no access yet, whom
+    there, `leaves` who are still in the team and are to leave it, `waits` of the group who have no access yet, whom
     Keeper does not show in the team yet, or of whom its answer was lost; null where there is no team yet. `held` are
-    those who left the group and stay, since they are too many at once; `unread` says that the group's members could not
+    those who are to leave and stay, since they are too many at once; `unread` says that the group's members could not
     be listed. `unsettled` are those of `people` whom Keeper does not show, `unseen_since` when a team was made that it
     has not listed since. `namesake` is the team that has the name, in the state `name_taken` of a group without a team.
     """
@@ -207,8 +207,8 @@ class TeamPerson(Model):
 
     `membership` inside: put into the team; unseen: so, and Keeper's listing has not shown it yet; ended: so, and taken
     out in Keeper by somebody; joins: in the group, and the next run puts them there; waits: in the group, without the
-    access that joining needs; asked: Keeper's answer was lost; leaves: in the team, and in the group no more. `why`
-    says it in words.
+    access that joining needs; asked: Keeper's answer was lost; leaves: in the team, and in the group no more, or
+    suspended where such people are taken out. `why` says it in words.
     """
 
     user_id: str
@@ -334,7 +334,7 @@ OPERATIONS = (
         name="approveTeamRemovals",
         method="POST",
         path=f"{_ONE}/removals",
-        what="Approve that those who left a group are taken out of its team, though they are many; a run follows",
+        what="Approve that those who are held are taken out of a team, though they are many; a run follows",
         act=approve,
         answers={200: Answers(what="How many", model=Approved)},
         body=Removals,

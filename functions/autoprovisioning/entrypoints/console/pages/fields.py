@@ -123,6 +123,7 @@ def read_teams(form: MultiDict[str, str]) -> TeamChoice:
         roles=form.get("roles") == "yes",
         most=_number("teams.most", most, int, "Enter a number of teams, for instance 50."),
         empty_left=form.get("empty_left") == "yes",
+        remove_suspended=form.get("remove_suspended") == "yes",
         pending_days=_number("teams.pending_days", days, int, "Enter a number of days, for instance 14."),
     )
 

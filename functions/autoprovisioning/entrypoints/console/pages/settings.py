@@ -363,6 +363,7 @@ def _show_teams(
         "roles": "yes" if choice.roles else "",
         "most": str(choice.most),
         "empty_left": "yes" if choice.empty_left else "",
+        "remove_suspended": "yes" if choice.remove_suspended else "",
         "pending_days": str(choice.pending_days),
     }
     if posted is not None:

@@ -82,7 +82,7 @@ def teams(call: Call, connection_id: str) -> Response:
 
 
 def decide(call: Call, connection_id: str) -> Response:
-    """Approve that those who left a group are taken out of its team, or confirm which team is to be a group's."""
+    """Approve that those who are held are taken out of a team, or confirm which team is to be a group's."""
     word, _, whom = form(call).get("do", "").partition(":")
     services, address = call.parts.services, f"/connections/{connection_id}/teams"
     group_id, second, third = (*map(unquote, whom.split(":")), "", "", "")[:3]
