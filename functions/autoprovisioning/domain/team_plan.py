@@ -158,7 +158,7 @@ class _Planner:
     def _awaited(self, group: Group) -> bool:
         """Judge a group whose team Keeper took, but has never listed: whether it lists pending ones is not known."""
         had = self._known.get(group.id)
-        if had is None or had.unseen_since is None:
+        if had is None or had.unseen_since is None or any(team.id and team.id == had.team_id for team in self._teams):
             return False
         self._count += 1
         self._names[comparable(had.team_name)] += 1
@@ -193,7 +193,8 @@ class _Planner:
         if confirmed is None or self._why_not(confirmed):
             told = had.reason if had is not None and had.state is TeamState.NAME_TAKEN else ""
             noted = self._note(group, TeamState.NAME_TAKEN)
-            self.plan.known[group.id] = replace(noted, namesake=namesake, reason=told, team_id="", team_name="")
+            none = replace(noted, team_id="", team_name="", unseen_since=None)
+            self.plan.known[group.id] = replace(none, namesake=namesake, reason=told)
             return
         self._count += 1
         self._adopted.add(confirmed.team_id)

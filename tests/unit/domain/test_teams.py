@@ -332,10 +332,12 @@ def test_an_adoption_that_failed_rests_and_is_tried_again_at_once_where_it_is_co
     assert planned(teams=[THEIRS], known=[failed], now=NOW + DAY).known["g1"].state is TeamState.NAME_TAKEN
 
 
-def test_a_team_of_ours_that_lost_the_groups_id_is_offered_and_not_taken_for_deleted():
-    plan = planned(teams=[replace(OURS, external_id="")], known=[KNOWN])
-    assert (plan.known["g1"].state, plan.known["g1"].serves) == (TeamState.NAME_TAKEN, False)
-    assert plan.known["g1"].namesake == Namesake(team_id="t1", name="Engineers")
+@pytest.mark.parametrize("known", [KNOWN, SENT], ids=["lost", "never taken"])
+def test_a_team_of_ours_without_the_groups_id_is_offered_and_not_taken_for_deleted_or_awaited(known):
+    for _ in range(2):
+        known = planned(teams=[replace(OURS, external_id="")], known=[known]).known["g1"]
+        assert (known.state, known.serves) == (TeamState.NAME_TAKEN, False)
+        assert known.namesake == Namesake(team_id="t1", name="Engineers")
 
 
 NAMES = st.sampled_from(["Engineers", "engineers", "Sales", "Board", "role-x", "keeper-1", ""])
