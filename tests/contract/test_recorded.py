@@ -58,7 +58,7 @@ PEOPLE = {user_id: listed.name for user_id, listed in recording.LISTED.items()}
 
 def named(firestore: Firestore) -> dict[str, str]:
     """Return the names of the people of the connection by their ids."""
-    return {person.user_id: person.name for _, person in firestore.people.read(CONNECTION, NOW).lines.all}
+    return {line.user_id: line.person.name for line in firestore.people.read(CONNECTION, NOW).lines.all}
 
 
 def read_all(firestore: Firestore) -> dict[str, object]:

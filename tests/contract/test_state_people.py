@@ -11,7 +11,7 @@ from autoprovisioning.adapters.firestore import people
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Entry, Status
-from autoprovisioning.domain.people import Listed, Roll, line_of
+from autoprovisioning.domain.people import Listed, Person, Roll, line_of
 from tests.contract.state_stores import HOME, IN_FIRESTORE, Firestore, State, write
 from tests.support.builders import DAY, NOW
 
@@ -26,8 +26,12 @@ LISTED = {
 }
 
 
+def everybody(roll: Roll) -> list[Person]:
+    return [line.person for line in roll.lines.all]
+
+
 def told(roll: Roll) -> list[tuple[str, str, bool, str]]:
-    return [(person.name, person.email, person.on_roster, person.status.value) for _, person in roll.lines.all]
+    return [(each.name, each.email, each.on_roster, each.status.value) for each in everybody(roll)]
 
 
 def kept(state: State) -> None:
@@ -49,7 +53,7 @@ def test_everybody_is_there_in_the_order_of_names(state):
 def test_unit_and_role_are_kept(state):
     kept(state)
     by_id = state.people.read(HOME, NOW).lines.by_id
-    assert [(by_id[name][1].unit, by_id[name][1].administers) for name in ("u1", "u3")] == [
+    assert [(by_id[name].person.unit, by_id[name].person.administers) for name in ("u1", "u3")] == [
         ("", False),
         ("/Sales", True),
     ]
@@ -114,7 +118,7 @@ def test_what_somebody_is_found_by_is_the_same_however_it_was_read(state):
     }
     state.people.put(HOME, BEGAN, listed, {})
     lines = state.people.read(HOME, NOW).lines.all
-    assert lines == sorted(line_of(person) for _, person in lines)
+    assert [line.opened() for line in lines] == sorted(line_of(line.person) for line in lines)
     assert {line[0] for line in lines} >= {"zoe strasse 1@bucher.example\tu1", "4@bucher.example\tu4"}
 
 
@@ -126,8 +130,8 @@ def test_teams_are_kept_and_followed(state):
     state.people.put(HOME, BEGAN, listed, {"u1": sent, "u2": ALAN})
 
     def teams(minutes: int) -> dict[str, list[tuple[str, str]]]:
-        people = state.people.read(HOME, NOW + minutes * MINUTE).lines.all
-        return {person.user_id: [(team, each.value) for team, each in person.memberships()] for _, person in people}
+        people = everybody(state.people.read(HOME, NOW + minutes * MINUTE))
+        return {person.user_id: [(team, each.value) for team, each in person.memberships()] for person in people}
 
     assert teams(0) == {
         "u1": [("t1", "inside"), ("t2", "leaves"), ("t3", "leaves"), ("t4", "joins")],

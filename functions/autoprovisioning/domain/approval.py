@@ -13,7 +13,7 @@ from .entry import Status
 from .guard import WINDOW, Kind, Member
 from .holds import ASKED_AGAIN, DECIDED, OPEN, Hold, Standing, Verdict
 from .locks import Lock
-from .people import Person, Roll, line_of
+from .people import Line, Person, Roll, line_of
 from .review import account_of, words_of
 from .words import DONE, DUE_BECAUSE, KEPT, STANDINGS, buttons, counted, would
 
@@ -173,10 +173,10 @@ class Approval:
 UNIT_NAMES: Mapping[str, str] = {"/": "Directly below the organization", UNLISTED: "Not in the last listing"}
 
 
-def _affected(member: Member, verdict: Verdict, line: tuple[str, Person] | None) -> Affected:
+def _affected(member: Member, verdict: Verdict, line: Line | None) -> Affected:
     if line is None:
         return Affected(member, verdict, None, "")
-    return Affected(member, verdict, line[1], line[0].partition("\t")[0])
+    return Affected(member, verdict, line.person, line.text.partition("\t")[0])
 
 
 def _cut(path: str, depth: int) -> str:

@@ -6,12 +6,14 @@ A person is what a full run saw in the directory, and what the roster says. Pers
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
+from heapq import nsmallest
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
 
 from .directory_user import DirectoryUser, Presence
 from .entry import Entry, Status, Timer, Trigger
@@ -120,25 +122,64 @@ class Person(NamedTuple):
         return Membership.UNSEEN if waits else Membership.INSIDE
 
 
-Line = tuple[str, Person]  # what a person is sorted and found by, no two alike, then the person
-in_order: Callable[[Line], str] = itemgetter(0)
+_STATUSES = tuple(Status)  # of marks, by number; stored: statuses are only ever appended
+_STATUS, _FAILS, _WAITS, _TIMED, _UNUSUAL, _IN_TEAMS = 7, 8, 16, 32, 64, 128
+FIRST = 500  # lines: so many are found without sorting the others
+_USUAL = _STATUSES.index(Status.ACTIVE)
 
 
-def line_of(person: Person, folded: str = "") -> Line:
-    """Return a person with name and address, folded, and the key, which settles who of namesakes comes first.
+class Line(NamedTuple):
+    """What a person is sorted, found and counted by; the person itself may be packed until it is asked for.
 
-    `folded` is what `folding` said of the person: finding out again takes long for 100,000.
+    `text` is name and address, folded, and the key: no two are alike. `marks` (a byte) are the status and which lists
+    the person is in; `last` is when something was done last, in seconds, 0 for never.
     """
-    return f"{folded or _folded(person)}\t{(person.account or person.user_id).casefold()}", person
+
+    text: str
+    user_id: str
+    marks: int
+    last: int
+    held: Any
+
+    @property
+    def person(self) -> Person:
+        """Return the person."""
+        person: Person = self.held
+        return person
+
+    def opened(self) -> Line:
+        """Return the line with the person unpacked, for who asks for it again and again."""
+        return Line(self.text, self.user_id, self.marks, self.last, self.person)
+
+    @property
+    def usual(self) -> bool:
+        """Say whether the account and the user are active, and there is nothing else to be told."""
+        return self.marks & ~_IN_TEAMS == _USUAL
 
 
-def folding(person: Person) -> str:
-    """Return name and address, folded, if that takes long, else ""."""
-    return "" if person.name.isascii() and person.email.isascii() else _folded(person)
+in_order: Callable[[Line], str] = itemgetter(0)
+_ids: Callable[[Line], str] = itemgetter(1)
 
 
-def _folded(person: Person) -> str:
-    return unaccented(f"{person.name} {person.email}".lstrip().casefold())
+def line_of(person: Person) -> Line:
+    """Return a person with what they are found by: the key settles who of namesakes comes first."""
+    folded = unaccented(f"{person.name} {person.email}".lstrip().casefold())
+    text = f"{folded}\t{(person.account or person.user_id).casefold()}"
+    return Line(text, person.user_id, _marks(person), person.last or 0, person)
+
+
+def _marks(person: Person) -> int:
+    marks = _STATUSES.index(person.status)
+    for mark, told in (
+        (_FAILS, person.failure),
+        (_WAITS, person.waits),
+        (_TIMED, person.timers),
+        (_UNUSUAL, person.deleted or person.gone or person.missing),
+        (_IN_TEAMS, person.teams or person.asked or person.joins),
+    ):
+        if told:
+            marks |= mark
+    return marks
 
 
 def person_of(entry: Entry, listed: Listed | None) -> Person:
@@ -199,10 +240,43 @@ def _running(trigger: Trigger, timer: Timer) -> Running:
     return Running(trigger, int(timer.since.timestamp()), int(timer.accrued.total_seconds()), running)
 
 
-class Lines:
-    """Everybody in the order of names, and those lists of them that neither time nor a decision changes.
+class InOrder(Sequence[Line]):
+    """Lines in the order of names, sorted when more than the first of them are asked for: 100,000 take long."""
 
-    Most have an account and nothing else to be told of: going through 100,000 costs some 20 ms, so that is done once.
+    def __init__(self, lines: Sequence[Line]) -> None:
+        """Take lines in any order."""
+        self.lines = lines
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @overload
+    def __getitem__(self, index: int) -> Line: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Line]: ...
+
+    def __getitem__(self, index: int | slice) -> Line | Sequence[Line]:
+        if isinstance(index, slice) and index.step is None and index.stop is not None:
+            start = index.start or 0
+            if 0 <= start <= index.stop <= FIRST:
+                return nsmallest(index.stop, self.lines, key=in_order)[start:]
+        return self._sorted[index]
+
+    def __iter__(self) -> Iterator[Line]:
+        return iter(self._sorted)
+
+    @cached_property
+    def _sorted(self) -> Sequence[Line]:
+        return sorted(self.lines, key=in_order)
+
+
+class Lines:
+    """Everybody, and those lists of them that neither time nor a decision changes.
+
+    Most have an account and nothing else to be told of: 100,000 are gone through once. They are kept in the order in
+    which they were read: in the order of names they are all over the memory, and going through them takes four times
+    as long.
     """
 
     def __init__(self, lines: Iterable[Line] = ()) -> None:
@@ -212,59 +286,67 @@ class Lines:
     def __len__(self) -> int:
         return len(self._lines)
 
+    def __iter__(self) -> Iterator[Line]:
+        """Go through everybody, in no order."""
+        return iter(self._lines)
+
     @cached_property
     def all(self) -> Sequence[Line]:
-        """Return everybody."""
-        return sorted(self._lines, key=in_order)
+        """Return everybody in the order of names, as every list is."""
+        return InOrder(self._lines)
 
     @cached_property
     def _others(self) -> Sequence[Line]:
         """Return all but those with an active account and nothing else to be told of."""
-        found = [
-            line
-            for line in self._lines
-            if (person := line[1]).status is not Status.ACTIVE or person.timers or person.failure or person.waits
-        ]
-        return sorted(found, key=in_order)
+        return sorted((line for line in self._lines if line[2] & ~_IN_TEAMS != _USUAL), key=in_order)
 
     @cached_property
     def by_id(self) -> Mapping[str, Line]:
         """Return them by the user's id."""
-        return {line[1].user_id: line for line in self._lines}
+        return dict(zip(map(_ids, self._lines), self._lines, strict=True))
+
+    def names(self, user_ids: Iterable[str]) -> dict[str, str]:
+        """Return the names of those of these users who are listed, by their ids."""
+        found = map(self.by_id.get, user_ids)
+        return {line.user_id: line.person.name for line in found if line is not None}
 
     def count(self, status: Status) -> int:
         """Count those whose account has a status."""
-        if status is Status.ACTIVE:
-            return len(self) - sum(line[1].status is not status for line in self._others)
-        return len(self.of(status))
+        others = Counter(line[2] & _STATUS for line in self._others)
+        usual = len(self) - len(self._others) if status is Status.ACTIVE else 0
+        return usual + others[_STATUSES.index(status)]
 
     def of(self, status: Status) -> Sequence[Line]:
         """Return those whose account has a status."""
-        lines = self.all if status is Status.ACTIVE else self._others
-        return [line for line in lines if line[1].status is status]
+        wanted = _STATUSES.index(status)
+        if status is Status.ACTIVE:
+            return InOrder([line for line in self._lines if line[2] & _STATUS == wanted])
+        return [line for line in self._others if line[2] & _STATUS == wanted]
 
     @cached_property
     def failing(self) -> Sequence[Line]:
         """Return those whose last attempt failed."""
-        return [line for line in self._others if line[1].failure]
+        return [line for line in self._others if line.marks & _FAILS]
 
     @cached_property
     def waiting(self) -> Sequence[Line]:
         """Return those with a change that waits."""
-        return [line for line in self._others if line[1].waits]
+        return [line for line in self._others if line.marks & _WAITS]
 
     @cached_property
     def timed(self) -> Sequence[Line]:
-        """Return those with a timer."""
-        return [line for line in self._others if line[1].timers]
+        """Return those with a timer, unpacked: when it ends is asked of each again and again."""
+        return [line.opened() for line in self._others if line.marks & _TIMED]
 
     @cached_property
     def by_team(self) -> Mapping[str, Mapping[Membership, Sequence[Line]]]:
         """Return whom each team concerns, by its id, in no order."""
         found: dict[str, dict[Membership, list[Line]]] = {}
-        for line in self._lines:
-            for team_id, membership in line[1].memberships():
-                found.setdefault(team_id, {}).setdefault(membership, []).append(line)
+        for packed in self._lines:
+            if packed.marks & _IN_TEAMS:
+                line = packed.opened()
+                for team_id, membership in line.person.memberships():
+                    found.setdefault(team_id, {}).setdefault(membership, []).append(line)
         return found
 
 

@@ -14,7 +14,7 @@ from .directory_user import Presence
 from .entry import Action, Status, Trigger
 from .guard import Member
 from .holds import OPEN, Hold, Standing
-from .people import Line, Person, Roll, in_order, line_of
+from .people import InOrder, Line, Person, Roll, in_order, line_of
 from .scope import Scope
 from .texts import folded
 from .unprovisioned import Unprovisioned
@@ -117,15 +117,15 @@ class Review:
     @cached_property
     def lines(self) -> Sequence[Line]:
         """Return everybody in the order of names, those accounts included."""
-        everybody = self.roll.lines.all
-        return sorted((*everybody, *self._accounts), key=in_order) if self._accounts else everybody
+        everybody = self.roll.lines
+        return InOrder([*everybody, *self._accounts]) if self._accounts else everybody.all
 
     @cached_property
     def _due(self) -> Mapping[str, datetime]:
         """When those lose access, or their account, for whom a timer runs; off, none does."""
         if self._connection.state not in SERVING:
             return {}
-        found = ((person.user_id, self._when(person)) for _, person in self.roll.lines.timed)
+        found = ((line.user_id, self._when(line.person)) for line in self.roll.lines.timed)
         return {user_id: _at(at) for user_id, at in found if at is not None}
 
     @cached_property
@@ -154,9 +154,9 @@ class Review:
     def due_within(self, span: timedelta) -> dict[str, int]:
         """Count the suspensions and deletions that are due within a time from now."""
         found = Counter(
-            Action.SUSPEND.value if person.status is Status.ACTIVE else Action.DELETE.value
-            for _, person in self.roll.lines.timed
-            if (at := self._due.get(person.user_id)) is not None and at < self._now + span
+            Action.SUSPEND.value if line.person.status is Status.ACTIVE else Action.DELETE.value
+            for line in self.roll.lines.timed
+            if (at := self._due.get(line.user_id)) is not None and at < self._now + span
         )
         return {action.value: found[action.value] for action in (Action.SUSPEND, Action.DELETE) if found[action.value]}
 
@@ -184,16 +184,17 @@ class Review:
                 return sorted((line for line in found if line is not None), key=in_order)
             case Shown.DUE:
                 soon = {user_id for user_id, at in self._due.items() if at < self._now + SOON}
-                return [line for line in lines.timed if line[1].user_id in soon]
+                return [line for line in lines.timed if line.user_id in soon]
             case Shown.UNPROVISIONED:
                 return self._accounts
 
     def found(self, shown: Shown | None = None, search: str = "") -> Sequence[Line]:
         """Return those of a kind whose name or address contains all words of the search, or whose id it is."""
-        lines = self.those(shown)
-        for word in words_of(search):
+        those, words = self.those(shown), words_of(search)
+        lines = those.lines if words and isinstance(those, InOrder) else those
+        for word in words:
             lines = [line for line in lines if word in line[0] and _has(line, word)]
-        return lines
+        return sorted(lines, key=in_order) if words else those
 
     def best(self, search: str) -> Sequence[Line]:
         """Return everybody found, first those in whose name or address a word begins with each word of the search."""
@@ -204,10 +205,10 @@ class Review:
     def sorted(self, lines: Sequence[Line], by: Sort, *, descending: bool = False) -> Sequence[Line]:
         """Return lines, which are in the order of names, in another order."""
         keys: Mapping[Sort, Callable[[Line], str | int]] = {
-            Sort.ADDRESS: lambda line: line[1].email.casefold(),
-            Sort.GOOGLE: lambda line: google(line[1]).value,
-            Sort.KEEPER: lambda line: in_keeper(line[1]).value,
-            Sort.CHANGE: lambda line: line[1].last or 0,
+            Sort.ADDRESS: _address,
+            Sort.GOOGLE: lambda line: Presence.ACTIVE.value if line.usual else google(line.person).value,
+            Sort.KEEPER: lambda line: InKeeper.ACTIVE.value if line.usual else in_keeper(line.person).value,
+            Sort.CHANGE: lambda line: line.last,
         }
         if by in keys:
             return sorted(lines, key=keys[by], reverse=descending)
@@ -312,6 +313,11 @@ def words_of(search: str) -> list[str]:
     """Return the words of a search without those that are part of another one: each goes through everybody."""
     words = dict.fromkeys(folded(search).split())
     return [word for word in words if not any(word in other for other in words if other != word)]
+
+
+def _address(line: Line) -> str:
+    """Return the address that a person is found by: what follows the last blank."""
+    return line.text.rpartition("\t")[0].rpartition(" ")[2]
 
 
 def _has(line: Line, word: str) -> bool:

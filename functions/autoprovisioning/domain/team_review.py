@@ -82,7 +82,7 @@ class TeamReview:
         stays = sum(sizes[each] for each in (Membership.INSIDE, Membership.UNSEEN, Membership.ENDED))
         return TeamRow(
             team=team,
-            people=stays + sum(team.team_id in person.teams for _, person in leaves),
+            people=stays + sum(team.team_id in line.person.teams for line in leaves),
             joins=sizes[Membership.JOINS],
             leaves=sizes[Membership.LEAVES],
             waits=sum(sizes[each] for each in (Membership.WAITS, Membership.UNSEEN, Membership.ASKED)),
@@ -93,8 +93,8 @@ class TeamReview:
         found = self._lines.by_team.get(team.team_id, NOBODY) if team.team_id else NOBODY
         if self._connection.pilot is None or not found.get(Membership.JOINS):
             return found
-        chosen = [line for line in found[Membership.JOINS] if self._connection.operates_on(line[1].user_id)]
-        others = [line for line in found[Membership.JOINS] if not self._connection.operates_on(line[1].user_id)]
+        chosen = [line for line in found[Membership.JOINS] if self._connection.operates_on(line.user_id)]
+        others = [line for line in found[Membership.JOINS] if not self._connection.operates_on(line.user_id)]
         return {**found, Membership.JOINS: chosen, Membership.WAITS: [*found.get(Membership.WAITS, ()), *others]}
 
     def people(

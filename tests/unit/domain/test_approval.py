@@ -100,7 +100,7 @@ def test_units_are_told_apart_as_far_as_a_handful_of_them_goes():
 
 def test_who_was_never_listed_is_not_counted_as_no_administrator():
     everybody = roll({"ada": "/", "boss": "/", "new": "", "root": ""})
-    people = [person._replace(administers=person.user_id in ("boss", "root")) for _, person in everybody.lines.all]
+    people = [line.person._replace(administers=line.user_id in ("boss", "root")) for line in everybody.lines.all]
     everybody = replace(everybody, lines=Lines(map(line_of, people)))
     approval = Approval(suspends("ada", "boss", "new", "root", "stranger"), everybody)
     assert [group[::2] for group in approval.administrators()] == [("yes", 2), ("unknown", 2)]

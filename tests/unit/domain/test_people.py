@@ -16,8 +16,19 @@ from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Entry, Failure, Status, Timer, Trigger
 from autoprovisioning.domain.guard import Member
 from autoprovisioning.domain.holds import Hold, Standing, Verdict
-from autoprovisioning.domain.people import Lines, Listed, Person, Roll, again, entitled, line_of, listed_of, person_of
-from autoprovisioning.domain.review import Decided, InKeeper, Review, Shown, Sort
+from autoprovisioning.domain.people import (
+    InOrder,
+    Lines,
+    Listed,
+    Person,
+    Roll,
+    again,
+    entitled,
+    line_of,
+    listed_of,
+    person_of,
+)
+from autoprovisioning.domain.review import Decided, InKeeper, Review, Shown, Sort, google, in_keeper
 from autoprovisioning.domain.scope import Group, OrgUnit, Scope
 from autoprovisioning.domain.settings import Settings
 from autoprovisioning.domain.unprovisioned import By, Unprovisioned
@@ -167,7 +178,7 @@ def test_each_list_has_its_people():
     )
     account = Unprovisioned(scim_id="k9", user_name="stranger@example.com", external_id="")
     reviewed = Review(Roll(at=NOW, lines=Lines(map(line_of, people))), HERE, NOW, None, [account])
-    assert {shown.value: [person.key for _, person in reviewed.those(shown)] for shown in Shown} == {
+    assert {shown.value: [line.person.key for line in reviewed.those(shown)] for shown in Shown} == {
         "active": ["u1", "u6"],
         "suspended": ["u2", "u3"],
         "none": ["u5"],
@@ -178,7 +189,7 @@ def test_each_list_has_its_people():
         "locked": ["u4"],
         "unprovisioned": ["k9"],
     }
-    assert [person.key for _, person in reviewed.lines] == ["u1", "u2", "u3", "u4", "u5", "u6", "k9"]
+    assert [line.person.key for line in reviewed.lines] == ["u1", "u2", "u3", "u4", "u5", "u6", "k9"]
 
 
 def test_what_is_due_later_than_in_30_days_is_not_soon():
@@ -197,8 +208,8 @@ def test_an_account_that_nobody_provisions_is_told_with_its_owner():
         presence=Presence.DELETED,
     )
     reviewed = Review(Roll(at=NOW), HERE, NOW, None, [account])
-    [(_, person)] = reviewed.found(Shown.UNPROVISIONED, "old@")
-    row = reviewed.row(person)
+    [line] = reviewed.found(Shown.UNPROVISIONED, "old@")
+    row = reviewed.row(line.person)
     assert (row.google, row.keeper) == (Presence.DELETED, InKeeper.ACTIVE)
     assert row.why == "Nobody provisions it: its externalId is their directory id"
 
@@ -206,7 +217,7 @@ def test_an_account_that_nobody_provisions_is_told_with_its_owner():
 @pytest.mark.parametrize("search", ["LOVE", "ada", "muller ada", "@example", "  Müller "])
 def test_a_search_finds_all_its_words_anywhere_in_name_and_address(search):
     person = person_of(entry(), Listed("", "Ada Müller-Lovelace", Presence.ACTIVE))
-    assert [found.user_id for _, found in review(person).found(None, search)] == ["u1"]
+    assert [line.user_id for line in review(person).found(None, search)] == ["u1"]
     assert review(person).found(None, f"{search} nobody") == []
 
 
@@ -215,14 +226,31 @@ def test_words_that_are_part_of_another_one_cost_no_search_of_their_own(monkeypa
     monkeypatch.setattr("autoprovisioning.domain.review._has", lambda line, word: not asked.append(word))  # type: ignore[func-returns-value]
     domain = "@example.com"
     parts = [domain[start:end] for start in range(len(domain)) for end in range(start + 1, len(domain) + 1)]
-    assert [found.user_id for _, found in review(ada()).found(None, " ".join([*parts, *parts]))] == ["u1"]
+    assert [line.user_id for line in review(ada()).found(None, " ".join([*parts, *parts]))] == ["u1"]
     assert asked == [domain]
 
 
 def test_the_best_matches_come_first():
     names = ("Bohr Grace", "Ada Grace Hopper")
     people = [entitled(name, Listed("", name, Presence.ACTIVE)) for name in names]
-    assert [person.name for _, person in review(*people).best("grace h")] == ["Ada Grace Hopper", "Bohr Grace"]
+    assert [line.person.name for line in review(*people).best("grace h")] == ["Ada Grace Hopper", "Bohr Grace"]
+
+
+@given(st.lists(st.text("ab", max_size=3), max_size=9), st.none() | st.integers(-9, 9), st.none() | st.integers(-9, 9))
+def test_the_first_lines_are_those_of_the_whole_list(names, start, stop):
+    people = [entitled(f"u{number}", Listed("", name, Presence.ACTIVE)) for number, name in enumerate(names)]
+    lines = list(map(line_of, people))
+    assert list(InOrder(lines)[start:stop]) == sorted(lines)[start:stop]
+    assert list(InOrder(lines)) == sorted(lines)
+
+
+def test_accounts_that_are_active_and_are_not_plain_are_sorted_by_what_they_are():
+    people = (ada(user_id="u1"), ada(user_id="u2", deleted=True), ada(user_id="u3", gone=True))
+    reviewed = review(*people, ada(user_id="u4", missing_since=NOW))
+    by_google = [google(line.person).value for line in reviewed.sorted(reviewed.lines, Sort.GOOGLE)]
+    assert by_google == ["active", "active", "deleted", "unknown"]
+    by_keeper = [in_keeper(line.person).value for line in reviewed.sorted(reviewed.lines, Sort.KEEPER)]
+    assert by_keeper == ["active", "active", "active", "deleted"]
 
 
 def test_people_are_sorted_by_what_is_asked_for():
@@ -234,7 +262,7 @@ def test_people_are_sorted_by_what_is_asked_for():
     reviewed = review(*people)
 
     def order(sort: Sort, *, descending: bool = False) -> list[str]:
-        return [person.user_id for _, person in reviewed.sorted(reviewed.lines, sort, descending=descending)]
+        return [line.user_id for line in reviewed.sorted(reviewed.lines, sort, descending=descending)]
 
     assert order(Sort.NAME) == ["u1", "u2", "u3"]
     assert order(Sort.NAME, descending=True) == ["u3", "u2", "u1"]
@@ -278,7 +306,7 @@ def test_unit_and_role_are_kept_with_the_name_and_followed():
 
 def test_the_id_is_searched_for_whole():
     person = ada(user_id="12345")
-    assert [found.user_id for _, found in review(person).found(None, "12345")] == ["12345"]
+    assert [line.user_id for line in review(person).found(None, "12345")] == ["12345"]
     assert review(person).found(None, "1234") == []
 
 
@@ -319,7 +347,7 @@ def test_accounts_that_nobody_provisions_are_told_part_by_part_each_once():
     cursor = ""
     for _ in accounts:
         lines, cursor = part(reviewed.found(Shown.UNPROVISIONED), cursor, 1)
-        told += [person.account for _, person in lines]
+        told += [line.person.account for line in lines]
     assert (told, cursor) == (["s2", "s3", "s1"], "")
 
 

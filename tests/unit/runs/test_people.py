@@ -12,7 +12,7 @@ from tests.support.scenario import LATER, Scenario
 
 def people(scenario: Scenario) -> dict[str, tuple[str, Presence, InKeeper]]:
     reviewed = review(scenario.services, scenario.connection)
-    return {person.user_id: (person.name, google(person), in_keeper(person)) for _, person in reviewed.lines}
+    return {who.user_id: (who.name, google(who), in_keeper(who)) for who in (line.person for line in reviewed.lines)}
 
 
 def test_a_full_run_keeps_names_and_the_roster_goes_on_from_there(scenario):

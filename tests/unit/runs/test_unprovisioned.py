@@ -93,7 +93,7 @@ def test_what_is_ignored_is_not_taken_over_together_nor_counted(lost):
     ignore(lost.services, "c1", [ignored], "  Asked for by the works council ", ACTOR)
     assert lost.services.unprovisioned.ignored("c1")[ignored].note == "Asked for by the works council"
     reviewed = review(lost.services, lost.connection)
-    assert [person.account for _, person in reviewed.those(Shown.UNPROVISIONED)] == sorted(
+    assert [line.person.account for line in reviewed.those(Shown.UNPROVISIONED)] == sorted(
         row.scim_id for row in report.accounts[1:]
     )
     drift(lost)

@@ -1,8 +1,9 @@
 """Everybody of a connection: packed by full runs into at most 16 documents, and kept up to date in memory.
 
-Packed are the people of a range of the roster's shards, each shard apart. Whoever reads them again
-reads the documents whose digest changed, and the shards written since. The time of a shard's write is the service's
-when it began to handle the commit, so what was written shortly before the last look is read again.
+Packed are the people of a range of the roster's shards, each shard apart, and beside them what they are sorted, found
+and counted by: a person is unpacked when somebody asks for it. Whoever reads them again reads the documents whose
+digest changed, and the shards written since. The time of a shard's write is the service's when it began to handle the
+commit, so what was written shortly before the last look is read again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import chain, repeat
+from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -36,7 +38,6 @@ from autoprovisioning.domain.people import (
     Roll,
     again,
     entitled,
-    folding,
     line_of,
     person_of,
 )
@@ -45,14 +46,38 @@ PEOPLE_A_DOCUMENT = 8_000  # of some 60 bytes each, compressed; a document may h
 MOST_DOCUMENTS = 16
 FRESH = timedelta(seconds=3)  # what was read then is shown again
 OVERLAP = timedelta(seconds=30)  # longer than a commit takes, and than our clocks differ
-FOLDED = b"folded 1"  # part of what digests name: with another number the documents are written anew
+INDEXED = b"indexed 1"  # part of what digests name: with another number the documents are written anew
 UNREAD = datetime(1970, 1, 1, tzinfo=UTC)
 KEPT = 400_000  # people in memory, of all connections; those of the connection read last in any case
 
-Shard = tuple[int, list[Person]]
 
-_shards = msgspec.msgpack.Decoder(built(list[Shard]))
-_texts = msgspec.msgpack.Decoder(built(list[str]))
+class _Index(msgspec.Struct, array_like=True):
+    """What lines have beside the person, in the order of the people."""
+
+    texts: list[str]
+    user_ids: list[str]
+    marks: bytes
+    last: list[int]
+
+
+class _Packed(Line):
+    """A line as it is stored."""
+
+    __slots__ = ()
+
+    @property
+    def person(self) -> Person:
+        """Unpack the person; what a newer version appended is passed over."""
+        try:
+            return _person.decode(self.held)
+        except msgspec.ValidationError:
+            return _appended(self.held)
+
+
+_shards = msgspec.msgpack.Decoder(built(list[tuple[int, list[msgspec.Raw]]]))
+_person = msgspec.msgpack.Decoder(built(Person))
+_indexes = msgspec.msgpack.Decoder(built(_Index))
+_packed = partial(tuple.__new__, _Packed)  # 100,000 are made at once: `_Packed._make` takes three times as long
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,10 +124,10 @@ class FirestorePeople:
             some = range(number * shards // count, (number + 1) * shards // count)
             people = [(shard, _people(ids[shard], listed, roster)) for shard in some]
             packed = msgspec.msgpack.encode(people)
-            digests.append(hashlib.blake2b(packed, digest_size=12, person=FOLDED).hexdigest())
+            digests.append(hashlib.blake2b(packed, digest_size=12, person=INDEXED).hexdigest())
             if len(known) != count or known[number] != digests[number]:
-                folded = msgspec.msgpack.encode([folding(person) for _, each in people for person in each])
-                fields = {"people": zlib.compress(packed, 1), "folded": zlib.compress(folded, 1)}
+                index = _index_of([line_of(person) for _, each in people for person in each])
+                fields = {"people": zlib.compress(packed, 1), "index": zlib.compress(index, 1)}
                 self._set(self._document(connection, count, number), fields)
         if digests != list(known):
             self._set(self._document(connection, 0, 0), {"at": at, "digests": digests})
@@ -159,9 +184,8 @@ class FirestorePeople:
         for snapshot in self._database.get_all([self._document(connection, count, n) for n in numbers]):
             fields = fields_of(snapshot)
             PEOPLE.check(fields)
-            folded = chain(_folded(fields.get("folded", b"")), repeat(""))
-            for shard, people in _unpacked(fields["people"]) if fields else ():
-                found[shard] = list(map(line_of, people, folded))
+            if fields:
+                found |= _unpacked(fields["people"], fields.get("index"))
         if known.listed is None:  # once: what waits to be collected then stays, too
             gc.freeze()  # there are no cycles in 100,000 people: they are not looked through for any
         known.digests, known.listed = digests, head["at"]
@@ -210,27 +234,31 @@ def _restored(connection: Connection, known: _Known, head: Mapping[str, Any]) ->
     return known.listed is not None and head["at"] != known.listed and head["digests"] == known.digests
 
 
-def _unpacked(data: bytes) -> list[Shard]:
-    """Return what a document holds; what a newer version appended to a person is passed over."""
+def _index_of(lines: Sequence[Line]) -> bytes:
+    texts, user_ids, marks, last, _ = zip(*lines, strict=True) if lines else ((),) * 5
+    return msgspec.msgpack.encode(_Index(list(texts), list(user_ids), bytes(marks), list(last)))
+
+
+def _unpacked(people: bytes, index: bytes | None) -> dict[int, list[Line]]:
+    """Return the lines of a document by shard; versions before kept no index."""
     try:
-        packed = zlib.decompress(data)
-        try:
-            return _shards.decode(packed)
-        except msgspec.ValidationError:
-            known = [
-                (shard, [each[: len(Person._fields)] for each in people])
-                for shard, people in msgspec.msgpack.decode(packed)
-            ]
-            return msgspec.convert(known, built(list[Shard]))
-    except (msgspec.MsgspecError, zlib.error) as error:
+        shards = _shards.decode(zlib.decompress(people))
+        held = list(chain.from_iterable(some for _, some in shards))
+        if index is None:
+            each: Iterator[Line] = (line_of(_Packed("", "", 0, 0, raw).person) for raw in held)
+        else:
+            known = _indexes.decode(zlib.decompress(index))
+            each = map(_packed, zip(known.texts, known.user_ids, known.marks, known.last, held, strict=True))
+        return {shard: list(islice(each, len(some))) for shard, some in shards}
+    except (msgspec.MsgspecError, zlib.error, ValueError) as error:
         raise PEOPLE.unreadable(error) from None
 
 
-def _folded(data: bytes) -> list[str]:
-    """Return what the people of a document are found by, as far as it is kept; versions before kept nothing."""
+def _appended(raw: msgspec.Raw) -> Person:
+    """Return a person to whom a newer version appended something."""
     try:
-        return _texts.decode(zlib.decompress(data)) if data else []
-    except (msgspec.MsgspecError, zlib.error) as error:
+        return msgspec.convert(msgspec.msgpack.decode(raw)[: len(Person._fields)], built(Person))
+    except msgspec.MsgspecError as error:
         raise PEOPLE.unreadable(error) from None
 
 
@@ -244,7 +272,7 @@ def _people(ids: Iterable[str], listed: Mapping[str, Listed], roster: Mapping[st
 
 def _anew(lines: Sequence[Line], entries: Mapping[str, Entry]) -> list[Line]:
     """Return the lines of a shard as its entries are by now."""
-    listed = {person.user_id: person for _, person in lines}
+    listed = {line.user_id: line.person for line in lines}
     stays = (again(person, entries.get(user_id)) for user_id, person in listed.items())
     comes = (person_of(entry, None) for user_id, entry in entries.items() if user_id not in listed)
     return [line_of(person) for person in chain(stays, comes) if person is not None]
@@ -252,6 +280,6 @@ def _anew(lines: Sequence[Line], entries: Mapping[str, Entry]) -> list[Line]:
 
 def _merged(known: _Known, read: Mapping[int, list[Line]]) -> Iterator[Line]:
     """Return all lines, those of these shards replaced."""
-    gone = {person.user_id for shard in read for _, person in known.shards.get(shard, ())}
-    kept = [line for line in known.roll.lines.all if line[1].user_id not in gone] if gone else known.roll.lines.all
+    gone = {line.user_id for shard in read for line in known.shards.get(shard, ())}
+    kept = [line for line in known.roll.lines if line[1] not in gone] if gone else known.roll.lines
     return chain(kept, chain.from_iterable(read.values()))

@@ -83,7 +83,8 @@ class FirestoreReports:
         for size in SEARCHED:
             snapshots = self._after(query, "at", position, size, direction)
             for snapshot in snapshots:
-                event, position, looked = event_of(snapshot), _position(snapshot, "at"), looked + 1
+                event, looked = event_of(snapshot), looked + 1  # takes long, so the document is copied once
+                position = event.at, snapshot.id
                 if filters.meets(event):
                     found.append(event)
                 if len(found) == limit:

@@ -304,8 +304,8 @@ def _called(call: Call, connection_id: str, person: str) -> frozenset[str]:
     connection = services.connections.get(connection_id) if person.strip() else None
     if connection is None:
         return frozenset()
-    lines = services.people.read(connection, services.clock()).lines.by_id.values()
-    return frozenset(who.user_id for _, who in called(lines, person))
+    lines = services.people.read(connection, services.clock()).lines
+    return frozenset(line.user_id for line in called(lines, person))
 
 
 def _in_utc(field: str, at: datetime | None) -> datetime | None:

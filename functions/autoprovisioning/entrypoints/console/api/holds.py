@@ -13,7 +13,7 @@ from autoprovisioning.app.administration.held_plans import FOLLOWS, decide_hold,
 from autoprovisioning.app.ports.reports import HeldPlan
 from autoprovisioning.domain import approval, guard, holds
 from autoprovisioning.domain.holds import HoldState, Standing
-from autoprovisioning.domain.people import Person
+from autoprovisioning.domain.people import Line, Person
 from autoprovisioning.domain.texts import LONGEST_SEARCH
 from autoprovisioning.domain.words import would
 from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Paging
@@ -141,8 +141,8 @@ def read_hold(call: Call, query: WantedPage, connection_id: str, digest: str) ->
     return answer(HoldMembers(**_told(hold, hold.counts(), hold.standings()), items=items, cursor=following))
 
 
-def _person(line: tuple[str, Person] | None) -> Person | None:
-    return line[1] if line is not None else None
+def _person(line: Line | None) -> Person | None:
+    return line.person if line is not None else None
 
 
 def _member(member: guard.Member, verdict: holds.Verdict, person: Person | None) -> Member:

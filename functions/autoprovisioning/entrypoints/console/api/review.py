@@ -83,7 +83,7 @@ def list_people(call: Call, query: WantedPage, connection_id: str) -> Response:
     reviewed = review(call.parts.services, existing(call, connection_id))
     found = reviewed.found(query.state, query.search)
     lines, cursor = part(found, query.cursor, query.limit)
-    items = [_told(reviewed.row(person)) for _, person in lines]
+    items = [_told(reviewed.row(line.person)) for line in lines]
     roll, counts = reviewed.roll, reviewed.counts()
     listed = PeopleListed(at=roll.at, names_at=roll.listed, total=len(found), counts=counts, items=items, cursor=cursor)
     return answer(listed)
@@ -96,7 +96,8 @@ def export_people(call: Call, query: Wanted, connection_id: str) -> Response:
 
 
 def _rows(reviewed: Review, query: Wanted) -> Iterator[tuple[object, ...]]:
-    for _, person in reviewed.found(query.state, query.search):
+    for line in reviewed.found(query.state, query.search):
+        person = line.person
         row = reviewed.row(person)
         times = (at.isoformat() if at is not None else "" for at in (row.due, row.last))
         states = row.google.value, row.keeper.value, row.why

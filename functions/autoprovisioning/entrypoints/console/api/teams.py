@@ -237,7 +237,7 @@ def list_team_people(call: Call, query: WantedPeoplePage, connection_id: str, gr
     found = reviewed.people(team, query.membership, query.search)
     page, following = Paging(cursor=query.cursor, limit=query.limit).part(found, len(found))
     counts = {membership: len(lines) for membership, lines in reviewed.concerned(team).items()}
-    items = [_told(reviewed, team, person, membership) for (_, person), membership in page]
+    items = [_told(reviewed, team, line.person, membership) for line, membership in page]
     return answer(TeamPeople(at=roll.at, total=len(found), counts=counts, items=items, cursor=following))
 
 
@@ -247,8 +247,8 @@ def export_team_people(call: Call, query: WantedPeople, connection_id: str, grou
     team = existing_team(reviewed, group_id)
     header = ("name", "e-mail", "in Google", "in Keeper", "membership", "why", "user id")
     found = (
-        _told(reviewed, team, person, membership)
-        for (_, person), membership in reviewed.people(team, query.membership, query.search)
+        _told(reviewed, team, line.person, membership)
+        for line, membership in reviewed.people(team, query.membership, query.search)
     )
     rows = (
         (who.name, who.email, who.google.value, who.keeper.value, who.membership.value, who.why, who.user_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
@@ -19,7 +19,7 @@ from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import BadInput
 from autoprovisioning.domain.event_search import Filters, Outcome
 from autoprovisioning.domain.events import USAGE, Event, EventName, TeamUsage
-from autoprovisioning.domain.people import Person, in_order
+from autoprovisioning.domain.people import NOBODY, Line, in_order
 from autoprovisioning.domain.requests import InquiryKind
 from autoprovisioning.domain.review import called
 from autoprovisioning.domain.sentences import plan_of, sentence
@@ -125,10 +125,10 @@ def audit(call: Call, connection_id: str) -> Response:
     asked = _asked(call)
     error: BadInput | None = None
     page: Page[Event] = Page()
-    people: Mapping[str, tuple[str, Person]] = {}
+    people = NOBODY
     if connection is not None:
-        people = call.parts.services.people.read(connection, call.parts.services.clock()).lines.by_id
-    matches = _matching(people, asked.fields["person"])
+        people = call.parts.services.people.read(connection, call.parts.services.clock()).lines
+    matches = sorted(called(people, asked.fields["person"]), key=in_order)
     filters = Filters()
     try:
         filters = _filters(asked, matches)
@@ -144,8 +144,8 @@ def audit(call: Call, connection_id: str) -> Response:
         "outcomes": {Outcome.DONE: "Succeeded", Outcome.FAILED: "Failed"},
         "page": page,
         "sought": filters.sought,
-        "people": {event.user_id: people[event.user_id][1].name for event in page.items if event.user_id in people},
-        "matches": [people[user_id][1] for user_id in matches[:FOUND]],
+        "people": people.names(event.user_id for event in page.items),
+        "matches": [line.person for line in matches[:FOUND]],
         "changes": changes,
         "sentence": sentence,
         "plan_of": plan_of,
@@ -199,12 +199,7 @@ def _asked(call: Call) -> Asked:
     )
 
 
-def _matching(people: Mapping[str, tuple[str, Person]], person: str) -> list[str]:
-    """Return the ids of those whose name or address contains every word; in the order of names."""
-    return [who.user_id for _, who in sorted(called(people.values(), person), key=in_order)]
-
-
-def _filters(asked: Asked, matches: Sequence[str]) -> Filters:
+def _filters(asked: Asked, matches: Iterable[Line]) -> Filters:
     fields, actor = asked.fields, asked.fields["actor"]
     try:
         names = [EventName(name) for name in asked.names]
@@ -220,7 +215,7 @@ def _filters(asked: Asked, matches: Sequence[str]) -> Filters:
         since=_day("since", fields["since"]),
         until=_day("until", fields["until"], timedelta(days=1)),  # the day that is named is included
         person=fields["person"],
-        people=frozenset(matches),
+        people=frozenset(line.user_id for line in matches),
         by="" if EXACT.fullmatch(actor) else actor,
         text=fields["text"],
         team=fields["team"],

@@ -73,7 +73,7 @@ def people(call: Call, connection_id: str) -> Response:
     elsewhere: Sequence[DirectoryUser] = ()
     unread = ""
     if asked.q and asked.state is None and part.number == 1:
-        elsewhere, unread = _in_directory(call, asked.q, {person.user_id for _, person in part.rows})
+        elsewhere, unread = _in_directory(call, asked.q, {line.user_id for line in part.rows})
     return show_of(
         call,
         connection,
@@ -88,7 +88,7 @@ def people(call: Call, connection_id: str) -> Response:
         ],
         columns=COLUMNS,
         found=len(found),
-        rows=[reviewed.row(person) for _, person in part.rows],
+        rows=[reviewed.row(line.person) for line in part.rows],
         number=part.number,
         pages=part.pages,
         first=part.first,
@@ -118,7 +118,7 @@ def find(call: Call) -> Response:
         reviewed = Review(services.people.read(connection, now), connection, now)
         found = reviewed.best(letters)
         more = more or len(found) > FOUND
-        hits += [Hit(connection=connection, row=reviewed.row(person)) for _, person in found[:FOUND]]
+        hits += [Hit(connection=connection, row=reviewed.row(line.person)) for line in found[:FOUND]]
     elsewhere: Sequence[DirectoryUser] = ()
     unread = ""
     if letters and not quick:

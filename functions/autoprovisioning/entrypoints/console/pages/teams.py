@@ -152,20 +152,20 @@ def team(call: Call, connection_id: str, group_id: str) -> Response:
         found=len(found),
         rows=[
             Member(
-                person=person,
-                google=google(person),
-                keeper=in_keeper(person),
+                person=line.person,
+                google=google(line.person),
+                keeper=in_keeper(line.person),
                 membership=membership,
-                why=reviewed.why(known, person, membership),
+                why=reviewed.why(known, line.person, membership),
             )
-            for (_, person), membership in part.rows
+            for line, membership in part.rows
         ],
         number=part.number,
         pages=part.pages,
         first=part.first,
         events=page.items,
         older=bool(page.cursor),
-        people={event.user_id: line[1].name for event in page.items if (line := roll.lines.by_id.get(event.user_id))},
+        people=roll.lines.names(event.user_id for event in page.items),
         changes=changes,
         sentence=sentence,
         plan_of=plan_of,
