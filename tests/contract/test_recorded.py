@@ -17,7 +17,7 @@ import pytest
 
 from autoprovisioning import document_kinds, messages
 from autoprovisioning.app.ports.roster import Edit
-from autoprovisioning.domain.connections import State
+from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.entry import Entry, Unseen
 from autoprovisioning.domain.errors import ConfigurationRefused
 from autoprovisioning.domain.event_search import Filters
@@ -53,7 +53,18 @@ def stored(firestore: Firestore, documents: Mapping[str, Any]) -> dict[str, dict
 
 FIRST_WITH_PEOPLE = 4  # recording
 FIRST_WITH_IGNORED = 4  # and with what is done about changes in Keeper, a pilot, teams, and locks
+FIRST_WITH_SUSPENDED = 5  # and with what becomes of suspended people in teams
 PEOPLE = {user_id: listed.name for user_id, listed in recording.LISTED.items()}
+
+
+def connection_in(path: Path) -> Connection:
+    """Return the connection that a recording tells of: what it does not know is as it is by default."""
+    number = int(path.stem)
+    if number >= FIRST_WITH_SUSPENDED:
+        return CONNECTION
+    if number >= FIRST_WITH_IGNORED:
+        return with_settings(CONNECTION, teams=replace(CONNECTION.settings.teams, remove_suspended=False))
+    return replace(with_settings(CONNECTION, repair_drift=True, teams=TeamChoice()), pilot=None)
 
 
 def named(firestore: Firestore) -> dict[str, str]:
@@ -120,9 +131,7 @@ class TestEarlierVersions:
         store(firestore, load(path)["documents"])
         later = int(path.stem) >= FIRST_WITH_IGNORED
         assert read_all(firestore) == {
-            "connection": CONNECTION
-            if later
-            else replace(with_settings(CONNECTION, repair_drift=True, teams=TeamChoice()), pilot=None),
+            "connection": connection_in(path),
             "begun set-up": {"c9": NOW},
             "roster shard": {"u1": as_recorded(path, FULL), "u2": PLAIN},
             "run": recording.RUN,
