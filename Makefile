@@ -19,6 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 # Each is a folder of tests and a target: from the core alone to everything at once, in a browser.
 LEVELS := unit simulation contract fuzz functional faults gcp browser
+SHARED = -p tests.support.file_by_file --dist load --maxschedchunk 1 -o console_output_style=classic
 TESTS = REQUIRE_EMULATORS=1 $(BIN)/python -m pytest -q -m "not slow"
 .PHONY: help setup run local connect sync test $(LEVELS) simulate mutants check fix screenshots bench lock audit sbom clean \
 	plan diff deploy rollback detach destroy logs doctor tofu
@@ -49,7 +50,7 @@ sync: $(STAMP) ## a full run now, one JSON line on stdout (FULL=1: and a drift r
 	@$(BIN)/python -m infra.local.sync $(if $(FULL),--full)
 
 test: $(STAMP) ## every level, several files at a time, real emulators and a browser included (JOBS=5)
-	@$(TESTS) -n "$$JOBS" --dist loadfile --no-loadscope-reorder
+	@$(TESTS) -n "$$JOBS" $(SHARED)
 
 unit: ## the core and the use cases over ports in memory
 simulation: ## whole histories on virtual time, with faults
