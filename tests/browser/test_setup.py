@@ -27,7 +27,7 @@ def page(system, open_page) -> Page:
 @pytest.fixture
 def provisioned(system) -> System:
     """A connection that is on, everybody provisioned, and shown: the console shows for seconds what it read before."""
-    system.provisioned()
+    system.restored()
     listed = f"/connections/{CONNECTION}/users"
     wait_for(lambda: len(system.api("GET", listed).json()["items"]) == len(system.active()), "everybody in the list")
     return system

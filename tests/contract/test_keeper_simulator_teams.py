@@ -75,6 +75,15 @@ def test_a_membership_waits_for_the_team_the_invitation_and_the_lock(node: Endpo
     assert of(node, team)["members"] == [ready, invited, locked]
 
 
+def test_who_is_said_to_have_been_invited_is_waited_for(node: Endpoint) -> None:
+    team, scim_id = made(node), node.created()["id"]
+    node.side.accept()
+    node.side.control("POST", "invite", {"accounts": [scim_id]})
+    node.patched(scim_id, change("add", team))
+    node.side.approve()
+    assert of(node, team)["queued"] == [scim_id]
+
+
 def test_a_pending_team_may_not_be_listed(node: Endpoint) -> None:
     first, second = made(node), made(node, "Sales", "g2")
     node.side.approve(second)

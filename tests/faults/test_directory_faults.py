@@ -50,7 +50,7 @@ def test_a_page_that_keeps_failing_deprovisions_nobody_and_creations_go_on(syste
 
 
 def test_an_empty_listing_is_held_and_harms_nobody(system):
-    system.provisioned()
+    system.restored()
     system.directory.fault(match={"method": "users.list"}, empty=True, times=2)
     summary = system.sync()
     assert summary["held"] == len(EVERYBODY)
@@ -58,7 +58,7 @@ def test_an_empty_listing_is_held_and_harms_nobody(system):
 
 
 def test_a_renamed_scope_group_changes_nothing(system):
-    system.provisioned()
+    system.restored()
     system.directory.call("PATCH", f"groups/{GROUP_ID}", {"email": "renamed@example.com", "name": "Renamed"})
     summary = system.sync()
     assert summary["unchanged"] == len(EVERYBODY)
@@ -66,7 +66,7 @@ def test_a_renamed_scope_group_changes_nothing(system):
 
 
 def test_an_emptied_scope_group_is_held_as_one_plan(system):
-    system.provisioned()
+    system.restored()
     for user_id in EVERYBODY:
         system.directory.leave(GROUP_ID, user_id)
     assert system.sync()["held"] == len(EVERYBODY)
@@ -77,7 +77,7 @@ def test_an_emptied_scope_group_is_held_as_one_plan(system):
 
 
 def test_an_approved_plan_is_carried_out_and_not_counted_again(system):
-    system.provisioned()
+    system.restored()
     for user_id in EVERYBODY:
         system.directory.leave(GROUP_ID, user_id)
     system.sync()
@@ -112,7 +112,7 @@ def test_a_rejected_plan_is_kept_and_says_nothing_of_who_leaves_later(system):
 
 
 def test_an_unreadable_scope_group_deprovisions_nobody(system):
-    system.provisioned()
+    system.restored()
     system.directory.fault(match={"method": "members.list"}, status=403, reason="forbidden", times=None)
     system.directory.leave(GROUP_ID, "u3")
     summary = system.sync()
@@ -122,7 +122,7 @@ def test_an_unreadable_scope_group_deprovisions_nobody(system):
 
 
 def test_a_deleted_scope_group_deprovisions_nobody(system):
-    system.provisioned()
+    system.restored()
     system.directory.call("DELETE", f"groups/{GROUP_ID}")
     system.sync()
     system.world.reconcile("sweep")
@@ -130,7 +130,7 @@ def test_a_deleted_scope_group_deprovisions_nobody(system):
 
 
 def test_archived_users_are_not_operated_on(system):
-    system.provisioned()
+    system.restored()
     system.directory.patch("u1", {"archived": True, "name": {"familyName": "Archived"}})
     summary = system.sync()
     assert (summary["updated"], summary["suspended"]) == (0, 0)

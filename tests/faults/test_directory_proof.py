@@ -58,7 +58,7 @@ def test_a_silently_short_listing_without_a_witness_suspends_nobody(system, coun
 
 
 def test_at_the_second_listing_they_are_held_and_an_approval_reads_each_again(system):
-    system.provisioned()
+    system.restored()
     silently_short(system, {"u1", "u2", "u3"})
     system.sync()
     a_quarter_of_an_hour_later(system)
@@ -76,14 +76,14 @@ def test_at_the_second_listing_they_are_held_and_an_approval_reads_each_again(sy
 
 
 def test_a_deleted_user_is_deprovisioned_by_the_notification(system):
-    system.provisioned()
+    system.restored()
     system.directory.delete("u1")
     system.await_account("u1", lambda account: not account["active"])
     assert system.active() == people(12) - {"u1"}
 
 
 def test_while_the_deleted_cannot_be_listed_their_412_counts_and_creations_go_on(system):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     system.directory.fault(
         match={"method": "users.list", "deleted": True},
@@ -104,7 +104,7 @@ def test_while_the_deleted_cannot_be_listed_their_412_counts_and_creations_go_on
 
 
 def test_who_is_not_ours_to_see_is_not_deleted(system):
-    system.provisioned()
+    system.restored()
     hidden = ("u1", "u2", "u3")
     for user_id in hidden:
         system.directory.fault(match={"method": "users.get", "key": user_id}, times=None, **NOT_AUTHORIZED)
@@ -118,7 +118,7 @@ def test_who_is_not_ours_to_see_is_not_deleted(system):
 
 
 def test_a_creation_that_is_not_complete_is_waited_for(system):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     system.directory.insert(person(40))
     system.directory.join(GROUP, "u40")
@@ -133,7 +133,7 @@ def test_a_creation_that_is_not_complete_is_waited_for(system):
 
 
 def test_a_user_told_in_strings_is_left_as_they_are_and_noted(system):
-    system.provisioned()
+    system.restored()
     state = system.directory.control("GET", "state")
     state["users"][3] |= {"suspended": "true"}
     state["users"][4] |= {"suspended": True}

@@ -38,7 +38,7 @@ def last_event(system: System, user_id: str) -> dict[str, Any]:
 
 
 def test_the_hourly_pass_reads_only_those_who_differ(system):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     _, asked = drift(system)
     assert asked == {}
@@ -52,7 +52,7 @@ def test_the_hourly_pass_reads_only_those_who_differ(system):
 
 
 def test_an_external_id_that_was_changed_is_drift(system):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     scim_id = system.account("u2")["id"]
     system.keeper.control("PATCH", f"accounts/{scim_id}", {"externalId": "somebody"})
@@ -64,7 +64,7 @@ def test_an_external_id_that_was_changed_is_drift(system):
 
 
 def test_who_was_unlocked_after_their_end_is_locked_again(system):
-    system.provisioned()
+    system.restored()
     system.directory.call("DELETE", "users/u2")
     system.directory.patch("u3", {"suspended": True})
     for user_id in ("u2", "u3"):
@@ -83,7 +83,7 @@ def test_who_was_unlocked_after_their_end_is_locked_again(system):
 
 
 def test_a_lock_counts_and_many_changes_call_somebody_out(system):
-    system.provisioned()
+    system.restored()
     for number in range(1, 5):
         tamper(system, f"u{number}", active=False)
     for number in range(5, 7):
@@ -101,7 +101,7 @@ def _latest(system: System) -> str:
 
 
 def test_accounts_that_vanished_are_one_held_plan(system):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     remove(system, *EVERYBODY)
     assert drift(system)[0]["held"] == len(EVERYBODY)
@@ -131,7 +131,7 @@ def test_only_whom_the_directory_entitles_gets_a_new_account(system):
 
 
 def test_what_vanished_beyond_the_limit_in_a_run_is_planned_by_the_next_one(system):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     remove(system, *EVERYBODY)
     for user_id in EVERYBODY:
@@ -144,7 +144,7 @@ def test_what_vanished_beyond_the_limit_in_a_run_is_planned_by_the_next_one(syst
 
 
 def test_who_left_the_group_and_was_unlocked_is_locked_again(system):
-    system.provisioned()
+    system.restored()
     system.directory.leave(GROUP_ID, "u4")
     assert system.sync()["suspended"] == 1
     tamper(system, "u4", active=True)

@@ -23,7 +23,7 @@ def names(system: System, user_id: str) -> list[str]:
 
 @pytest.mark.parametrize("effect", [{"page": 200}, {"status": 200, "body": None}, {"status": 200, "body": {"ok": 1}}])
 def test_a_suspension_that_a_firewall_answers_is_not_recorded(system, effect):
-    system.provisioned()
+    system.restored()
     suspend(system, "u1")
     fault = system.keeper.fault(match=PATCH, times=None, **effect)
     assert system.look("u1") == 503
@@ -41,7 +41,7 @@ def test_a_suspension_that_a_firewall_answers_is_not_recorded(system, effect):
 
 
 def test_a_suspension_that_was_done_behind_a_firewalls_page_is_recorded_once(system):
-    system.provisioned()
+    system.restored()
     suspend(system, "u1")
     system.keeper.fault(match=PATCH, page_after=200)
     assert system.sync()["suspended"] == 1
@@ -50,7 +50,7 @@ def test_a_suspension_that_was_done_behind_a_firewalls_page_is_recorded_once(sys
 
 
 def test_a_suspension_that_keeper_contradicts_is_that_users_failure(system):
-    system.provisioned()
+    system.restored()
     suspend(system, "u1")
     system.keeper.fault(match=PATCH, times=None, show={"active": True})
     summary = system.sync()

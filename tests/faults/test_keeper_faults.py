@@ -34,7 +34,7 @@ def test_a_dead_token_pauses_and_reauthorization_catches_up(system, bulk):
 
 
 def test_a_wrong_token_never_replaces_a_working_one(system):
-    system.provisioned()
+    system.restored()
     before = system.services().connections.get("keeper")
     for token in ("wrong", "", "has blanks in it", "has\x01control"):
         with pytest.raises(Exception, match="HTTP Error 400"):
@@ -45,7 +45,7 @@ def test_a_wrong_token_never_replaces_a_working_one(system):
 
 
 def test_a_token_of_another_node_is_refused(system):
-    system.provisioned()
+    system.restored()
     known = system.keeper.accounts()
     system.keeper.control("PUT", "accounts", [])
     with pytest.raises(Exception, match="HTTP Error 400"):
@@ -54,7 +54,7 @@ def test_a_token_of_another_node_is_refused(system):
 
 
 def test_a_token_switched_under_a_worker_is_picked_up(system):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     system.directory.insert(person(60))
     system.directory.join(GROUP_ID, "u60")
@@ -74,7 +74,7 @@ def test_a_token_switched_under_a_worker_is_picked_up(system):
 
 
 def test_a_403_for_one_user_is_that_users_failure(system):
-    system.provisioned()
+    system.restored()
     scim_id = system.account("u3")["id"]
     system.keeper.fault(match={"method": "PATCH", "path": f"/Users/{scim_id}$"}, status=403, times=None)
     system.directory.weather(lose=True)
@@ -130,7 +130,7 @@ def test_an_incomplete_bulk_answer_is_resolved_by_a_listing(system, effect):
 
 
 def test_a_dropped_update_is_applied_once(system):
-    system.provisioned()
+    system.restored()
     system.keeper.fault(match={"method": "PATCH"}, drop_after=True, times=1)
     system.directory.patch("u1", {"name": {"familyName": "Dropped"}})
     system.await_account("u1", lambda account: account["name"]["familyName"] == "Dropped")
@@ -185,7 +185,7 @@ def test_a_server_that_repeats_its_first_page_is_not_listed_for_ever(system):
 
 
 def test_an_account_recreated_in_keeper_is_found_again(system):
-    system.provisioned()
+    system.restored()
     old = system.account("u2")["id"]
     system.keeper.control("POST", f"recreate/{old}")
     system.directory.patch("u2", {"name": {"familyName": "Recreated"}})
@@ -195,7 +195,7 @@ def test_an_account_recreated_in_keeper_is_found_again(system):
 
 
 def test_accounts_vanished_from_keeper_are_recreated_within_the_limit_only(system):
-    system.provisioned()
+    system.restored()
     for user_id in sorted(EVERYBODY):
         system.keeper.control("DELETE", f"accounts/{system.account(user_id)['id']}")
     system.directory.weather(lose=True)
@@ -206,7 +206,7 @@ def test_accounts_vanished_from_keeper_are_recreated_within_the_limit_only(syste
 
 
 def test_an_account_locked_by_someone_else_is_left_as_it_is_and_asked_about(system):
-    system.provisioned()
+    system.restored()
     system.keeper.control("PATCH", f"accounts/{system.account('u2')['id']}", {"active": False})
     system.sync("drift")
     assert not system.account("u2")["active"]
@@ -222,7 +222,7 @@ def test_an_account_locked_by_someone_else_is_left_as_it_is_and_asked_about(syst
 
 
 def test_drift_is_repaired_daily(system):
-    system.provisioned()
+    system.restored()
     scim_id = system.account("u2")["id"]
     system.keeper.control("PATCH", f"accounts/{scim_id}", {"displayName": "Vandal", "name": {"familyName": "X"}})
     assert system.sync()["updated"] == 0

@@ -53,7 +53,7 @@ def creations(system: System, user_id: str) -> list[dict]:
 
 
 def test_everything_lost_is_repaired_by_the_next_run(system):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     system.directory.patch("u1", {"name": {"familyName": "Changed"}})
     system.directory.patch("u2", {"suspended": True})
@@ -71,7 +71,7 @@ def test_everything_lost_is_repaired_by_the_next_run(system):
 
 @pytest.mark.parametrize("weather", [{"duplicate": 4}, {"reorder": True, "hold": True}, {"delay": 0.4}])
 def test_doubled_reordered_and_late_notifications_end_where_the_directory_is(system, weather):
-    system.provisioned()
+    system.restored()
     system.directory.weather(**weather)
     system.directory.patch("u1", {"name": {"familyName": "First"}})
     system.directory.patch("u1", {"name": {"familyName": "Last"}})
@@ -90,7 +90,7 @@ def test_doubled_reordered_and_late_notifications_end_where_the_directory_is(sys
 
 def test_a_directory_that_still_answers_the_old_state_is_repaired_by_the_next_run(system):
     """Nothing contradicts an update that cannot be seen yet: the notification does nothing, the run does it."""
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     system.directory.control("POST", "stale", {"on": True})
     system.directory.patch("u1", {"name": {"familyName": "Fresh"}})
@@ -103,7 +103,7 @@ def test_a_directory_that_still_answers_the_old_state_is_repaired_by_the_next_ru
 
 
 def test_deleted_and_undeleted_is_the_same_account(system):
-    system.provisioned()
+    system.restored()
     before = system.account("u4")["id"]
     system.directory.delete("u4")
     system.await_account("u4", lambda account: not account["active"])
@@ -116,7 +116,7 @@ def test_deleted_and_undeleted_is_the_same_account(system):
 
 
 def test_deleted_but_still_readable_is_asked_again_until_the_message_is_old(system):
-    system.provisioned()
+    system.restored()
     assert deliver(system, "u1", "delete") == 503
     assert deliver(system, "u1", "delete", age=3600) == 204
     assert system.active() == EVERYBODY, "what the directory says counts"
@@ -124,7 +124,7 @@ def test_deleted_but_still_readable_is_asked_again_until_the_message_is_old(syst
 
 @pytest.mark.parametrize("event", ["add", "undelete"])
 def test_added_but_not_found_is_asked_again_until_the_message_is_old(system, event):
-    system.provisioned()
+    system.restored()
     assert deliver(system, "u70", event) == 503
     assert deliver(system, "u70", event, age=3600) == 204
     assert accounts_of(system, "u70") == []
@@ -134,7 +134,7 @@ def test_added_but_not_found_is_asked_again_until_the_message_is_old(system, eve
 
 
 def test_gone_but_not_listed_as_deleted_is_asked_again_and_never_deprovisioned_by_a_404_alone(system):
-    system.provisioned()
+    system.restored()
     system.directory.fault(match={"method": "users.get", "key": "u1"}, status=404, reason="notFound", times=None)
     assert deliver(system, "u1", "delete") == 503
     assert deliver(system, "u1", "delete", age=3600) == 204
@@ -166,7 +166,7 @@ def end_before_the_acknowledgement(system: System, forwarder: Forwarder, functio
 
 
 def test_a_worker_killed_between_record_and_acknowledgement_has_done_it_once(system):
-    system.provisioned()
+    system.restored()
     with pushed_through(system, "directory-changes", "provision_user") as forwarder:
         forwarder.withhold = True
         user_id = hire(system, 71)

@@ -26,7 +26,7 @@ def failing(system: System, user_id: str, seconds: float = 60) -> str:
 
 @pytest.mark.parametrize(("status", "reason"), [(500, "backendError"), (400, "badRequest"), (403, "forbidden")])
 def test_a_user_whom_the_directory_never_shows_keeps_no_run_from_its_end(system, status, reason):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     for number in (3, 4, 5):
         system.directory.patch(f"u{number}", {"suspended": True})
@@ -56,7 +56,7 @@ FOREVER = [
 
 @pytest.mark.parametrize(("patched", "got"), FOREVER)
 def test_a_write_that_keeper_always_fails_on_is_that_users_failure(system, patched, got):
-    system.provisioned()
+    system.restored()
     system.keeper.settings(bulk=False)
     system.directory.weather(lose=True)
     path = f"/Users/{system.account('u4')['id']}$"
@@ -84,7 +84,7 @@ def test_a_write_that_keeper_always_fails_on_is_that_users_failure(system, patch
 
 
 def test_a_wait_of_days_is_an_hour_and_run_now_ends_it(system):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     system.directory.patch("u1", {"name": {"familyName": "Later"}})
     system.keeper.fault(match={"method": "(PATCH|POST)"}, status=429, retry_after=1_000_000, times=1)
@@ -122,7 +122,7 @@ def waiting(system: System):
 
 
 def test_a_new_user_whose_search_always_fails_does_not_keep_the_others_out(system):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     for number in (60, 61):
         system.directory.insert(person(number))

@@ -36,7 +36,7 @@ def accounts_of(system: System, user_id: str) -> int:
 
 
 def test_a_worker_killed_between_the_scim_call_and_its_record(system):
-    system.provisioned()
+    system.restored()
     user_id = hire_unnoticed(system, 70)
     another = system.second("provision_user")  # a mark lives for seconds, and on a busy machine a start takes some
     assert system.look("u1", port=another) == 204
@@ -76,7 +76,7 @@ def test_apply_changes_killed_in_the_middle_of_a_batch(system):
 
 
 def test_the_same_user_delivered_to_two_workers_at_once(system):
-    system.provisioned()
+    system.restored()
     user_id = hire_unnoticed(system, 72)
     system.keeper.settings(latency_ms=60)
     port = system.second("provision_user")
@@ -97,7 +97,7 @@ def test_the_same_user_delivered_to_two_workers_at_once(system):
 
 
 def test_a_look_that_meets_a_live_mark_is_not_lost(system):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     system.directory.patch("u1", {"name": {"familyName": "First"}})
     hold = system.keeper.fault(match={"method": "PATCH"}, hold_after=1.5)
@@ -112,7 +112,7 @@ def test_a_look_that_meets_a_live_mark_is_not_lost(system):
 
 @pytest.mark.parametrize("newer", ["suspend", "leave", "delete"])
 def test_a_stale_plan_never_undoes_a_newer_decision(system, newer):
-    system.provisioned()
+    system.restored()
     user_id = hire_unnoticed(system, 73)
     system.freeze("apply_changes")
     run = system.world.reconcile()[0]
@@ -130,7 +130,7 @@ def test_a_stale_plan_never_undoes_a_newer_decision(system, newer):
 
 
 def test_a_stale_update_never_undoes_a_newer_one(system):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     system.directory.patch("u1", {"name": {"familyName": "Planned"}})
     system.freeze("apply_changes")
@@ -173,7 +173,7 @@ def test_a_long_reconciliation_keeps_its_lease(system):
 
 
 def test_a_run_asked_for_while_another_is_under_way_comes_after_it(system):
-    system.provisioned()
+    system.restored()
     system.freeze("apply_changes")
     system.directory.weather(lose=True)
     system.directory.patch("u1", {"name": {"familyName": "First"}})
@@ -264,7 +264,7 @@ def attempts(system: System) -> int:
 
 def swap(system: System) -> None:
     """Let u3 and u4 swap addresses, unnoticed, and run."""
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     for number in (3, 4):
         readdress(system, f"u{number}", f"tmp{number}@example.com")
@@ -300,7 +300,7 @@ def test_a_swap_of_addresses_heals_once_one_of_the_two_has_a_third(system, bulk)
 
 
 def test_a_leavers_address_is_not_given_to_a_newcomer(system):
-    system.provisioned()
+    system.restored()
     system.directory.delete("u6")
     system.await_account("u6", lambda account: not account["active"])
     system.directory.weather(lose=True)
@@ -329,7 +329,7 @@ def line(system):
 
 
 def test_firestore_that_hangs_for_a_while_loses_nothing(system, line):
-    system.provisioned()
+    system.restored()
     line.runs.clear()
     system.directory.patch("u1", {"name": {"familyName": "Patient"}})
     threading.Event().wait(2)  # the outage itself

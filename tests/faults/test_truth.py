@@ -31,7 +31,7 @@ def overview(system: System) -> str:
 
 
 def test_keeper_that_answers_503_to_everything_is_told_of_at_once(system):
-    system.provisioned()
+    system.restored()
     assert "Syncing active." in overview(system)
     system.keeper.fault(match={"path": "/"}, status=503, times=None)
     status, _, said = sync(system)
@@ -69,7 +69,7 @@ def test_creations_that_keeper_always_fails_on_are_never_done_with_exit_0(system
 
 
 def test_renames_that_keeper_did_not_do_leave_no_line_that_says_so(system):
-    system.provisioned()
+    system.restored()
     system.keeper.settings(bulk=False)
     system.directory.weather(lose=True)
     for number in range(1, 12):
@@ -123,7 +123,7 @@ def test_a_listing_that_broke_off_is_never_exit_0(system, listing):
 
 
 def test_an_empty_listing_beside_active_accounts_is_never_exit_0(system):
-    system.provisioned()
+    system.restored()
     system.directory.fault(match={"method": "users.list"}, empty=True, times=None)
     status, _, said = sync(system)
     assert status in (1, 2)
@@ -132,7 +132,7 @@ def test_an_empty_listing_beside_active_accounts_is_never_exit_0(system):
 
 
 def test_an_emptied_scope_group_is_told_of(system):
-    system.provisioned()
+    system.restored()
     for number in range(12):
         system.directory.leave(GROUP_ID, f"u{number}")
     status, summary, said = sync(system)
@@ -142,7 +142,7 @@ def test_an_emptied_scope_group_is_told_of(system):
 
 
 def test_a_scope_group_that_is_gone_is_never_exit_0(system):
-    system.provisioned()
+    system.restored()
     system.directory.call("DELETE", f"groups/{GROUP_ID}")
     status, summary, said = sync(system)
     assert (status, summary["suspended"]) == (1, 0)

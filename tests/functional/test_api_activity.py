@@ -202,7 +202,7 @@ def test_nothing_runs_on_a_connection_that_is_off(system):
 
 
 def test_health_tells_what_is_wrong_and_what_ends_it(system):
-    system.provisioned()
+    system.restored()
 
     def well() -> dict | None:
         told = system.api("GET", f"{ONE}/health").json()
@@ -291,7 +291,7 @@ def previewed(system: System, change: dict) -> tuple[str, dict]:
 
 
 def test_a_preview_tells_what_an_edit_would_do_and_is_saved(system):
-    system.provisioned()
+    system.restored()
     accounts = system.keeper.accounts()
     state = system.directory.control("GET", "state")
     state["groups"].append({"id": "g-few", "email": "few@example.com", "name": "Few"})
@@ -326,7 +326,7 @@ def test_an_unknown_preview_is_not_found(settled):
 
 
 def test_a_preview_that_is_not_done_has_no_users_yet(system):
-    system.provisioned()
+    system.restored()
     system.freeze("reconcile")
     tag = system.api("GET", ONE).headers["ETag"]
     address = system.api("POST", f"{ONE}/previews", {}, {"If-Match": tag}).headers["Location"].removeprefix("/api/v1")
@@ -371,7 +371,7 @@ def test_what_has_not_changed_is_not_sent_again(settled, path):
 
 
 def test_what_has_changed_is_sent(system):
-    system.provisioned()
+    system.restored()
     known = system.api("GET", f"{ONE}/events").headers["ETag"]
     system.api("POST", f"{ONE}/turn-off")
     answer = system.api("GET", f"{ONE}/events", headers={"If-None-Match": known})
@@ -422,13 +422,13 @@ def test_a_user_is_explained(settled):
 
 
 def test_the_account_in_keeper_is_looked_up(system):
-    system.provisioned()
+    system.restored()
     found = inquired(system, "u1", "explain")
     assert (found["state"], found["account"]["user_name"]) == ("done", "person1@example.com")
 
 
 def test_a_user_is_provisioned_now_and_the_steps_are_told(system):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     system.directory.patch("u1", {"name": {"familyName": "Now"}})
     done = inquired(system, "u1", "provision")

@@ -18,7 +18,7 @@ PEOPLE = f"/connections/{CONNECTION}/users"
 @pytest.fixture
 def known(system: System) -> System:
     """A system whose second full run has kept everybody with an account."""
-    system.provisioned()
+    system.restored()
     system.sync()
     return system
 

@@ -19,7 +19,7 @@ ONE = f"/connections/{CONNECTION}"
 
 def joined(system: System, number: int) -> str:
     """Let somebody join the scope of which no notification tells; returns the directory id."""
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     system.directory.insert(person(number))
     system.directory.join(GROUP_ID, f"u{number}")
@@ -60,7 +60,7 @@ def test_what_an_administrator_does_is_told_with_their_directory_id(system):
     ],
 )
 def test_whoever_asks_again_while_it_waits_is_sent_to_the_same_place(system, function, path, body):
-    system.provisioned()
+    system.restored()
     edition = {"If-Match": system.api("GET", ONE).headers["ETag"]}
     system.freeze(function)
     try:

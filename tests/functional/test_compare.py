@@ -105,7 +105,7 @@ def test_a_stranger_is_found(settled, what):
 
 @pytest.mark.parametrize("change", [{"suspended": True}, "leave", "delete"])
 def test_an_account_that_should_not_be_active_is_found(system, change):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     if change == "leave":
         system.directory.leave(GROUP_ID, "u2")

@@ -296,7 +296,7 @@ def test_an_edit_turns_the_new_endpoint_and_token_on_together(system, other):
 
     from autoprovisioning.app.administration.configure import edit
 
-    system.provisioned()
+    system.restored()
     current = system.services().connections.get(CONNECTION)
     other.control("PUT", "accounts", system.keeper.accounts())
     moved = replace(current.settings, endpoint=other.endpoint)
@@ -311,7 +311,7 @@ def test_deleting_waits_out_what_is_in_flight_and_keeps_the_audit(system):
     from autoprovisioning.app.administration.configure import delete, edit, turn_on
     from autoprovisioning.domain.errors import NotFound, Stale
 
-    system.provisioned()
+    system.restored()
     system.ask("reconcile", body=b'{"kind": "drift"}')
     known = system.services().connections.get(CONNECTION)
     hold = system.keeper.fault(match={"method": "PATCH"}, hold_after=True)

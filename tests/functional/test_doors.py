@@ -130,7 +130,7 @@ def test_a_page_that_is_not_there_is_not_found(settled, path):
 
 
 def test_the_directory_out_of_reach_is_503_and_plans_nothing(system):
-    system.provisioned()
+    system.restored()
     system.directory.fault(match={"method": "users.list"}, status=503, times=None)
     accounts = system.keeper.accounts()
     answer = system.ask("reconcile", body=b'{"kind": "full"}', headers=JSON)
@@ -201,7 +201,7 @@ def test_what_one_function_needs_and_lacks_is_named_in_its_log(system, misconfig
 
 def test_a_set_up_that_is_refused_is_redelivered_not_dropped(system):
     """The directory refuses our delegation: an operator mends it, and the message must still be there."""
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     system.directory.patch("u1", {"name": {"familyName": "Waiting"}})
     system.directory.fault(match={}, status=403, reason="forbidden", times=None)
@@ -216,7 +216,7 @@ def test_an_unforeseen_error_is_one_stack_trace_in_the_log_and_nothing_in_the_an
     from google.cloud import firestore
 
     secret = "hunter2hunter2hunter2"
-    system.provisioned()
+    system.restored()
     client = firestore.Client(project=system.world.cloud.project)
     client.document("connections/alien").set({"state": "on", "order": f"Bearer {secret}"})
     for function, body in (("reconcile", b"{}"), ("provision_user", enveloped(b'{"user_id": "u1"}'))):

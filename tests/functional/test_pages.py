@@ -206,7 +206,7 @@ def test_what_keeper_refuses_is_said_at_its_field_and_the_rest_is_kept(system, c
 
 
 def test_an_edit_of_the_scope_is_previewed_before_it_is_saved(system):
-    system.provisioned()
+    system.restored()
     page = browser(system).open(f"{HOME}/scope")
     without = page.send("Provisioning scope", f"remove:{GROUP_ID}")
     assert "not restricted to groups" in without.text
@@ -267,7 +267,7 @@ TYPED = {  # by the second administrator
 
 @pytest.mark.parametrize("page", LABELS)
 def test_the_second_of_two_administrators_is_told_who_changed_what_and_nobodys_input_is_lost(system, page):
-    system.provisioned()
+    system.restored()
     second = browser(system).open(f"{HOME}/{page}")
     first = browser(system).open(f"{HOME}/limits").send("Name and limits", "Save", name="Renamed by the first")
     assert "Saved" in first.text
@@ -295,7 +295,7 @@ def test_the_second_of_two_administrators_is_told_who_changed_what_and_nobodys_i
 
 
 def test_what_came_too_late_can_be_sent_again(system):
-    system.provisioned()
+    system.restored()
     second = browser(system).open(f"{HOME}/limits")
     browser(system).open(f"{HOME}/limits").send("Name and limits", "Save", percent="9")
     conflict = second.send("Name and limits", "Save", name="Renamed by the second")
@@ -306,7 +306,7 @@ def test_what_came_too_late_can_be_sent_again(system):
 
 
 def test_a_preview_that_came_too_late_says_who_changed_what_and_still_what_it_was(system):
-    system.provisioned()
+    system.restored()
     preview = browser(system).open(f"{HOME}/scope").send("Provisioning scope", "save", group=[])
     ready = wait_for(lambda: _ready(preview), "the preview", 40)
     browser(system).open(f"{HOME}/limits").send("Name and limits", "Save", name="Renamed by the first")
@@ -335,7 +335,7 @@ def runs_asked_for(system: System, tap: Tap) -> list[dict[str, Any]]:
     ],
 )
 def test_only_what_concerns_accounts_starts_a_run(system, changes, runs):
-    system.provisioned()
+    system.restored()
     before = connection_of(system).edition
     with system.tapped("run-requests") as tap:
         saved = browser(system).open(f"{HOME}/limits").send("Name and limits", "Save", **changes)
@@ -348,7 +348,7 @@ def test_only_what_concerns_accounts_starts_a_run(system, changes, runs):
 
 def test_a_rename_during_a_run_is_followed_by_another(system):
     """An edit ends the run under way, whatever it is about: somebody must do what is left of it."""
-    system.provisioned()
+    system.restored()
     system.directory.fault(match={"method": "users.list"}, delay=1.5)
     run = threading.Thread(target=system.world.reconcile)
     run.start()
@@ -402,7 +402,7 @@ def test_a_users_values_are_shown_beside_the_rows_as_they_are_in_the_form(settle
 
 
 def test_turning_off_keeps_the_configuration_and_turning_on_goes_on(system):
-    system.provisioned()
+    system.restored()
     off = browser(system).open(f"{HOME}/turn-off").send("Turn off", "Turn off")
     assert "Inactive" in off.text
     assert system.state() == "off"
@@ -412,7 +412,7 @@ def test_turning_off_keeps_the_configuration_and_turning_on_goes_on(system):
 
 
 def test_deleting_needs_the_name_and_leaves_accounts_and_audit(system):
-    system.provisioned()
+    system.restored()
     accounts = system.keeper.accounts()
     page = browser(system).open(f"{HOME}/delete")
     wrong = page.send("Delete configuration", "Delete configuration", confirmation="keeper")
@@ -435,7 +435,7 @@ def test_deleting_needs_the_name_and_leaves_accounts_and_audit(system):
 
 
 def test_a_change_shows_in_usage_audit_and_why(system):
-    system.provisioned()
+    system.restored()
     system.directory.patch("u3", {"name": {"familyName": "Neu <b>&amp; Söhne"}})
     system.await_account("u3", lambda account: account["name"]["familyName"].startswith("Neu"))
     audit = browser(system).open(f"{HOME}/audit").send("Filters", "Filter", user="u3")
@@ -451,7 +451,7 @@ def test_a_change_shows_in_usage_audit_and_why(system):
 
 
 def test_provision_now_tells_its_steps_and_the_account(system):
-    system.provisioned()
+    system.restored()
     asked = browser(system).open(f"{HOME}/users/u2").send("Provision now", "Provision now")
 
     def answered() -> Page | None:
@@ -521,7 +521,7 @@ def test_a_held_plan_is_decided_by_its_digest_once(system, decision):
 
 
 def test_the_page_of_a_paused_connection_leads_to_reauthorize(system):
-    system.provisioned()
+    system.restored()
     system.keeper.rotate()
     system.directory.patch("u1", {"name": {"familyName": "Waiting"}})
     wait_for(lambda: system.state() == "paused", "the pause")

@@ -45,7 +45,7 @@ def staff(system: System) -> None:
 @pytest.fixture
 def working(system):
     """A connection that works, to be changed."""
-    system.provisioned()
+    system.restored()
     return system
 
 

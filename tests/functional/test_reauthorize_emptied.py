@@ -17,7 +17,7 @@ JSON = {"Content-Type": "application/json"}
 @pytest.fixture
 def paused(system: System) -> System:
     """A connection whose token Keeper has replaced."""
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     system.keeper.rotate()
     system.world.reconcile()
@@ -93,7 +93,7 @@ def test_an_emptied_node_takes_a_confirmation_and_then_approvals(paused):
 
 
 def test_only_a_paused_connection_takes_it(system):
-    system.provisioned()
+    system.restored()
     remove(system, EVERYBODY)
     assert enter(system, override=True).status == 400
 

@@ -47,7 +47,7 @@ def published_besides(system: System, tap) -> list[dict]:
 
 
 def test_changes_reach_keeper_through_notification_queue_and_worker(system):
-    system.provisioned()
+    system.restored()
     system.directory.patch("u1", {"name": {"familyName": "Renamed"}})
     system.await_account("u1", lambda account: account["name"]["familyName"] == "Renamed")
     system.directory.patch("u2", {"suspended": True})
@@ -136,7 +136,7 @@ def test_other_methods_are_refused_and_nothing_published(system, method):
 
 def test_a_stopped_channel_is_believed_no_longer_than_its_token_and_harms_nobody(system):
     """The webhook keeps no database: a stopped channel ends with its token, and what it still says is looked up."""
-    system.provisioned()
+    system.restored()
     before = system.keeper.accounts()
     [channel] = system.directory.control("GET", "channels")["channels"]
     system.directory.control("DELETE", f"channels/{channel['id']}")
@@ -149,7 +149,7 @@ def test_a_stopped_channel_is_believed_no_longer_than_its_token_and_harms_nobody
 
 
 def test_duplicates_on_a_live_channel_are_accepted_and_harmless(system):
-    system.provisioned()
+    system.restored()
     system.directory.weather(hold=True)
     system.directory.insert(person(91))
     system.directory.join(GROUP_ID, "u91")
@@ -172,7 +172,7 @@ def test_the_sync_message_proves_the_channel(system):
 
 
 def test_pubsub_that_cannot_be_reached_is_answered_503_until_google_gets_it_through(system):
-    system.provisioned()
+    system.restored()
     gate = free_port()
     port = system.second("directory_webhook", PUBSUB_EMULATOR_HOST=f"127.0.0.1:{gate}")
     answer = notify(system, port=port)

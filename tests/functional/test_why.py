@@ -64,7 +64,7 @@ def accounts_of(system: System, user_id: str) -> list[dict[str, Any]]:
 
 
 def test_a_rename_shows_what_was_there_before_by_notification_and_by_a_run(system):
-    system.provisioned()
+    system.restored()
     system.directory.patch("u1", {"name": {"familyName": "Hopper"}})
     system.await_account("u1", lambda account: account["name"]["familyName"] == "Hopper")
     wait_for(lambda: len(told(system, "u1")) == 2, "the event")
@@ -90,7 +90,7 @@ def test_a_rename_shows_what_was_there_before_by_notification_and_by_a_run(syste
 
 
 def test_an_account_that_is_adopted_shows_what_it_had_and_access_is_shown_as_active(system):
-    system.provisioned()
+    system.restored()
     theirs = {"userName": "person30@example.com", "displayName": "Somebody", "active": True}
     system.keeper.control("PUT", "accounts", [*system.keeper.accounts(), theirs])
     system.directory.weather(lose=True)
@@ -112,7 +112,7 @@ def test_an_account_that_is_adopted_shows_what_it_had_and_access_is_shown_as_act
 
 
 def test_why_tells_of_those_in_step_and_those_who_are_not(system):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     system.directory.insert(person(40))
     system.directory.patch("u2", {"archived": True})
@@ -177,7 +177,7 @@ def test_why_tells_of_a_failure_and_of_a_hold(system):
 
 
 def test_looking_into_keeper_answers_within_seconds_and_changes_nothing(system):
-    system.provisioned()
+    system.restored()
     before = system.snapshot()
     system.keeper.control("DELETE", "requests")
     answer = answered(system, ask(system, "u1", InquiryKind.EXPLAIN))
@@ -189,7 +189,7 @@ def test_looking_into_keeper_answers_within_seconds_and_changes_nothing(system):
 
 
 def test_provision_now_makes_the_account_within_seconds_and_only_one_when_clicked_twice(system):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     system.directory.insert(person(42))
     system.directory.join(GROUP_ID, "u42")
@@ -218,7 +218,7 @@ def test_provision_now_makes_the_account_within_seconds_and_only_one_when_clicke
 
 
 def test_keeper_being_down_is_told_at_once_and_the_change_is_caught_up_later(system):
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     system.directory.patch("u1", {"name": {"familyName": "Hopper"}})
     system.keeper.fault(match={"path": "/Users"}, status=503, times=None)
@@ -232,7 +232,7 @@ def test_keeper_being_down_is_told_at_once_and_the_change_is_caught_up_later(sys
 
 
 def test_a_paused_connection_is_not_provisioned_but_can_be_asked_why(system):
-    system.provisioned()
+    system.restored()
     old = system.keeper.token
     system.keeper.rotate()
     system.sync()

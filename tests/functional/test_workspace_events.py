@@ -31,7 +31,7 @@ EVE = "u50"
 @pytest.fixture
 def following(system: System) -> System:
     """A provisioned cloud that hears of changes through the audit log alone, as a new process."""
-    system.provisioned()
+    system.restored()
     system.directory.weather(lose=True)
     system.directory.insert(person(50))
     system.kill(FUNCTION)
@@ -152,7 +152,7 @@ def test_entries_that_are_none_of_ours_are_acknowledged_and_change_nothing(settl
 
 def test_a_false_report_costs_a_look_or_a_sweep_and_nobodys_access(system):
     """Somebody who may publish to the topic reports that a colleague was suspended, removed and deleted."""
-    system.provisioned()
+    system.restored()
     with system.tapped("directory-changes") as looks:
         for name in ("SUSPEND_USER", "REMOVE_GROUP_MEMBER"):
             entry = admin_entry(name, at="", USER_EMAIL="person1@example.com", GROUP_EMAIL=GROUP)

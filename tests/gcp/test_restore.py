@@ -42,7 +42,7 @@ class Vault:
 
 @pytest.fixture
 def vault(system: System, tmp_path: Path) -> Vault:
-    system.provisioned()
+    system.restored()
     return Vault(system, tmp_path)
 
 

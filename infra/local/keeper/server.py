@@ -7,6 +7,7 @@ PUT  /_control/teams                        has these instead; one without exter
 PUT  /_control/teams/<team>/members/<id>    makes an account a member, as the Admin Console does; DELETE takes it out
 POST /_control/approve                      approves what is pending, or only the teams of {"teams": [...]}
 POST /_control/accept                       everybody who was invited accepts, or only those of {"accounts": [...]}
+POST /_control/invite                       those of {"accounts": [...]} were invited and have not accepted
 """
 
 from __future__ import annotations
@@ -433,6 +434,9 @@ class KeeperServer:
                 return Reply(status=204)
             case "accept":
                 self.node.invited -= set((told or {}).get("accounts", self.node.accounts))
+                return Reply(status=204)
+            case "invite":
+                self.node.invited |= set(told["accounts"])
                 return Reply(status=204)
             case "requests" if method == "DELETE":
                 self.traffic = Traffic(now=self.traffic.now)
