@@ -102,10 +102,12 @@ class Liar:
     async def answer(self, request: Request, headers: dict[str, str]) -> tuple[bytes | None, bool, Lie]:
         """Return the bytes to send, whether the connection ends with them, and the lie told."""
         lie = self.lie_to(request)
-        known = copy.deepcopy(self.keeper.node) if lie.undone and request.method != "GET" else None
+        undoes = lie.undone and request.method != "GET" and request.of_keeper
+        known = copy.deepcopy((self.keeper.node, self.keeper.teams.teams)) if undoes else None
         status, told, body = await _asked(self.keeper if request.of_keeper else self.directory, request, headers)
-        if known is not None and request.of_keeper:
-            self.keeper.node = known
+        if known is not None:
+            self.keeper.node, self.keeper.teams.teams = known
+            self.keeper.teams.node = self.keeper.node
         status, body = lie.status or status, body_of(lie, body, TOKEN)
         self.given.append(Given(request, lie, status, body, _arrives(lie)))
         if lie.manner == "slow":

@@ -21,6 +21,7 @@ from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.domain.accounts import Account, Lookup, Write, WriteKind
 from autoprovisioning.domain.errors import ProvisioningError, Transient
 from autoprovisioning.domain.keeper import PatchDialect
+from autoprovisioning.domain.teams import LONGEST_TEAM_NAME, Team
 from tests.contract.scim_servers import Counts, person
 from tests.fuzz.examples import COUNT, EXAMPLES
 from tests.fuzz.liar import TOKEN, TRUTH, Liar, Request, lying
@@ -282,6 +283,31 @@ def resources(body: Any) -> Iterator[dict[str, Any]]:
             yield from resources(item)
 
 
+OURS = Team(id="t1", name="Engineers", external_id="g1")
+
+
+@EXAMPLES
+@given(script=SCRIPT)
+def test_teams(liar: Liar, script: list[Lie]):
+    """A listing has each team once, or is an error; what is written is of the group that it was written for."""
+    prepared(liar, script)
+    liar.keeper.teams.seed([{"id": f"t{n}", "displayName": "Engineers", "externalId": f"g{n}"} for n in range(5)])
+    client = accounts(liar)
+    until = now() + timedelta(seconds=3)
+    listed = called(client.teams)
+    if not isinstance(listed, ProvisioningError):
+        usable = [team.id for team in listed if team.id]
+        assert len(set(usable)) == len(usable)
+    for written, group_id in (
+        (called(lambda: client.create_team("g7", "Sales", until)), "g7"),
+        (called(lambda: client.rename_team(OURS, "Builders", until)), "g1"),
+    ):
+        if not isinstance(written, ProvisioningError):
+            assert written.external_id == group_id
+            assert written.id not in (".", "..")
+            assert all(len(text) <= LONGEST_TEAM_NAME for text in (written.id, written.name))
+
+
 # ---- the directory
 
 
@@ -297,6 +323,8 @@ VERBS: dict[str, Callable[[GoogleDirectory], Any]] = {
     "members": lambda reader: reader.members(GROUP_ID),
     "a member": lambda reader: reader.is_member(GROUP_ID, "u1"),
     "group": lambda reader: reader.group(GROUP),
+    "all groups": lambda reader: reader.all_groups(),
+    "groups of a user": lambda reader: reader.groups_of("u1"),
     "search for users": lambda reader: reader.search_users("person1"),
     "search for groups": lambda reader: reader.search_groups("keep"),
     "units": lambda reader: reader.org_units(),
@@ -322,6 +350,8 @@ def test_directory(liar: Liar, script: list[Lie], verb: str):
         case "users" | "deleted users":
             assert all(isinstance(user.id, str) and user.id for page in result for user in page)
             assert all(isinstance(user.primary_email, str) for page in result for user in page)
+        case "all groups" | "groups of a user":
+            assert all(group.id and isinstance(group.name, str) and isinstance(group.email, str) for group in result)
         case "members":
             assert all(isinstance(member, str) and member for page in result for member in page)
 

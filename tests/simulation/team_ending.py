@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from autoprovisioning.domain.connections import Connection
@@ -27,8 +27,10 @@ def judge_teams(world: World, waits: Callable[[Connection, str], bool]) -> None:
         node, kept = world.node_of(connection.id), world.ports.archive.teams(connection.id)
         entries = world.ports.archive.entries(connection)
         chosen = _chosen(world, connection)
+        awaited = {group_id: _comparable(team.team_name) for group_id, team in kept.items() if team.unseen_since}
         for group in chosen:
-            _team(world, connection, node, group, kept.get(group.id), len(chosen))
+            others = {name for group_id, name in awaited.items() if group_id != group.id}
+            _team(world, connection, node, group, kept.get(group.id), len(chosen), others)
         teams = (kept[group.id] for group in chosen if group.id in kept)
         serving = {team.team_id: team for team in teams if team.serves}
         for user_id, entry in sorted(entries.items()):
@@ -45,13 +47,21 @@ def _chosen(world: World, connection: Connection) -> list[Group]:
     return [group for _, group in sorted(world.customer.groups.items()) if choice.on and choice.chooses(group)]
 
 
-def _team(world: World, connection: Connection, node: Node, group: Group, kept: GroupTeam | None, chosen: int) -> None:
+def _team(
+    world: World,
+    connection: Connection,
+    node: Node,
+    group: Group,
+    kept: GroupTeam | None,
+    chosen: int,
+    awaited: Collection[str],
+) -> None:
     """See that a chosen group has a team of its name, or is told what stands in the way of that, and that it does."""
     teams, wanted, choice = node.teams.of(group.id), team_name(group), connection.settings.teams
     state = kept.state if kept is not None else None
     role = choice.makes_role(wanted)
     others = [team for team in node.teams.there.values() if team.external_id != group.id]
-    taken = any(_comparable(team.name) == _comparable(wanted) for team in others)
+    taken = _comparable(wanted) in {*awaited, *(_comparable(team.name) for team in others)}
     match teams:
         case []:
             deleted = group.id in world.teams.known_gone[connection.id] or (kept is not None and kept.team_id)
@@ -65,9 +75,9 @@ def _team(world: World, connection: Connection, node: Node, group: Group, kept: 
         case [team]:
             turns = role is not choice.makes_role(team.name)
             reasons = {
-                TeamState.THERE: team.name == wanted,
+                TeamState.THERE: team.name == wanted and not choice.bars(team.name),
                 TeamState.NAME_TAKEN: taken and team.name != wanted,
-                TeamState.ROLE: turns,
+                TeamState.ROLE: turns or choice.bars(team.name),
             }
         case _:
             reasons = {TeamState.DOUBLE: any(team.id in node.teams.by_hand for team in teams)}
@@ -111,17 +121,20 @@ def _nobody_fails(world: World, connection: Connection, node: Node, user_id: str
 def _told(world: World) -> None:
     """See that each team made, and each that was renamed, is one event.
 
-    What was in doubt when the choice ended is forgotten with it.
+    What was in doubt when the choice ended is forgotten with it. What another tool made meanwhile of a group whose own
+    team was in doubt is taken for ours.
     """
     ends = [at for choices in world.teams.choices.values() for at, choice in choices if not choice.on]
     forgotten = Counter[tuple[bool, str]]()
     happened, told = Counter[tuple[bool, str]](), Counter[tuple[bool, str]]()
+    theirs = 0
     for teams in {id(node.teams): node.teams for node in world.nodes.values()}.values():
         for effect in teams.effects:
             if effect.before is None or effect.before.name != effect.after.name:
                 happened[effect.before is None, effect.after.name] += 1
                 doubted = any(effect.at <= at <= effect.at + DAY for at in ends)
                 forgotten[effect.before is None, effect.after.name] += doubted
+        theirs += sum(team.id in teams.by_hand and bool(team.external_id) for team in teams.ever.values())
     for connection_id in world.truth.told:
         for event in world.ports.archive.events(connection_id).values():
             if event.name is EventName.CONFIGURED and "team" in event.changed:
@@ -129,7 +142,7 @@ def _told(world: World) -> None:
     differing = {
         what: (happened[what], told[what])
         for what in {*happened, *told}
-        if not happened[what] - forgotten[what] <= told[what] <= happened[what]
+        if not happened[what] - forgotten[what] <= told[what] <= happened[what] + theirs * what[0]
     }
     if differing:
         world.watch.broken("each team that is made or renamed is one event", f"happened, told: {differing}")
