@@ -53,6 +53,10 @@ def every_state(system: System) -> None:
         for state in TeamState
     ]
     known += [taken, replace(endless, group_id="g-owned", namesake=owned)]
+    known += [
+        replace(plain, group_id=f"g-calm-{state.value}", name=f"Plain {state.value}", state=state)
+        for state in TeamState
+    ]
     services.teams.change("off", lambda _: {team.group_id: team for team in known})
 
 
@@ -101,6 +105,23 @@ def test_a_page_fits_and_is_accessible_at_every_width(teams, open_page, accessib
         assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
         accessible(page)
         drawn(page, name)
+    if name == "every state":
+        details_fit(page, accessible)
+
+
+def details_fit(page: Page, accessible: Any) -> None:
+    """Open what is on demand in each line."""
+    summaries = page.get_by_role("table", name="Teams: waiting for somebody").locator("summary")
+    summaries.first.press("Enter")
+    expect(page.locator(".teams details[open]")).to_contain_text("left the group and stay")
+    for summary in summaries.all()[1:]:
+        summary.click()
+    for viewport, scheme in LOOKS:
+        page.set_viewport_size(viewport)
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+        accessible(page)
+        drawn(page, "every state open")
 
 
 def test_from_the_list_to_a_team_to_a_person_by_keys_alone(teams, open_page):

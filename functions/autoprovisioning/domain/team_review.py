@@ -14,7 +14,7 @@ from .people import Line, Lines, Person, in_order
 from .review import called
 from .teams import GroupTeam, TeamState
 from .texts import folded
-from .words import TEAMS, WAITS_FOR
+from .words import TEAM_NEEDS, TEAMS, WAITS_FOR, counted
 
 Concerned = Mapping[Membership, Sequence[Line]]
 NOBODY: Concerned = {}
@@ -35,6 +35,22 @@ class TeamRow:
     joins: int | None = None
     leaves: int | None = None
     waits: int | None = None
+
+
+def needs(team: GroupTeam) -> Sequence[str]:
+    """Say in short what a team waits for somebody to do, the most pressing first; nothing where all goes well."""
+    found = []
+    if team.held:
+        found.append(f"Take {counted(team.held, 'person', 'people')} out?")
+    if team.state is TeamState.NAME_TAKEN and team.namesake is not None and team.namesake.obstacle is None:
+        found.append("Adopt the team of this name?")
+    elif team.state in TEAM_NEEDS:
+        found.append(TEAM_NEEDS[team.state])
+    if team.unsettled.late:
+        found.append(f"Look after {counted(team.unsettled.late, 'person', 'people')} in Keeper")
+    if team.unread:
+        found.append("The group could not be read")
+    return found
 
 
 class TeamReview:

@@ -272,6 +272,14 @@ TEAMS: Mapping[TeamState, tuple[str, str]] = {  # what became of a group that is
         "Or the group was deleted. Nobody joins. Delete it in Keeper's Admin Console if nobody needs what it shares.",
     ),
 }
+TEAM_NEEDS: Mapping[TeamState, str] = {  # the states in which a team waits for somebody, and for what
+    TeamState.UNSEEN: "Approve it in Keeper",
+    TeamState.REFUSED: "Correct what Keeper refuses",
+    TeamState.NAME_TAKEN: "Rename the group or that team",
+    TeamState.DOUBLE: "Delete the wrong one in Keeper",
+    TeamState.DELETED: "Decide whether it is made again",
+    TeamState.TOO_MANY: "Raise the limit or choose fewer",
+}
 MEMBERSHIPS: Mapping[Membership, str] = {
     Membership.INSIDE: "In the team",
     Membership.UNSEEN: "Waits in Keeper",

@@ -18,8 +18,9 @@ from autoprovisioning.domain.people import Listed
 from autoprovisioning.domain.requests import PREVIEW, Forecast, TeamsForeseen
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group, Scope
+from autoprovisioning.domain.team_review import needs
 from autoprovisioning.domain.teams import GroupTeam, Namesake, Obstacle, TeamChoice, TeamState
-from autoprovisioning.domain.words import TEAM_USAGE, TEAMS
+from autoprovisioning.domain.words import TEAM_NEEDS, TEAM_USAGE, TEAMS
 from autoprovisioning.entrypoints.console.api.operations import ROOT
 from autoprovisioning.entrypoints.console.pages import teams as pages
 from autoprovisioning.entrypoints.pages import element
@@ -258,6 +259,50 @@ def test_a_team_that_cannot_be_adopted_is_not_offered_and_it_says_why(obstacle):
     assert f"cannot be adopted: {namesake.why}".replace("'", "&#39;") in page.text
     assert 'value="adopt' not in page.text
     assert ask_to_adopt(here, {"team_id": "t9", "team_name": EVIL})[0] == 409
+
+
+def test_whoever_waits_for_somebody_comes_first_and_says_for_what_in_a_line():
+    calm = team(TeamState.THERE, group_id="g1", name="Accounts", team_id="t1", team_name="Accounts")
+    held = replace(calm, group_id="g2", name="Builders", team_name="", held=2, held_digest="d", unread=True)
+    here = place(calm, held, replace(calm, group_id="g3", name="Cooks", state=TeamState.SENT))
+    page = here.open(PAGE)
+    sound(page)
+    assert re.findall(r"<h2[^>]*>([^<]+)<span[^>]*>(\d+)", page.text) == [
+        ("Waiting for somebody ", "1"),
+        ("Nothing to be done ", "2"),
+    ]
+    assert re.findall(r'<th scope="row".*?>(\w+)</a>', page.text) == ["Builders", "Accounts", "Cooks"]
+    told = re.findall(r"<summary>(.*?)</summary>", page.text, re.DOTALL)
+    shown = [" ".join(re.sub(r"<[^>]+>", "", each).split()) for each in told]
+    assert [each for each in shown if "Builders" in each or "Cooks" in each] == [
+        "Take 2 people out? and 1 more for Builders: details",
+        "Wait, or approve it in Keeper for Cooks: details",
+    ]
+    assert "<h2" not in here.open(f"{PAGE}?q=accounts").text
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"state": TeamState.THERE}, []),
+        *(({"state": state}, [need]) for state, need in TEAM_NEEDS.items()),
+        (
+            {"namesake": Namesake(team_id="t9", name="x"), "state": TeamState.NAME_TAKEN},
+            ["Adopt the team of this name?"],
+        ),
+        (
+            {"namesake": Namesake(team_id="t9", name="x", obstacle=Obstacle.OWNED), "state": TeamState.NAME_TAKEN},
+            [TEAM_NEEDS[TeamState.NAME_TAKEN]],
+        ),
+        ({"state": TeamState.LEFT, "held": 1}, ["Take 1 person out?"]),
+        (
+            {"state": TeamState.THERE, "unsettled": Unsettled(waiting=4, late=2), "unread": True},
+            ["Look after 2 people in Keeper", "The group could not be read"],
+        ),
+    ],
+)
+def test_what_a_team_waits_for_is_said_in_short(given, wanted):
+    assert needs(team(**given)) == wanted
 
 
 def test_long_lists_have_pages(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -19,6 +20,7 @@ from autoprovisioning.domain.memberships import Membership
 from autoprovisioning.domain.people import Person
 from autoprovisioning.domain.review import InKeeper, google, in_keeper
 from autoprovisioning.domain.sentences import plan_of, sentence
+from autoprovisioning.domain.team_review import TeamRow, needs
 from autoprovisioning.domain.teams import TeamState
 from autoprovisioning.domain.words import MEMBERSHIPS, TEAMS
 from autoprovisioning.entrypoints.console.pages.activity import changes
@@ -58,7 +60,7 @@ def teams(call: Call, connection_id: str) -> Response:
         state=TeamState(given["state"]) if given.get("state") in set(TeamState) else None,
         held=given.get("held") == "true",
     )
-    found = reviewed.found(asked.state, asked.q, held=asked.held)
+    found = sorted(reviewed.found(asked.state, asked.q, held=asked.held), key=lambda team: not needs(team))
     part = part_of(call, found, ROWS)
     states = reviewed.states
     return show_of(
@@ -73,12 +75,21 @@ def teams(call: Call, connection_id: str) -> Response:
         holding=reviewed.held,
         memberships=reviewed.memberships,
         found=len(found),
-        rows=[reviewed.row(team) for team in part.rows],
+        groups=_groups([reviewed.row(team) for team in part.rows]),
+        shown=len(part.rows),
+        needing=sum(bool(needs(team)) for team in found),
         deciding=any(team.held or team.namesake for team in part.rows),
         number=part.number,
         pages=part.pages,
         first=part.first,
     )
+
+
+def _groups(rows: Sequence[TeamRow]) -> list[tuple[bool, list[tuple[TeamRow, Sequence[str]]]]]:
+    """Part those that wait for somebody from the others, each with what it waits for."""
+    told = [(row, needs(row.team)) for row in rows]
+    parts = ((True, [each for each in told if each[1]]), (False, [each for each in told if not each[1]]))
+    return [(needing, some) for needing, some in parts if some]
 
 
 def decide(call: Call, connection_id: str) -> Response:
