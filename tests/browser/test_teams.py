@@ -113,7 +113,7 @@ def details_fit(page: Page, accessible: Any) -> None:
     """Open what is on demand in each line."""
     summaries = page.get_by_role("table", name="Teams: waiting for somebody").locator("summary")
     summaries.first.press("Enter")
-    expect(page.locator(".teams details[open]")).to_contain_text("left the group and stay")
+    expect(page.locator(".teams details[open]")).to_contain_text("people are not taken out")
     for summary in summaries.all()[1:]:
         summary.click()
     for viewport, scheme in LOOKS:
