@@ -326,9 +326,7 @@ class TeamLaws:
         if any(team.id not in node.teams.by_hand or team in others for team in node.teams.of(group_id)):
             self._broken("a group has one team", told)
         gone = self.known_gone[connection.id].get(group_id)
-        lacked = self._directory.lacked.get("all_groups")
-        skipped = gone is not None and lacked is not None and lacked >= gone
-        if gone is not None and gone < lately and not skipped and self.always_chosen(connection.id, group_id, gone):
+        if gone is not None and gone < lately and self.always_chosen(connection.id, group_id, gone):
             self._broken("a team that somebody deleted is not made again", told)
         there = sum(self.was_chosen(connection.id, team.external_id, timedelta(0)) for team in others)
         if there >= max(choice.most for choice in choices):

@@ -21,7 +21,7 @@ its id and name, that it is to be a group's: it is adopted, that is, given the g
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -84,8 +84,9 @@ def plan_teams(
     `confirmed` are the adoptions that administrators confirmed, by group.
     """
     planner = _Planner(choice, teams, known, now, confirmed)
-    chosen = sorted((group for group in groups if choice.chooses(group)), key=lambda group: (group.name, group.id))
-    planner.want(chosen)
+    listed = {group.id: group for group in groups}
+    chosen = sorted(filter(choice.chooses, listed.values()), key=lambda group: (group.name, group.id))
+    planner.want(chosen, listed.keys())
     waiting = [group for group in chosen if not planner.keep(group)]  # first those who have a team: it takes a name
     for group in waiting:
         planner.make(group)
@@ -110,6 +111,7 @@ class _Planner:
         self._confirmed = {group_id: each for group_id, each in confirmed.items() if each.lasts(now)}
         self._teams = teams
         self._adopted: set[str] = set()  # ids of teams
+        self._listed: Collection[str] = ()
         self._wanted: dict[str, str] = {}  # what the team of each chosen group is to be called
         self._of: dict[str, list[Team]] = {}
         for team in teams:
@@ -118,8 +120,9 @@ class _Planner:
         self._names = Counter(comparable(team.name) for team in teams)
         self._count = 0  # teams of chosen groups, those to be made included
 
-    def want(self, chosen: Iterable[Group]) -> None:
-        """Take the groups that are to be teams."""
+    def want(self, chosen: Iterable[Group], listed: Collection[str]) -> None:
+        """Take the groups that are to be teams, and the ids of all that there are."""
+        self._listed = listed
         self._wanted = {group.id: team_name(group) for group in chosen}
 
     def keep(self, group: Group) -> bool:
@@ -266,12 +269,21 @@ class _Planner:
         """Keep in mind the groups that are not chosen any more as long as their team is there, or may be soon."""
         for group_id in self._known.keys() - self.plan.known.keys() - self._of.keys():
             sent = self._known[group_id]
-            if (sent.unseen_since or sent.asked) and self._now - (sent.unseen_since or sent.since) < RESTS:
+            if self._lacked(sent):
+                self.plan.known[group_id] = sent.becomes(TeamState.LEFT, self._now)
+            elif (sent.unseen_since or sent.asked) and self._now - (sent.unseen_since or sent.since) < RESTS:
                 self.plan.known[group_id] = sent.becomes(TeamState.LEFT, self._now) if sent.serves else sent
         for group_id in sorted((self._known.keys() - self.plan.known.keys()) & self._of.keys()):
             known = self._learn(group_id, self._of[group_id][0])
             if known is not None and known.team_id:
                 self.plan.known[group_id] = replace(known.becomes(TeamState.LEFT, self._now), asked="")
+
+    def _lacked(self, known: GroupTeam) -> bool:
+        """Say whether only the listing of groups lacks a group: if it comes back, no second team is made of it."""
+        chosen = self._choice.chooses(Group(id=known.group_id, email=known.email, name=known.name))
+        since = known.since if known.state is TeamState.LEFT else self._now
+        had = bool(known.team_id or known.unseen_since)
+        return chosen and had and known.group_id not in self._listed and self._now - since < self._choice.patience
 
     def _learn(self, group_id: str, team: Team) -> GroupTeam | None:
         """Return what is kept of a group that has a team, with what a request did whose outcome was not recorded."""

@@ -162,6 +162,22 @@ def test_an_unseen_team_is_made_again_where_the_choice_says_so_anew():
     assert [each.group_id for each in planned(known=gone.values()).creates] == ["g1"]
 
 
+@pytest.mark.parametrize(
+    ("known", "back"),
+    [(SENT, TeamState.SENT), (replace(SENT, team_id=""), TeamState.SENT), (KNOWN, TeamState.DELETED)],
+    ids=["awaited", "confirmed without an id", "deleted in Keeper"],
+)
+def test_no_second_team_is_made_of_a_group_that_a_listing_lacked(known, back):
+    for days in (2, 3):
+        known = planned(groups=(), known=[known], now=NOW + days * DAY).known["g1"]
+        assert (known.state, known.serves) == (TeamState.LEFT, False)
+    plan = planned(known=[known], now=NOW + 4 * DAY)
+    assert (plan.known["g1"].state, plan.creates) == (back, [])
+    assert planned(groups=(), known=[known], now=NOW + 16 * DAY).known == {}, "it is gone"
+    by_name, renamed = TeamChoice(patterns=("eng*",)), replace(ENGINEERS, name="Sales", email="sales@example.com")
+    assert planned(by_name, groups=(renamed,), known=[known], now=NOW + 4 * DAY).known == {}, "it is not chosen"
+
+
 def test_a_group_that_left_the_choice_or_the_directory_keeps_its_team_and_is_kept_in_mind():
     for plan in (
         planned(TeamChoice(), teams=[OURS], known=[KNOWN], now=NOW + DAY),
