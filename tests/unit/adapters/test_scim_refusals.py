@@ -38,6 +38,8 @@ ADOPT = Write(key="a", kind=WriteKind.PATCH, scim_id="k1", external_id="d1", att
 SUSPEND = Write(key="s", kind=WriteKind.PATCH, scim_id="k1", active=False)
 RETURN = Write(key="u", kind=WriteKind.PATCH, scim_id="k1", active=True)
 DELETE = Write(key="d", kind=WriteKind.DELETE, scim_id="k1")
+JOIN = Write(key="j", kind=WriteKind.PATCH, scim_id="k1", joins=("t1",))
+LEAVE = Write(key="l", kind=WriteKind.PATCH, scim_id="k1", leaves=("t1",))
 DOING = {
     CREATE.key: "creating", RENAME.key: "updating", MOVE.key: "updating", TITLE.key: "updating", ADOPT.key: "adopting",
     SUSPEND.key: "suspending", RETURN.key: "reactivating", DELETE.key: "deleting",
@@ -87,6 +89,15 @@ def test_what_a_refusal_means_depends_on_what_was_attempted(status, kinds):
 @pytest.mark.parametrize("write", [TITLE, ADOPT, SUSPEND, RETURN, DELETE])
 def test_only_who_sends_an_address_is_told_of_another_account(write):
     assert "e-mail" not in str(refused(write, Answer(status=409, body=None), NOW))
+
+
+@pytest.mark.parametrize("write", [JOIN, LEAVE])
+@pytest.mark.parametrize("status", REFUSALS)
+def test_a_membership_that_is_refused_is_a_matter_of_teams(write, status):
+    error = refused(write, Answer(status=status, body={"detail": "invalidPath"}), NOW)
+    assert str(error).startswith(f"Keeper refuses changing this account's teams (HTTP {status}: invalidPath). ")
+    assert "team" in str(error).rpartition("). ")[2]
+    assert isinstance(error, AccountGone if status == 404 else NotOffered if status in (405, 501) else Rejected)
 
 
 def test_a_deletion_that_is_refused_is_no_matter_of_the_patch_dialect():

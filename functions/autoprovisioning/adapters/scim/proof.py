@@ -166,6 +166,9 @@ def refused(write: Write, answer: Answer, now: datetime) -> ProvisioningError:
 
 def _meaning(write: Write, status: int, error: ProvisioningError) -> tuple[type[ProvisioningError] | None, str]:
     """Return the error of a refusal and its fix; None if it does not depend on what was attempted."""
+    if _about_teams(write) and isinstance(error, Rejected | NotOffered | AccountGone):
+        kind = NotOffered if status in NOT_OFFERED else type(error)
+        return kind, "Look in Keeper's Admin Console whether its teams are there, and this node may change them."
     sends_address = any(address in write.attributes for address in ADDRESSES)
     opens = write.kind is WriteKind.CREATE or write.active is True
     match status:
@@ -192,7 +195,15 @@ def _meaning(write: Write, status: int, error: ProvisioningError) -> tuple[type[
     return (Rejected, LOOK) if isinstance(error, Rejected) else (None, "")
 
 
+def _about_teams(write: Write) -> bool:
+    """Say whether a write changes teams alone."""
+    beside = write.attributes or write.external_id is not None or write.active is not None
+    return bool(write.joins or write.leaves) and not beside
+
+
 def _doing(write: Write) -> str:
+    if _about_teams(write):
+        return "changing this account's teams"
     match write.kind:
         case WriteKind.CREATE:
             return "creating this account"
