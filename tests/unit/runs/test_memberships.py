@@ -116,7 +116,7 @@ def test_an_unreadable_group_holds_back_its_own_team_only(teams):
     told = run(teams)
     sizes = {team.name: len(teams.keeper.members[team.id]) for team in teams.keeper.teams.values()}
     assert sizes == {"Engineers": 2, "Sales": 1}
-    assert any("could not be read: Engineers" in note for note in told.notes)
+    assert any("could not be read: Engineers (members.list broke off)" in note for note in told.notes)
     teams.directory.unreadable.clear()
     run(teams)
     assert inside(teams) == {"u2"}

@@ -386,8 +386,8 @@ def _member(item: Mapping[str, Any]) -> str:
     kind = item.get("type", "USER")
     if kind == "CUSTOMER":
         raise Incomplete(
-            "A scope group has everybody in the organization as a member, which the directory does not list. "
-            "Choose organizational units instead of that group."
+            "A group has everybody in the organization as a member, which the directory does not list. "
+            "Choose organizational units instead of that group, or other groups for teams."
         )
     if isinstance(kind, str) and kind != "USER":
         return ""

@@ -94,9 +94,11 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
     if plan.requests:  # should nobody be left to record what came of them, the next run finds that out
         known = services.teams.change(connection.id, work.beside, work.told())
     members: Members = {}
+    why: list[str] = []
     try:
         work.carry_out(plan)
-        members = {**_emptied(choice, work.teams.values(), there), **read_members(services, work.teams.values(), until)}
+        read = read_members(services, work.teams.values(), until, why=why)
+        members = {**_emptied(choice, work.teams.values(), there), **read}
     finally:
         settled = [confirmed[group_id] for group_id in (*plan.lapsed, *work.adopted)]
         if settled:
@@ -111,7 +113,7 @@ def follow_teams(services: Services, side: Side, groups: AllGroups, deadline: da
             chosen = current.settings.teams
             kept = services.teams.change(connection.id, lambda kept: after_edit(chosen, kept, at))
     side.notes += filter(None, plan.lapsed.values())
-    _tell(side, kept.values(), work.done)
+    _tell(side, kept.values(), work.done, why)
 
 
 def _emptied(choice: TeamChoice, teams: Iterable[GroupTeam], there: Set[str]) -> Members:
@@ -259,12 +261,13 @@ def _told(stamp: Stamp, planned: GroupTeam, old: Team | None, team: Team, by: st
     return of_team(stamp, what, team.id, {**was, EXTERNAL_ID: None}, {**becomes, EXTERNAL_ID: planned.group_id})
 
 
-def _tell(side: Side, teams: Iterable[GroupTeam], done: Mapping[str, int]) -> None:
+def _tell(side: Side, teams: Iterable[GroupTeam], done: Mapping[str, int], why: Sequence[str]) -> None:
     """Say in the run's record what was done, and how many groups wait for somebody."""
     known = list(teams)
     unread = [team.name for team in known if team.unread]
     if unread:
-        side.notes.append(f"Nobody is taken out of teams whose group could not be read: {', '.join(unread[:5])}")
+        told = f"{', '.join(unread[:5])} ({'; '.join(list(dict.fromkeys(why))[:2])})"
+        side.notes.append(f"Nobody joins or leaves the teams of groups that could not be read: {told}")
     held = [team for team in known if team.held]
     for who, teams in (
         (LEFT_CHOICE, [team for team in held if team.state is TeamState.LEFT]),

@@ -22,22 +22,36 @@ Teams = Mapping[str, GroupTeam]  # by group id
 NOT_LISTED: GroupMembers = {}
 
 
-def read_group(services: Services, group_id: str, until: datetime) -> frozenset[str] | None:
-    """List who is in a group, those of nested groups included; None: it could not be read to its end until then."""
+def read_group(
+    services: Services, group_id: str, until: datetime, why: list[str] | None = None
+) -> frozenset[str] | None:
+    """List who is in a group, those of nested groups included; None: it could not be read to its end until then.
+
+    What kept it from that joins `why`.
+    """
     try:
         return members_of(services.directory, group_id, lambda: services.clock() >= until)
     except (Transient, ConfigurationRefused) as error:
+        if why is not None:
+            why.append(str(error))
         log.warning("The members of a group could not be read: %s", type(error).__name__)
         return None
 
 
 def read_members(
-    services: Services, teams: Iterable[GroupTeam], until: datetime, listed: GroupMembers = NOT_LISTED
+    services: Services,
+    teams: Iterable[GroupTeam],
+    until: datetime,
+    listed: GroupMembers = NOT_LISTED,
+    why: list[str] | None = None,
 ) -> Members:
-    """List who is to be in each team, several at once, until then; `listed` are groups that were listed already."""
+    """List who is to be in each team, several at once, until then; `listed` are groups that were listed already.
+
+    What kept one from being read to its end joins `why`.
+    """
 
     def read(team: GroupTeam) -> frozenset[str] | None:
-        return listed[team.group_id] if team.group_id in listed else read_group(services, team.group_id, until)
+        return listed[team.group_id] if team.group_id in listed else read_group(services, team.group_id, until, why)
 
     serving = [team for team in teams if team.serves]
     told = services.executor.each(read, serving, services.reads_at_once)
