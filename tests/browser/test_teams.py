@@ -164,6 +164,26 @@ def test_without_a_script_people_are_searched_and_downloaded(teams, open_page):
     expect(page.get_by_role("list", name="Activity of the team, newest first")).to_contain_text("Engineers")
 
 
+@pytest.mark.parametrize("script", [True, False])
+def test_a_group_is_searched_for_and_chosen_with_and_without_a_script(teams, open_page, accessible, script):
+    page = open_page(base_url=teams.world.console_url, java_script_enabled=script)
+    page.goto(f"{HOME}/choose-teams")
+    page.get_by_label("Patterns over names and addresses").fill("keeper-eng*")
+    if script:
+        page.get_by_label("Search groups").press_sequentially("keeper")
+    else:
+        page.get_by_label("Search groups").fill("keeper")
+        page.keyboard.press("Enter")
+    page.get_by_role("button", name="Add Keeper users").press("Enter")
+    expect(page.get_by_role("list", name="Chosen groups")).to_contain_text("Keeper users")
+    expect(page.get_by_label("Patterns over names and addresses")).to_have_value("keeper-eng*")
+    if script:
+        accessible(page)
+        drawn(page, "choice with a group")
+    page.get_by_role("button", name="Remove Keeper users").press("Enter")
+    expect(page.get_by_text("No group is chosen by itself.")).to_be_visible()
+
+
 def test_a_choice_is_previewed_and_the_button_has_the_numbers(teams, open_page, accessible):
     page = open_page(base_url=teams.world.console_url)
     page.goto(f"{HOME}/choose-teams")

@@ -74,12 +74,13 @@ def test_without_a_choice_it_says_what_will_be_there():
 def test_a_choice_is_shown_before_it_is_saved_and_saved_with_its_groups_resolved():
     here = place()
     typed = {
-        "groups": "engineers@example.com\n\n",
         "patterns": " KEEPER-* \nkeeper-*",
         "exclusions": "*-old",
         "most": "20",
     }
-    shown = here.browser().open(CHOICE).send("Teams", "show", **typed)
+    found = here.browser().open(CHOICE).send("Teams", "search", q="engin", **typed)
+    sound(found)
+    shown = found.send("Teams", "add").send("Teams", "show")
     sound(shown)
     assert "2 groups would be chosen" in shown.text
     assert here.fakes.services.connections.get("c1").settings.teams == TeamChoice()
@@ -131,7 +132,7 @@ def test_a_choice_is_previewed_with_its_numbers_and_saved_from_there():
 @pytest.mark.parametrize(
     ("typed", "field"),
     [
-        ({"groups": "nobody@example.com"}, "teams.groups"),
+        ({"group": "nobody@example.com"}, "teams.groups"),
         ({"patterns": "*"}, "teams.patterns"),
         ({"exclusions": "?"}, "teams.exclusions"),
         ({"most": "many"}, "teams.most"),
@@ -148,6 +149,16 @@ def test_what_cannot_be_meant_is_named_and_what_was_typed_stays(typed, field, bu
     ((name, text),) = typed.items()
     assert dict(page.form("Teams").fields)[name] == text
     assert here.fakes.services.connections.get("c1").settings.teams == TeamChoice()
+
+
+def test_a_group_is_taken_out_of_the_choice_and_what_was_typed_stays():
+    here = place(choice=TeamChoice(groups=(ENGINEERS, Group(id="g404", email="gone@example.com")), patterns=("a*",)))
+    page = here.browser().open(CHOICE).send("Teams", "remove:g404", patterns="b*")
+    sound(page)
+    assert [value for name, value in page.form("Teams").fields if name == "group"] == ["g7"]
+    assert dict(page.form("Teams").fields)["patterns"] == "b*"
+    assert "engineers@example.com" in page.text
+    assert here.fakes.services.connections.get("c1").settings.teams.patterns == ("a*",)
 
 
 def test_a_directory_that_does_not_list_its_groups_loses_nothing_of_the_form():

@@ -170,7 +170,7 @@ ACTIONS = {  # what was done before, and then the same on a page and through the
     ),
     "teams": (
         lambda place: place.fakes.directory.groups.update(g9=Group(id="g9", email="keeper@example.com")),
-        on_a_page("/choose-teams", "Teams", "save", groups="keeper@example.com", patterns="keeper-*", most="9"),
+        on_a_page("/choose-teams", "Teams", "save", group=["g9"], patterns="keeper-*", most="9"),
         through_the_api(
             "PATCH",
             "",

@@ -113,10 +113,10 @@ def _number(where: str, text: str, read: Callable[[str], T], mend: str) -> T:
 
 
 def read_teams(form: MultiDict[str, str]) -> TeamChoice:
-    """Return which groups become teams, those named by address or id; raises BadInput for what is not a number."""
+    """Return which groups become teams, by id or by pattern; raises BadInput for what is not a number."""
     most, days = (form.get(name, "").strip() for name in ("most", "pending_days"))
     return TeamChoice(
-        groups=Scope.named(groups=_lines(form, "groups")).groups,
+        groups=Scope.named(groups=dict.fromkeys(form.getlist("group"))).groups,
         patterns=_lines(form, "patterns"),
         exclusions=_lines(form, "exclusions"),
         role_prefix=form.get("role_prefix", "").strip(),

@@ -252,15 +252,25 @@ def _read_scope(settings: Settings, posted: MultiDict[str, str]) -> Settings:
 def change_scope(call: Call, connection_id: str) -> Response:
     """Search groups and units, add or remove a group, or accept the scope."""
     posted = form(call)
-    word, _, group_id = posted.get("do", "").partition(":")
-    if word not in ("search", "add", "remove"):
+    if not _choosing(posted):
         return _previewed("scope", _show_scope, _read_scope)(call, connection_id)
+    connection = _editable(call, connection_id)
+    chosen, letters = _chosen_by(posted)
+    return _scope_of(call, connection, chosen, posted.getlist("unit"), letters=letters)
+
+
+def _choosing(posted: MultiDict[str, str]) -> bool:
+    """Say whether a button of `_choose_groups.html` was pressed."""
+    return posted.get("do", "").partition(":")[0] in ("search", "add", "remove")
+
+
+def _chosen_by(posted: MultiDict[str, str]) -> tuple[list[str], str]:
+    """Return the groups chosen once the button has done its work, and the letters that are searched for."""
+    word, _, group_id = posted.get("do", "").partition(":")
     chosen = [known for known in posted.getlist("group") if (word, known) != ("remove", group_id)]
     if word == "add" and group_id:
         chosen.append(group_id)
-    letters = sought(posted.get("q")) if word == "search" else ""
-    connection = _editable(call, connection_id)
-    return _scope_of(call, connection, chosen, posted.getlist("unit"), letters=letters)
+    return chosen, sought(posted.get("q")) if word == "search" else ""
 
 
 def found_groups(call: Call, connection_id: str) -> Response:
@@ -351,12 +361,11 @@ def _show_teams(
     connection: Connection,
     posted: MultiDict[str, str] | None,
     error: Error,
-    found: Sequence[Group] | None = None,
+    would: Sequence[Group] | None = None,
 ) -> Response:
-    """Show which groups are chosen; `found` are those that the form would choose."""
+    """Show which groups are chosen; `would` are those that the form would choose, by pattern too."""
     choice = connection.settings.teams
     values = {
-        "groups": "\n".join(group.email or group.id for group in choice.groups),
         "patterns": "\n".join(choice.patterns),
         "exclusions": "\n".join(choice.exclusions),
         "role_prefix": choice.role_prefix,
@@ -366,9 +375,20 @@ def _show_teams(
         "remove_suspended": "yes" if choice.remove_suspended else "",
         "pending_days": str(choice.pending_days),
     }
+    chosen, letters = [group.id for group in choice.groups], ""
     if posted is not None:
         values = {name: posted.get(name, "") for name in values}
-    return _shown(call, connection, "choose-teams", error, values=values, found=found)
+        chosen, letters = _chosen_by(posted)
+    return _shown(
+        call,
+        connection,
+        "choose-teams",
+        error,
+        values=values,
+        would=would,
+        groups=[group_named(call.parts.services, connection, group_id) for group_id in dict.fromkeys(chosen)],
+        **_groups_found(call, letters),
+    )
 
 
 def _read_teams(settings: Settings, posted: MultiDict[str, str]) -> Settings:
@@ -376,19 +396,21 @@ def _read_teams(settings: Settings, posted: MultiDict[str, str]) -> Settings:
 
 
 def change_teams(call: Call, connection_id: str) -> Response:
-    """Show which groups a choice of teams has, ask for a preview of it, or save it."""
+    """Search groups, add or remove one, show which a choice has, ask for a preview of it, or save it."""
     posted = form(call)
+    if _choosing(posted):
+        return _show_teams(call, _editable(call, connection_id), posted, None)
     if posted.get("do") == "preview":
         return _previewed("choose-teams", _show_teams, _read_teams)(call, connection_id)
     if posted.get("do") != "show":
         return _saved(call, connection_id, lambda settings: _read_teams(settings, posted), _show_teams)
     connection = _editable(call, connection_id)
     try:
-        found = chosen_groups(call.parts.services, fields.read_teams(posted))
+        would = chosen_groups(call.parts.services, fields.read_teams(posted))
     except (BadInput, Transient) as error:
         told(error)
         return _show_teams(call, connection, posted, error)
-    return _show_teams(call, connection, posted, None, found)
+    return _show_teams(call, connection, posted, None, would)
 
 
 def _saved(

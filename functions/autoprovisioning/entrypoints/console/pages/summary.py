@@ -92,8 +92,9 @@ def differences(services: Services, connection: Connection, wanted: Settings) ->
 
 
 def group_named(services: Services, connection: Connection, group_id: str) -> Group:
-    """Return a group with its name and address: as in the scope, otherwise as in the directory."""
-    known = next((group for group in connection.settings.scope.groups if group.id == group_id), None)
+    """Return a group with its name and address: as in the settings, otherwise as in the directory."""
+    chosen = (*connection.settings.scope.groups, *connection.settings.teams.groups)
+    known = next((group for group in chosen if group.id == group_id), None)
     return (
         known or services.directory.group(group_id) or Group(id=group_id, email=group_id, name="Not in the directory")
     )
