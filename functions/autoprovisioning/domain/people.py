@@ -6,7 +6,7 @@ A person is what a full run saw in the directory, and what the roster says. Pers
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -103,6 +103,11 @@ class Person(NamedTuple):
     def administrator(self) -> bool | None:
         """Say whether they administer Workspace; None where no full run told, as it would have told the unit then."""
         return self.administers or (False if self.unit else None)
+
+    @property
+    def settled(self) -> bool:
+        """Say whether they are in all their teams, and nothing changes: `memberships` has nothing else to tell."""
+        return not (self.asked or self.joins or self.leaves or self.unseen or self.ended)
 
     def memberships(self) -> Iterator[tuple[str, Membership]]:
         """Return how the person relates to each team that concerns them, by its id."""
@@ -341,12 +346,19 @@ class Lines:
     @cached_property
     def by_team(self) -> Mapping[str, Mapping[Membership, Sequence[Line]]]:
         """Return whom each team concerns, by its id, in no order."""
+        inside: dict[str, list[Line]] = defaultdict(list)
         found: dict[str, dict[Membership, list[Line]]] = {}
-        for packed in self._lines:
-            if packed.marks & _IN_TEAMS:
-                line = packed.opened()
-                for team_id, membership in line.person.memberships():
-                    found.setdefault(team_id, {}).setdefault(membership, []).append(line)
+        for line in self._lines:
+            if line[2] & _IN_TEAMS:
+                person = line.person
+                if person.settled:
+                    for team_id in person.teams:
+                        inside[team_id].append(line)
+                else:
+                    for team_id, membership in person.memberships():
+                        found.setdefault(team_id, {}).setdefault(membership, []).append(line)
+        for team_id, lines in inside.items():
+            found.setdefault(team_id, {}).setdefault(Membership.INSIDE, []).extend(lines)
         return found
 
 

@@ -244,6 +244,24 @@ def test_the_first_lines_are_those_of_the_whole_list(names, start, stop):
     assert list(InOrder(lines)) == sorted(lines)
 
 
+SOME = st.lists(st.sampled_from(["t1", "t2"]), unique=True).map(tuple)
+
+
+@given(st.lists(st.tuples(SOME, SOME, SOME, SOME, SOME, SOME, st.sampled_from(Status)), max_size=4))
+def test_whom_a_team_concerns_is_what_each_persons_memberships_say(given):
+    names = ("teams", "asked", "joins", "leaves", "unseen", "ended", "status")
+    people = [Person(f"u{number}", "", **dict(zip(names, each, strict=True))) for number, each in enumerate(given)]
+    by_team = Lines(map(line_of, people)).by_team
+    told = [
+        (team_id, membership, line.user_id)
+        for team_id, found in by_team.items()
+        for membership, lines in found.items()
+        for line in lines
+    ]
+    wanted = [(*pair, person.user_id) for person in people for pair in person.memberships()]
+    assert sorted(told) == sorted(wanted)
+
+
 def test_accounts_that_are_active_and_are_not_plain_are_sorted_by_what_they_are():
     people = (ada(user_id="u1"), ada(user_id="u2", deleted=True), ada(user_id="u3", gone=True))
     reviewed = review(*people, ada(user_id="u4", missing_since=NOW))
