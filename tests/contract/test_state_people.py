@@ -6,13 +6,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from autoprovisioning.adapters.firestore import people
+from autoprovisioning.adapters.firestore import FirestorePeople, people
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Entry, Status
-from autoprovisioning.domain.people import Listed, Person, Roll, line_of
-from tests.contract.state_stores import HOME, IN_FIRESTORE, Firestore, State, write
+from autoprovisioning.domain.people import Listed, Person, Roll, entitled, line_of, person_of
+from tests.contract.state_stores import HOME, IN_FIRESTORE, Firestore, InMemory, State, write
 from tests.support.builders import DAY, NOW
 
 BEGAN = NOW - 365 * DAY  # of the full run: every store's own clock is later
@@ -48,6 +50,23 @@ def test_everybody_is_there_in_the_order_of_names(state):
         ("Grace Hopper", "grace@example.com", False, "none"),
     ]
     assert (roll.at, roll.listed) == (NOW, BEGAN)
+
+
+@settings(max_examples=30, deadline=None, database=None, derandomize=True)
+@given(data=st.data())
+def test_what_is_told_after_many_runs_is_what_the_last_one_saw(data):
+    firestore = InMemory()
+    entries = [None, ADA, replace(ADA, teams=("t1",)), replace(ADA, status=Status.SUSPENDED)]
+    names = [None, *LISTED.values(), LISTED["u1"]._replace(teams=("t1",))]
+    for _ in range(data.draw(st.integers(1, 4))):
+        people = {user_id: data.draw(st.tuples(st.sampled_from(entries), st.sampled_from(names))) for user_id in LISTED}
+        roster = {user_id: replace(entry, user_id=user_id) for user_id, (entry, _) in people.items() if entry}
+        listed = {user_id: each for user_id, (_, each) in people.items() if each}
+        firestore.people.put(HOME, BEGAN, listed, roster)
+    lines = FirestorePeople(firestore.database).read(HOME, NOW).lines.all
+    seen = {line.person.user_id: line.person for line in lines}
+    wanted = {user_id: person_of(entry, listed.get(user_id)) for user_id, entry in roster.items()}
+    assert seen == {user_id: entitled(user_id, each) for user_id, each in listed.items()} | wanted
 
 
 def test_unit_and_role_are_kept(state):
@@ -160,6 +179,23 @@ class TestCost:
         firestore.reads.clear()
         firestore.people.put(HOME, BEGAN + DAY, LISTED, {"u1": ADA, "u2": ALAN})
         assert firestore.reads == {"firestore_reads": 1}
+
+    def test_what_was_made_of_the_same_before_is_not_made_again(self, firestore: Firestore, monkeypatch):
+        kept(firestore)
+        monkeypatch.setattr(people, "_people", None)
+        same = {user_id: Listed(*each) for user_id, each in reversed(LISTED.items())}
+        firestore.people.put(HOME, BEGAN + DAY, same, {"u2": replace(ALAN), "u1": replace(ADA)})
+        with pytest.raises(TypeError):
+            firestore.people.put(HOME, BEGAN + DAY, same, {"u1": ADA, "u2": replace(ALAN, status=Status.LOCKED)})
+
+    def test_what_was_lost_is_written_again(self, firestore: Firestore):
+        kept(firestore)
+        batch = firestore.client.batch()
+        for snapshot in firestore.client.collection("connections/c1/people").stream():
+            batch.delete(snapshot.reference)
+        batch.commit()
+        kept(firestore)
+        assert sorted(firestore.collection("c1", "people")) == ["01.00", "head"]
 
     def test_whoever_looks_again_reads_the_shards_that_changed(self, firestore: Firestore, monkeypatch):
         kept(firestore)

@@ -15,7 +15,7 @@ import zlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, islice
@@ -25,6 +25,7 @@ import msgspec
 from google.cloud import firestore
 
 from autoprovisioning.adapters.firestore.database import Database, fields_of
+from autoprovisioning.adapters.firestore.known_shards import MOST
 from autoprovisioning.adapters.firestore.roster import FirestoreRoster, shard_of
 from autoprovisioning.decoding import built
 from autoprovisioning.document_kinds import PEOPLE
@@ -92,12 +93,25 @@ class _Known:
     shards: dict[int, list[Line]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """What documents are made of; they are not made again of the same.
+
+    `listed` is a hash of all that was listed: 64 bits, other ones in each process.
+    """
+
+    layout: str
+    listed: int
+    roster: Mapping[str, Entry]
+
+
 class FirestorePeople:
     """The People port; one instance for a process, since it keeps what it read."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._roster = FirestoreRoster(database)
+        self._roster = FirestoreRoster(database, remembered=0)  # loaded once at most
+        self._made: dict[str, tuple[_Source, Sequence[str]]] = {}  # by connection: of what, and the digests
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._reading = threading.Lock()
 
@@ -111,6 +125,24 @@ class FirestorePeople:
     def _put(
         self, connection: Connection, at: datetime, listed: Mapping[str, Listed], roster: Mapping[str, Entry]
     ) -> None:
+        known = self._head(connection)[0].get("digests", ())
+        source = _Source(layout=connection.roster_layout, listed=hash(frozenset(listed.items())), roster=roster)
+        if self._made.get(connection.id) == (source, known):
+            return
+        digests = self._write(connection, at, listed, roster, known)
+        self._made.pop(connection.id, None)
+        if len(roster) + sum(len(made.roster) for made, _ in self._made.values()) <= MOST:
+            self._made[connection.id] = replace(source, roster=dict(roster)), digests
+
+    def _write(
+        self,
+        connection: Connection,
+        at: datetime,
+        listed: Mapping[str, Listed],
+        roster: Mapping[str, Entry],
+        known: Sequence[str],
+    ) -> Sequence[str]:
+        """Make the documents, and write those that are not among the known ones; returns the digests of all."""
         shards = int(connection.roster_layout or 0)
         ids: dict[int, list[str]] = defaultdict(list)
         for user_id in chain(roster, (user_id for user_id in listed if user_id not in roster)):
@@ -118,7 +150,6 @@ class FirestorePeople:
         count = 1
         while count < min(shards, MOST_DOCUMENTS) and count * PEOPLE_A_DOCUMENT < sum(map(len, ids.values())):
             count *= 2
-        known = self._head(connection)[0].get("digests", ())
         digests = []
         for number in range(count):
             some = range(number * shards // count, (number + 1) * shards // count)
@@ -133,6 +164,7 @@ class FirestorePeople:
             self._set(self._document(connection, 0, 0), {"at": at, "digests": digests})
         if known and len(known) != count:
             self._forget([self._document(connection, len(known), number) for number in range(len(known))])
+        return digests
 
     def read(self, connection: Connection, now: datetime) -> Roll:
         """Return everybody: a process that has read them before reads what changed since."""

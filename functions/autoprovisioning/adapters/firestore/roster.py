@@ -16,6 +16,7 @@ from autoprovisioning.adapters.firestore.audit import add_events
 from autoprovisioning.adapters.firestore.codec import Shard, decode, encode, find
 from autoprovisioning.adapters.firestore.connections import from_document, lives
 from autoprovisioning.adapters.firestore.database import Database, fields_of, stamped
+from autoprovisioning.adapters.firestore.known_shards import MOST, KnownShards
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.document_kinds import FAILURE, PENDING, ROSTER
 from autoprovisioning.domain.connections import Connection
@@ -41,9 +42,11 @@ LARGEST_COMMIT = 9_000_000  # bytes of shards; the service takes 10 MiB a reques
 class FirestoreRoster:
     """The Roster port."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, remembered: int = MOST) -> None:
+        """Remember so many entries of those that `load` decodes."""
         self._database = database
         self._off: dict[str, tuple[Span, ...]] = {}  # as schema 1 kept them: nothing is added to them any more
+        self._known = KnownShards(remembered)
 
     def entry(self, connection: Connection, user_id: str) -> Entry | None:
         """Read one entry: one document."""
@@ -68,12 +71,14 @@ class FirestoreRoster:
         references = [self._reference(connection, shard) for shard in range(_shards(connection))]
         entries: dict[str, Entry] = {}
         for start in range(0, len(references), SHARDS_A_READ):
-            for snapshot in self._database.get_all(references[start : start + SHARDS_A_READ]):
+            for shard, snapshot in enumerate(self._database.get_all(references[start : start + SHARDS_A_READ]), start):
                 fields = snapshot.to_dict() or {}
-                shard = self._shard(connection, fields).entries
                 if fields and ROSTER.check(fields) < ROSTER.current:
-                    self._database.migrate(snapshot, _fields(encode(shard)))
-                entries |= shard
+                    older = self._shard(connection, fields).entries
+                    self._database.migrate(snapshot, _fields(encode(older)))
+                    entries |= older
+                elif fields:
+                    entries |= self._known.entries(connection.id, shard, fields[FIELD])
         return entries
 
     def written_since(self, connection: Connection, since: datetime) -> dict[int, dict[str, Entry]]:
