@@ -35,14 +35,17 @@ class Listed(NamedTuple):
 
 def listed_of(user: DirectoryUser, teams: tuple[str, ...] | None = None) -> Listed:
     """Return what is kept of a listed user; what of a text is none is replaced, as it could not be stored."""
-    unit, administers = _unit(user.org_unit_path), user.is_admin or user.is_delegated_admin
-    return Listed(
-        user.primary_email, _storable(user.name), user.presence, unit=unit, administers=administers, teams=teams
-    )
+    administers = user.is_admin or user.is_delegated_admin
+    unit = _unit(user.org_unit_path)
+    return Listed(user.primary_email, _storable(user.name), user.presence, unit, administers, teams)
 
 
 def _storable(text: str) -> str:
-    return text if text.isascii() else text.encode(errors="replace").decode()
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="replace").decode()
+    return text
 
 
 @lru_cache(maxsize=10_000)

@@ -159,7 +159,7 @@ class Planner:
         if self.search is not None:
             self.search.see(user, in_scope)
         entry = self._roster.get(user.id)
-        served = self._rules.operates_on(user.id)
+        served = entry is not None or self._rules.operates_on(user.id)  # asked of those alone whom nobody knows
         if self.listed is not None and (
             entry is not None or (served and in_scope and user.presence is Presence.ACTIVE)
         ):

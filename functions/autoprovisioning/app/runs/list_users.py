@@ -151,15 +151,16 @@ class _Listing:
             raise NotSent("The directory could not be listed in the run's time")
 
     def _new(self, page: _Page) -> Iterator[DirectoryUser]:
-        survey, length = self.survey, len(page.part) + 1
-        survey.read_at = page.at
+        survey, seen, part, length = self.survey, self.seen, page.part, len(page.part) + 1
+        survey.read_at, sizes = page.at, survey.sizes
         for user in page.users:
-            new = user.id not in self.seen
-            if new or not page.part:  # of a part, whoever comes under an alias is no second user
-                survey.sizes[user.primary_email[:length].casefold()] += 1
+            new = user.id not in seen
+            if new or not part:  # of a part, whoever comes under an alias is no second user
+                sizes[user.primary_email[:length].casefold()] += 1
             if new:
-                self.seen.add(user.id)
-                survey.untold += user.presence is Presence.UNKNOWN
+                seen.add(user.id)
+                if user.presence is Presence.UNKNOWN:
+                    survey.untold += 1
                 yield user
 
     def _doubt(self, why: str) -> None:

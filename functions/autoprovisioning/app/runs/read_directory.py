@@ -72,7 +72,7 @@ class Survey:
         if place not in self._units:
             self._units[place] = self.located(connection).holds_unit(user.org_unit_path)
         unit, groups = self._units[place], connection.settings.scope.groups
-        if unit and any(self._has(group.id, user.id) for group in groups):  # nearly everybody
+        if unit and (not groups or any(self._has(group.id, user.id) for group in groups)):  # nearly everybody
             return True
         return standing(unit, (self._has(group.id, user.id) for group in groups)).in_scope
 
