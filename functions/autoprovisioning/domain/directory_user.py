@@ -29,9 +29,9 @@ class DirectoryUser:
     """One user of the Workspace customer.
 
     `profile` is the user resource as the Directory API returned it (partial: only the fields asked for); attribute
-    mapping reads it. It is empty for a deleted user. `org_unit_path` is "" where the directory does not show it,
-    `untold` says why a presence is UNKNOWN. `shown` stands for the resource as it came, 0 where none did: as long as
-    the process lives, another resource has another number.
+    mapping reads it. It is empty for a deleted user. `full_name` is the name in it, where that was read already.
+    `org_unit_path` is "" where the directory does not show it, `untold` says why a presence is UNKNOWN. `shown` stands
+    for the resource as it came, 0 where none did: as long as the process lives, another resource has another number.
     """
 
     id: str
@@ -45,12 +45,13 @@ class DirectoryUser:
     profile: Mapping[str, Any] = field(default_factory=dict)
     created: datetime | None = None  # creationTime
     untold: str = ""
+    full_name: str = ""
     shown: int = field(default=0, compare=False, repr=False)
 
     @property
     def name(self) -> str:
         """The user's full name, empty where the directory has none."""
-        return full_name(self.profile)
+        return self.full_name or full_name(self.profile)
 
 
 def full_name(profile: Mapping[str, Any]) -> str:
@@ -58,5 +59,6 @@ def full_name(profile: Mapping[str, Any]) -> str:
     name = profile.get("name")
     if not isinstance(name, dict):
         return ""
-    parts = [part for part in (name.get("givenName"), name.get("familyName")) if isinstance(part, str) and part]
-    return str(name.get("fullName") or " ".join(parts))
+    if full := name.get("fullName"):
+        return str(full)
+    return " ".join(part for part in (name.get("givenName"), name.get("familyName")) if isinstance(part, str) and part)

@@ -230,7 +230,7 @@ def _split(source: str) -> list[str]:
 
 def _walk(value: object, parts: tuple[Part, ...]) -> object:
     for name, primary, kind in parts:
-        if not isinstance(value, dict):
+        if not isinstance(value, Mapping):
             return None
         value = value.get(name)
         if primary is not None or kind is not None:

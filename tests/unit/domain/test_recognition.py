@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoprovisioning.adapters.directory.known_users import KnownUsers
 from autoprovisioning.adapters.directory.resources import user_of
 from autoprovisioning.domain import recognition
 from autoprovisioning.domain.accounts import fingerprint
@@ -60,21 +62,26 @@ def look(draw):
     return shown, mapping, rows.apply(before), draw(st.sampled_from(STANDING)), in_scope
 
 
-def planned(recognized: Recognized, resource, mapping, desired, standing, in_scope) -> Plan:
-    """Judge one user, whose entry holds what was applied last."""
+def planned(
+    recognized: Recognized, resource, mapping, desired, standing, in_scope, shown_by: KnownUsers | None = None
+) -> Plan:
+    """Judge one user, whose entry holds what was applied last; `shown_by` remembers whom it has shown."""
     connection = Connection(id="c1", state=State.ON, settings=Settings(endpoint="https://k.example", mapping=mapping))
     known = replace(entry(fingerprint=fingerprint(desired)), **standing)
     planner = Planner(connection, {"u1": known}, rules(), NOW, recognized=recognized)
-    planner.see(user_of(dict(resource)), in_scope)
+    user = user_of(dict(resource))
+    if shown_by is not None:
+        (user,) = shown_by.page(json.dumps({"users": [resource]}).encode(), "")["users"]
+    planner.see(user, in_scope)
     return planner.plan
 
 
 @settings(max_examples=100, deadline=None, database=None, derandomize=True)
 @given(st.lists(look(), min_size=10, max_size=30))
 def test_whoever_is_recognized_is_judged_as_if_nobody_were(looks):
-    recognized = Recognized()
+    recognized, directory = Recognized(), KnownUsers()
     for each in looks:
-        assert repr(planned(recognized, *each)) == repr(planned(Recognized(), *each))
+        assert repr(planned(recognized, *each, directory)) == repr(planned(Recognized(), *each))
 
 
 def test_nothing_is_mapped_again_for_a_user_who_is_recognized(monkeypatch):

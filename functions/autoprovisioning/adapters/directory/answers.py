@@ -61,14 +61,19 @@ def read_to_the_end(raw: Raw, encoding: str, seconds: float, grows_large: Callab
     return bytes(body)
 
 
+def bound(content: bytes) -> None:
+    """Raise Unreadable for more values than any honest answer has."""
+    if len(content) > MOST_VALUES and sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise Unreadable("an answer of too many values")
+
+
 def decoded(content: bytes) -> Any:
     """Decode JSON; raises Unreadable for anything else, and for more values than any honest answer has.
 
     Beside DecodeError msgspec raises UnicodeDecodeError for text that is not UTF-8, RecursionError for deep nesting,
     and ValueError for an integer of thousands of digits.
     """
-    if len(content) > MOST_VALUES and sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        raise Unreadable("an answer of too many values")
+    bound(content)
     try:
         return msgspec.json.decode(content)
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -85,6 +90,18 @@ def blotted(value: Any, token: str, content: bytes) -> Any:
         return _without(value, token) if msgspec.json.encode(token)[1:-1] in plain else value
     except RecursionError:
         raise Unreadable("an answer that is nested too deeply") from None
+
+
+def resource(content: bytes, token: str) -> dict[str, Any]:
+    """Decode a JSON object, without the token; nothing stands for one that is empty.
+
+    Raises:
+        Unreadable: it is anything else.
+    """
+    body = blotted(decoded(content), token, content) if content else {}
+    if not isinstance(body, dict):
+        raise Unreadable("an answer that is not a JSON object")
+    return body
 
 
 def _without(value: Any, token: str) -> Any:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from autoprovisioning.adapters.directory.answers import resource
+from autoprovisioning.adapters.directory.known_users import KnownUsers
 from autoprovisioning.adapters.directory.resources import (
     LONGEST_ID,
     begins_with,
@@ -20,7 +22,7 @@ from autoprovisioning.adapters.directory.resources import (
     unknown,
     user_of,
 )
-from autoprovisioning.adapters.directory.transport import DELEGATION, ApiRefusal, DirectoryTransport, part
+from autoprovisioning.adapters.directory.transport import DELEGATION, ApiRefusal, DirectoryTransport, Reader, part
 from autoprovisioning.app.ports.channels import Channel
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.errors import BadInput, ConfigurationRefused, Incomplete, Transient
@@ -56,6 +58,7 @@ SEARCHED_IN_GROUPS = ("name", "email")
 # users and groups, and does not work everywhere (google-api-java-client issue 1020).
 NOT_IN_QUERIES = re.compile(r"[\\'\"*\x00-\x1f]")
 WHOLE_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
+_ITEM = (dict, DirectoryUser)  # as it came, or read already
 ENVELOPE = frozenset({"kind", "etag", "nextPageToken", "trigger_event"})
 DELETED = "user is deleted"  # of a 412 conditionNotMet; another one is "User creation is not complete"
 
@@ -66,6 +69,7 @@ class GoogleDirectory:
     def __init__(self, transport: DirectoryTransport, customer: str = "my_customer") -> None:
         self._transport = transport
         self._customer = customer
+        self._known = KnownUsers()
 
     def user(self, user_id: str) -> DirectoryUser | None:
         """Read one user by id, with every field that could be mapped."""
@@ -106,8 +110,7 @@ class GoogleDirectory:
 
     def users(self, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
         """List every user of the customer."""
-        for page in self._users(fields, {}):
-            yield [user_of(item) for item in page]
+        return self._users(fields, {})
 
     def users_beginning(self, letters: str, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
         """List the users with an address that begins so (users.list, query `email:LETTERS*`, which finds aliases too).
@@ -133,21 +136,20 @@ class GoogleDirectory:
     ) -> Iterator[Sequence[DirectoryUser]]:
         """List the users whom a query is about; raises Incomplete, with what it called them, for too many others."""
         count = 0
-        for page in self._users(fields, {"query": query}):
-            users = [user_of(item) for item in page]
+        for users in self._users(fields, {"query": query}):
             count += sum(not fits(user) for user in users)
             if count > STRANGERS:
                 raise Incomplete(f"users.list returned {strangers}")
             yield users
 
-    def _users(self, fields: frozenset[str], query: Mapping[str, str]) -> Iterator[list[dict[str, Any]]]:
+    def _users(self, fields: frozenset[str], query: Mapping[str, str]) -> Iterator[list[DirectoryUser]]:
         mapped = ",".join(sorted(fields - set(KNOWN_FIELDS.split(","))))
         mask = f"kind,nextPageToken,users({KNOWN_FIELDS}{',' + mapped if mapped else ''})"
         projection = "full" if "customSchemas" in fields else "basic"
         params = {"customer": self._customer, "fields": mask, "projection": projection, **query}
-        return self._pages(
-            "users.list", f"{BASE}/users", "users", params=params, size=USERS_A_PAGE, seconds=LISTING_USERS
-        )
+        path, read = f"{BASE}/users", self._known.page
+        for page in self._pages("users.list", path, "users", params, USERS_A_PAGE, LISTING_USERS, read):
+            yield [item if isinstance(item, DirectoryUser) else user_of(item) for item in page]
 
     def deleted_users(self) -> Iterator[Sequence[DirectoryUser]]:
         """List the users deleted in the last 20 days."""
@@ -327,15 +329,22 @@ class GoogleDirectory:
             raise _refused("channels.stop", answer)
 
     def _pages(
-        self, method: str, path: str, key: str, params: Mapping[str, str], size: int, seconds: float
-    ) -> Iterator[list[dict[str, Any]]]:
+        self,
+        method: str,
+        path: str,
+        key: str,
+        params: Mapping[str, str],
+        size: int,
+        seconds: float,
+        read: Reader[dict[str, Any]] = resource,
+    ) -> Iterator[list[Any]]:
         """Follow nextPageToken to the end; anything that breaks the listing off is Incomplete."""
         params = {**params, "maxResults": str(size)}
         until = time.monotonic() + seconds
         seen: set[str] = set()
         token = ""
         for _ in range(PAGES_AT_MOST):
-            answer = self._page(method, path, {**params, **({"pageToken": token} if token else {})})
+            answer = self._page(method, path, {**params, **({"pageToken": token} if token else {})}, read)
             yield _items(method, key, answer, first=not token, size=size)
             token = _following(method, answer)
             if not token:
@@ -347,10 +356,12 @@ class GoogleDirectory:
             seen.add(token)
         raise Incomplete(f"{method} did not end after {PAGES_AT_MOST} pages")
 
-    def _page(self, method: str, path: str, params: Mapping[str, str]) -> dict[str, Any]:
+    def _page(
+        self, method: str, path: str, params: Mapping[str, str], read: Reader[dict[str, Any]] = resource
+    ) -> dict[str, Any]:
         """Read one page of a listing; raises Incomplete, and ConfigurationRefused if the set-up is refused."""
         try:
-            answer = self._transport.get(path, params)
+            answer = self._transport.read(path, params, read)
         except Transient as error:
             raise Incomplete(f"{method} broke off: {error}") from error
         if not isinstance(answer, ApiRefusal):
@@ -367,7 +378,7 @@ def _following(method: str, answer: Mapping[str, Any]) -> str:
     return token
 
 
-def _items(method: str, key: str, answer: Mapping[str, Any], *, first: bool, size: int) -> list[dict[str, Any]]:
+def _items(method: str, key: str, answer: Mapping[str, Any], *, first: bool, size: int) -> list[Any]:
     """Return a page's items; raises Incomplete for an answer that is not a listing.
 
     An empty listing leaves the list out. What is left shows that it is one; on the first page nothing may be left. An
@@ -375,10 +386,14 @@ def _items(method: str, key: str, answer: Mapping[str, Any], *, first: bool, siz
     """
     items = answer.get(key, [])
     is_listing = key in answer or (set(answer) <= ENVELOPE and (first or bool(answer)))
-    whole = isinstance(items, list) and len(items) <= size and all(isinstance(item, dict) for item in items)
-    if is_listing and whole and (key != "users" or all(is_user_id(item.get("id")) for item in items)):
+    whole = isinstance(items, list) and len(items) <= size and all(isinstance(item, _ITEM) for item in items)
+    if is_listing and whole and (key != "users" or all(map(_names_a_user, items))):
         return list(items)
     raise Incomplete(f"{method} returned something that is not a listing")
+
+
+def _names_a_user(item: Mapping[str, Any] | DirectoryUser) -> bool:
+    return isinstance(item, DirectoryUser) or is_user_id(item.get("id"))
 
 
 def _member(item: Mapping[str, Any]) -> str:

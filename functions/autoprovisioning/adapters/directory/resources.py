@@ -12,15 +12,18 @@ from typing import Any
 
 import msgspec
 
-from autoprovisioning.domain.directory_user import DirectoryUser, Presence, to_the_second
+from autoprovisioning.domain.directory_user import DirectoryUser, Presence, full_name, to_the_second
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.texts import USER_ID, folded
 
 LONGEST_ID = 256
 
 
-def user_of(item: dict[str, Any]) -> DirectoryUser:
-    """Read a user whose id was checked; a flag that is left out is not set."""
+def user_of(item: Mapping[str, Any], profile: Mapping[str, Any] | None = None, shown: int = 0) -> DirectoryUser:
+    """Read a user whose id was checked; a flag that is left out is not set.
+
+    `profile` is the item as the user is to keep it, `shown` the number that stands for it: else they are made here.
+    """
     archived, suspended = item.get("archived", False), item.get("suspended", False)
     untold = ""
     presence, since = Presence.ACTIVE, None
@@ -41,10 +44,11 @@ def user_of(item: dict[str, Any]) -> DirectoryUser:
         since=since,
         is_admin=item.get("isAdmin") is True,
         is_delegated_admin=item.get("isDelegatedAdmin") is True,
-        profile=item,
+        profile=item if profile is None else profile,
         created=_time(item.get("creationTime")),
         untold=untold,
-        shown=hash(msgspec.json.encode(item)),
+        full_name=full_name(item),
+        shown=shown or hash(msgspec.json.encode(item)),
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -23,7 +23,7 @@ import requests
 import urllib3
 from google.auth import exceptions as auth
 
-from autoprovisioning.adapters.directory.answers import Unreadable, blotted, decoded, read_to_the_end
+from autoprovisioning.adapters.directory.answers import Unreadable, blotted, decoded, read_to_the_end, resource
 from autoprovisioning.adapters.directory.quota import Quota
 from autoprovisioning.domain.errors import ConfigurationRefused, Transient
 
@@ -59,7 +59,10 @@ SIGNING = (
     "and the project the IAM Service Account Credentials API."
 )
 
+T = TypeVar("T")
+
 SessionFactory = Callable[[], requests.Session]
+Reader = Callable[[bytes, str], T]  # decodes a body, leaves out the token, and raises Unreadable
 
 
 class Count(Protocol):
@@ -158,15 +161,19 @@ class DirectoryTransport:
 
     def get(self, path: str, params: Mapping[str, str]) -> dict[str, Any] | ApiRefusal:
         """GET a resource; raises Transient once the retries are used up, ConfigurationRefused without credentials."""
-        return self._request("GET", path, params, None)
+        return self.read(path, params, resource)
+
+    def read(self, path: str, params: Mapping[str, str], reader: Reader[T]) -> T | ApiRefusal:
+        """GET what `reader` decodes; raises as `get` does."""
+        return self._request("GET", path, params, None, reader)
 
     def post(self, path: str, params: Mapping[str, str], body: Mapping[str, Any]) -> dict[str, Any] | ApiRefusal:
         """POST a resource."""
-        return self._request("POST", path, params, msgspec.json.encode(body))
+        return self._request("POST", path, params, msgspec.json.encode(body), resource)
 
     def _request(
-        self, method: str, path: str, params: Mapping[str, str], body: bytes | None
-    ) -> dict[str, Any] | ApiRefusal:
+        self, method: str, path: str, params: Mapping[str, str], body: bytes | None, reader: Reader[T]
+    ) -> T | ApiRefusal:
         problem = ""
         wait: float | None = None
         for attempt in range(self._attempts):
@@ -179,7 +186,7 @@ class DirectoryTransport:
                 raise Transient(f"The directory could not be read: {problem}, try again later", retry_after=too_long)
             self._count("directory_requests")
             try:
-                answer, wait = self._once(method, path, params, body)
+                answer, wait = self._once(method, path, params, body, reader)
             except LOST as error:
                 problem = type(error).__name__
                 continue
@@ -198,18 +205,24 @@ class DirectoryTransport:
         raise Transient(f"The directory could not be read: {problem} after {self._attempts} attempts", retry_after=30)
 
     def _once(
-        self, method: str, path: str, params: Mapping[str, str], body: bytes | None
-    ) -> tuple[dict[str, Any] | ApiRefusal, float | None]:
+        self, method: str, path: str, params: Mapping[str, str], body: bytes | None, reader: Reader[T]
+    ) -> tuple[T | ApiRefusal, float | None]:
         """Send once; returns the answer and how long it asks to wait."""
         session = self._session()
         try:
-            return self._answered(session, method, path, params, body)
+            return self._answered(session, method, path, params, body, reader)
         finally:
             self._idle.append(session)
 
     def _answered(
-        self, session: requests.Session, method: str, path: str, params: Mapping[str, str], body: bytes | None
-    ) -> tuple[dict[str, Any] | ApiRefusal, float | None]:
+        self,
+        session: requests.Session,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        body: bytes | None,
+        reader: Reader[T],
+    ) -> tuple[T | ApiRefusal, float | None]:
         response = session.request(
             method,
             self._endpoint + path,
@@ -228,7 +241,7 @@ class DirectoryTransport:
             except Unreadable:
                 response.close()  # with its connection: the rest of the answer would come before the next one
                 raise
-            return _understood(response, content), _retry_after(response.headers.get("Retry-After", ""))
+            return _understood(response, content, reader), _retry_after(response.headers.get("Retry-After", ""))
 
     def _pause(self, attempt: int, told: float | None) -> float:
         grown: float = self._first_pause * 2 ** (attempt - 1)
@@ -262,25 +275,20 @@ def _passes(refusal: ApiRefusal) -> bool:
     return refusal.status in (408, 429) or (refusal.status >= 500 and refusal.status not in NEVER_SERVED)
 
 
-def _understood(response: requests.Response, content: bytes) -> dict[str, Any] | ApiRefusal:
-    """Return the resource or the refusal, without our token should the answer repeat it.
+def _understood(response: requests.Response, content: bytes, reader: Reader[T]) -> T | ApiRefusal:
+    """Return what was asked for, or the refusal, without our token should the answer repeat it.
 
     Raises:
-        Unreadable: a success that is not a JSON object.
+        Unreadable: a success that the reader cannot read.
     """
-    status = response.status_code
-    body: Any
-    try:
-        body = decoded(content) if content else {}
-    except Unreadable:
-        if 200 <= status < 300:
-            raise
-        body = {}
-    body = blotted(body, _token(response), content)
+    status, token = response.status_code, _token(response)
     if 200 <= status < 300:
-        if not isinstance(body, dict):
-            raise Unreadable("an answer that is not a JSON object")
-        return body
+        return reader(content, token)
+    try:
+        body = decoded(content)
+    except Unreadable:
+        body = {}
+    body = blotted(body, token, content)
     error = body.get("error") if isinstance(body, dict) else None
     details = error if isinstance(error, dict) else {}
     errors = details.get("errors")
