@@ -91,7 +91,7 @@ def heads_of(shards: str) -> Counter[str]:
 
 def child(run: str, directory: str, keeper: str, shards: str, latency: str) -> dict[str, Any]:
     """Make one run, and return what it took."""
-    from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory, Quota, anonymous
+    from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory, Quota, anonymous, known_users
     from autoprovisioning.adapters.firestore.codec import decode
     from autoprovisioning.adapters.scim.client import ScimAccounts
     from autoprovisioning.app.runs.reconcile import reconcile
@@ -122,6 +122,7 @@ def child(run: str, directory: str, keeper: str, shards: str, latency: str) -> d
         """Count a request."""
         requests[name] += n
 
+    known_users.ROOM = 0  # what is remembered for the next run has a limit, and is not so much a user
     fakes = FakeServices()
     if float(latency):  # the sizes as the listing of the day before found them
         fakes.store.listings = Listings().whole(heads_of(shards), START, None)
