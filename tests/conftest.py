@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import tempfile
 import uuid
@@ -18,6 +17,7 @@ from infra.local.cloud import PROJECT, LocalCloud
 from infra.local.emulators import EmulatorMissing, java, sdk_root
 from infra.local.processes import Supervisor, answers
 from infra.local.simulation import wait_for
+from tests.support.file_by_file import staying
 from tests.support.system import System
 from tests.support.warm_python import WarmPython
 
@@ -51,13 +51,8 @@ SHARED = pytest.StashKey[dict[str, Any]]()
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Look for no garbage among what stays: modules and thousands of tests, in each job."""
-    gc.disable()
-    try:
+    with staying():
         return (yield)
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

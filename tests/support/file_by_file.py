@@ -7,10 +7,23 @@ each test of a file. As they do not know how many there are, `-o console_output_
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+
+@contextmanager
+def staying() -> Iterator[None]:
+    """Look for no garbage among what stays: modules and tests."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 class Unread(pytest.File):
@@ -31,8 +44,10 @@ class Turn(pytest.Item):
     def tests(self) -> list[pytest.Item]:
         """Import the file and collect its tests."""
         assert self.parent is not None
-        module = pytest.Module.from_parent(self.parent.parent, path=self.path)
-        tests = list(self.session.genitems(module))
+        gc.collect()  # what the file before has left
+        with staying():
+            module = pytest.Module.from_parent(self.parent.parent, path=self.path)
+            tests = list(self.session.genitems(module))
         self.config.hook.pytest_collection_modifyitems(session=self.session, config=self.config, items=tests)
         return tests
 
