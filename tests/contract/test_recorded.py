@@ -23,7 +23,7 @@ from autoprovisioning.domain.errors import ConfigurationRefused
 from autoprovisioning.domain.event_search import Filters
 from autoprovisioning.domain.events import Event, EventName
 from autoprovisioning.domain.runs import Batch, Look
-from autoprovisioning.domain.teams import TeamChoice
+from autoprovisioning.domain.teams import GroupTeam, TeamChoice
 from autoprovisioning.schemas import Schema
 from tests.contract import recording
 from tests.contract.recording import CLAIM, CONNECTION, FOLDER, FULL, HOUR, PLAIN, load
@@ -54,6 +54,7 @@ def stored(firestore: Firestore, documents: Mapping[str, Any]) -> dict[str, dict
 FIRST_WITH_PEOPLE = 4  # recording
 FIRST_WITH_IGNORED = 4  # and with what is done about changes in Keeper, a pilot, teams, and locks
 FIRST_WITH_SUSPENDED = 5  # and with what becomes of suspended people in teams
+FIRST_WITH_TIMES = 6  # and with when each person was let out of a team, or approved to be
 PEOPLE = {user_id: listed.name for user_id, listed in recording.LISTED.items()}
 
 
@@ -65,6 +66,15 @@ def connection_in(path: Path) -> Connection:
     if number >= FIRST_WITH_IGNORED:
         return with_settings(CONNECTION, teams=replace(CONNECTION.settings.teams, remove_suspended=False))
     return replace(with_settings(CONNECTION, repair_drift=True, teams=TeamChoice()), pilot=None)
+
+
+def team_in(path: Path) -> GroupTeam:
+    """Return the team that a recording tells of."""
+    if int(path.stem) >= FIRST_WITH_TIMES:
+        return recording.TEAM
+    removals = recording.TEAM.removals
+    assert removals is not None
+    return replace(recording.TEAM, removals=replace(removals, times=(), approved_at=()))
 
 
 def named(firestore: Firestore) -> dict[str, str]:
@@ -146,7 +156,7 @@ class TestEarlierVersions:
             "list of changes in Keeper": [recording.KEEPER_CHANGE] if later else [],
             "approvals of removals": {"g2": recording.APPROVAL} if later else {},
             "confirmed adoptions of teams": {"g2": recording.ADOPTION} if later else {},
-            "list of teams": {"g2": recording.TEAM} if later else {},
+            "list of teams": {"g2": team_in(path)} if later else {},
             "record of a sweep": recording.SWEPT,
             "lease": None,
             "notification channel": [recording.CHANNEL],

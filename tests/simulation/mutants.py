@@ -133,6 +133,7 @@ TEAMS = Leaning(
 REUSED = replace(TEAMS, team_verbs=("rename_group", "delete_group", "create_group", "foreign_team", "choose_teams"))
 LEAVING_TEAMS = replace(TEAMS, team_verbs=("leave_group", "join_group", "empty_team_group"))
 APPROVED = replace(LEAVING_TEAMS, team_verbs=("leave_group", "empty_team_group", "approve_team_removals"))
+AGAIN = replace(LEAVING_TEAMS, team_verbs=("empty_team_group", "approve_team_removals", "fill_team_group"))
 UNREAD_TEAMS = replace(TEAMS, team_verbs=("break_team_group", "join_group", "fill_team_group"))
 DOUBTED = replace(
     LEAVING_TEAMS,
@@ -725,6 +726,13 @@ MUTANTS = (
         old="        return now - self.at < WINDOW and self.digest == digest_of(leaves)\n",
         new="        return now - self.at < WINDOW and bool(self.digest)\n",
         leaning=APPROVED,
+    ),
+    Mutant(
+        name="an approval of removals is never spent",
+        file="domain/memberships.py",
+        old="for user_id, at in self.approvals.items() if user_id not in users})\n",
+        new="for user_id, at in self.approvals.items() if user_id or users})\n",
+        leaning=AGAIN,
     ),
     Mutant(
         name="a membership in doubt is forgotten",

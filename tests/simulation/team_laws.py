@@ -62,6 +62,7 @@ class TeamLaws:
         self._removals: dict[tuple[int, str], list[tuple[datetime, str]]] = defaultdict(list)  # node's teams, team
         self._sizes: dict[tuple[int, str], list[tuple[datetime, int]]] = defaultdict(list)
         self._approved: list[tuple[datetime, str, str, frozenset[str]]] = []  # at, connection, group, users
+        self._spent: dict[tuple[int, str], datetime] = {}  # which approval, and user: when it was carried out
         self._adoptions: set[tuple[str, str, str, str]] = set()  # connection, group, team and its name, as confirmed
         self.known_gone: dict[str, dict[str, datetime]] = defaultdict(dict)  # connection -> group whose team is gone
 
@@ -227,11 +228,21 @@ class TeamLaws:
 
     def _is_approved(self, connection_id: str, group_id: str, user_id: str) -> bool:
         """Say whether an administrator approved lately that somebody is taken out of the team of a group."""
+        return bool(self._approvals(connection_id, group_id, user_id))
+
+    def _approvals(self, connection_id: str, group_id: str, user_id: str) -> list[int]:
         within = DAY + self._patience.planned + SKEW
-        return any(
-            self._now - at < within and of == [connection_id, group_id] and user_id in users
-            for at, *of, users in self._approved
-        )
+        return [
+            number
+            for number, (at, *of, users) in enumerate(self._approved)
+            if self._now - at < within and of == [connection_id, group_id] and user_id in users
+        ]
+
+    def _spends(self, connection_id: str, group_id: str, user_id: str) -> bool:
+        """Say whether a removal is carried out as approved: once, and again until somebody need have seen that."""
+        approvals = self._approvals(connection_id, group_id, user_id)
+        begun = [self._spent.setdefault((number, user_id), self._now) for number in approvals]
+        return any(self._now - at <= self._patience.planned for at in begun)
 
     def _out_before_in(
         self, process: Process, connection: Connection, teams: NodeTeams, user_id: str, write: Write
@@ -270,7 +281,7 @@ class TeamLaws:
     def _brake(self, connection_id: str, teams: NodeTeams, user_id: str, team_id: str) -> None:
         """See that a team loses no more than its limit in every window of a day, but as approved."""
         group_id = teams.ever[team_id].external_id
-        if self._is_approved(connection_id, group_id, user_id):
+        if self._spends(connection_id, group_id, user_id):
             return
         gone = self._removals[id(teams), team_id]
         gone.append((self._now, user_id))

@@ -46,31 +46,43 @@ Members = Mapping[str, Set[str] | None]  # by team id: directory ids of the grou
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removals:
-    """Who was let out of a team in the last 24 hours, and who besides, since an administrator approved it.
+    """Who was let out of a team in the last 24 hours, and who besides is to be, since an administrator approved it.
 
-    `times` are when each of the `users` was last to leave; where it has none, at `since`. Approvals count from `since`.
+    `times` are when each of the `users` was last to leave, and `approved_at` when that was approved of each of those
+    `approved`; where they have none, at `since`: earlier versions count from that. It is when the approval was given
+    that was taken over last, or else when the window began.
     """
 
     since: datetime
     users: tuple[str, ...] = ()
     approved: tuple[str, ...] = ()
     times: tuple[datetime, ...] = ()
+    approved_at: tuple[datetime, ...] = ()
 
     @property
     def left(self) -> dict[str, datetime]:
         """When each of the users was last to leave."""
         return dict(zip(self.users, self.times or (self.since,) * len(self.users), strict=True))
 
+    @property
+    def approvals(self) -> dict[str, datetime]:
+        """When it was approved that each of those approved is taken out."""
+        return dict(zip(self.approved, self.approved_at or (self.since,) * len(self.approved), strict=True))
+
     def lasting(self, now: datetime) -> Removals:
         """Return what of it still counts."""
         recent = {user_id: at for user_id, at in self.left.items() if now - at < WINDOW}
-        approves = now - self.since < WINDOW
-        return Removals(
-            since=self.since if approves else now,
-            users=tuple(recent),
-            approved=self.approved if approves else (),
-            times=tuple(recent.values()),
-        )
+        window = replace(self, users=tuple(recent), times=tuple(recent.values()))
+        return window.approving({user_id: at for user_id, at in self.approvals.items() if now - at < WINDOW})
+
+    def approving(self, approvals: Mapping[str, datetime]) -> Removals:
+        """Return it with these people approved, each at that time."""
+        users = tuple(sorted(approvals))
+        return replace(self, approved=users, approved_at=tuple(approvals[user_id] for user_id in users))
+
+    def spent(self, users: Collection[str]) -> Removals:
+        """Return it without approvals of these people: they are out of the team by now, or are to stay."""
+        return self.approving({user_id: at for user_id, at in self.approvals.items() if user_id not in users})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +94,10 @@ class ApprovedRemovals:
     by: str
     at: datetime
 
-    def covers(self, leaves: Iterable[str], now: datetime) -> bool:
-        """Say whether it is about exactly these people, and not too old."""
+    def covers(self, leaves: Iterable[str], window: Removals | None, now: datetime) -> bool:
+        """Say whether it is about exactly these people, not too old, and not taken over by this window already."""
+        if window is not None and window.since == self.at:
+            return False
         return now - self.at < WINDOW and self.digest == digest_of(leaves)
 
 
@@ -221,17 +235,19 @@ def released(
     before: Removals | None,
     now: datetime,
     *,
-    approved: bool = False,
+    approved: datetime | None = None,
     emptied: bool = False,
 ) -> Removals | None:
     """Return the window with those who leave a team of that size now; None: they are held, all of them.
+
+    `approved` is when an administrator approved exactly this; what is approved lasts 24 hours from then.
 
     One person always goes; half of a team, from two people on, never does without an approval, and nobody of a team
     that is `emptied`. Whoever was let out before and is still to leave counts once, and who was approved not at all.
     """
     window = before.lasting(now) if before is not None else Removals(since=now)
-    if approved:
-        return replace(window, approved=tuple(sorted({*window.approved, *leaves})))
+    if approved is not None:
+        return replace(window, since=approved).approving({**window.approvals, **dict.fromkeys(leaves, approved)})
     gone = {*window.users, *leaves} - {*window.approved}
     whole = size + len(gone - {*leaves})
     if emptied and not {*leaves} <= {*window.approved}:

@@ -40,16 +40,19 @@ class TeamListings:
             emptied = team.state is TeamState.LEFT
             if not (team.serves or emptied) or team.team_id not in self.members:
                 continue
-            leaves, approval, window = self.lost.get(team.team_id, set()), self.approvals.get(group_id), team.removals
+            leaves, approval = self.lost.get(team.team_id, set()), self.approvals.get(group_id)
+            window = self._unspent(team)
             lasting = window.lasting(now) if window is not None else Removals(since=now)
             before = {*lasting.users} - {*lasting.approved}
             if leaves:
-                approved = approval is not None and approval.covers(leaves, now)
+                covers = approval is not None and approval.covers(leaves, window, now)
                 others = self.able.get(team.team_id, 0) - self._inside(team.team_id, before | leaves)
                 size = max(0, others) + len(leaves)  # those in doubt are counted, too
-                window = released(leaves, size, team.removals, now, approved=approved, emptied=emptied)
-                if window is None:
+                approved = approval.at if approval is not None and covers else None
+                lets_go = released(leaves, size, window, now, approved=approved, emptied=emptied)
+                if lets_go is None:
                     held[team.team_id] = leaves
+                window = lets_go or window
             stays, unread = held.get(team.team_id, ()), self.members[team.team_id] is None
             out = before if stays else before | leaves
             people = self.people.get(team.team_id, 0) - self._inside(team.team_id, out)
@@ -61,9 +64,23 @@ class TeamListings:
                 unread=unread,
                 held=team.held if unread else len(stays),
                 held_digest=team.held_digest if unread else digest_of(stays) if stays else "",
-                removals=window or team.removals,
+                removals=window,
             )
         return noted, held
+
+    def _unspent(self, team: GroupTeam) -> Removals | None:
+        """Return the team's window with approvals of those only who are still to leave, or may be, for all we know."""
+        window, inside = team.removals, self.members[team.team_id]
+        if window is None or not window.approved:
+            return window
+        lost = self.lost.get(team.team_id, ())
+
+        def due(user_id: str) -> bool:
+            entry = self.roster.get(user_id)
+            sent = entry is not None and team.team_id in entry.sent_teams  # as long as no answer says that it is done
+            return sent and (inside is None or user_id not in inside or user_id in lost)
+
+        return window.spent([user_id for user_id in window.approved if not due(user_id)])
 
     def _inside(self, team_id: str, users: Collection[str]) -> int:
         """Count those whom the roster has in a team, though they were let out of it: that is being carried out."""
@@ -80,3 +97,10 @@ def let_out(team: GroupTeam, user_id: str, now: datetime) -> GroupTeam | None:
     size = team.people or 0
     fresh = released({user_id}, size, window, now)
     return replace(team, removals=fresh, people=max(0, size - 1), counted=now) if fresh is not None else None
+
+
+def spent(team: GroupTeam, user_id: str) -> GroupTeam:
+    """Return the team with one person who is in its group: that they may be taken out, once approved, is over."""
+    window = team.removals
+    approved = window is not None and user_id in window.approved
+    return replace(team, removals=window.spent([user_id])) if window is not None and approved else team

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 from autoprovisioning.domain.entry import Entry, Status, Timer, Trigger, Unseen
 from autoprovisioning.domain.memberships import (
     WINDOW,
+    ApprovedRemovals,
     Memberships,
     Removals,
     Unsettled,
+    digest_of,
     leaving,
     released,
     sizes,
@@ -117,8 +120,8 @@ def people(number: int, first: int = 0) -> set[str]:
 def test_how_many_go_at_once(leaves, size, goes):
     window = released(people(leaves), size, None, NOW)
     assert (window is not None) is goes
-    assert released(people(leaves), size, None, NOW, approved=True) == Removals(
-        since=NOW, approved=tuple(sorted(people(leaves)))
+    assert released(people(leaves), size, None, NOW, approved=NOW) == Removals(
+        since=NOW, approved=tuple(sorted(people(leaves))), approved_at=(NOW,) * leaves
     )
 
 
@@ -133,18 +136,48 @@ def test_a_days_removals_count_together_and_those_who_come_again_count_once():
 
 
 def test_what_was_approved_counts_no_more():
-    window = released(people(50), 100, None, NOW, approved=True)
+    window = released(people(50), 100, None, NOW, approved=NOW)
     assert released(people(50), 100, window, NOW) is not None
     assert released(people(20, first=50), 50, window, NOW).users == tuple(sorted(people(20, first=50)))
     assert released(people(25, first=50), 50, window, NOW) is None
+
+
+def test_an_approval_lasts_24_hours_from_when_it_was_given_whenever_the_window_began():
+    window = released(people(1, first=90), 100, None, NOW)
+    given = NOW + timedelta(hours=20)
+    window = released(people(50), 99, window, given + timedelta(minutes=5), approved=given)
+    more = released(people(10, first=50), 49, window, NOW + timedelta(hours=40), approved=NOW + timedelta(hours=40))
+    assert {*more.lasting(NOW + timedelta(hours=43)).approved} == people(60)
+    assert {*more.lasting(given + WINDOW).approved} == people(10, first=50)
+    assert released(people(50), 99, window, given + timedelta(hours=23)) is not None
+    assert released(people(50), 99, window, given + WINDOW) is None
+
+
+def test_an_approval_that_is_spent_lets_nobody_go_again_and_is_not_taken_over_twice():
+    approval = ApprovedRemovals(group_id="g1", digest=digest_of(people(50)), by="boss", at=NOW)
+    assert approval.covers(people(50), None, NOW)
+    window = released(people(50), 100, None, NOW, approved=NOW)
+    assert not approval.covers(people(50), window, NOW)
+    assert replace(approval, at=NOW + timedelta(hours=1)).covers(people(50), window, NOW + timedelta(hours=1))
+    spent = window.spent(people(40))
+    assert {*spent.approved} == people(10, first=40)
+    assert not approval.covers(people(50), spent, NOW)
+    assert released(people(50), 100, spent, NOW) is None
+    assert released(people(10, first=40), 100, spent, NOW) is not None
+
+
+def test_approvals_of_earlier_versions_count_from_the_beginning_of_the_window():
+    window = Removals(since=NOW, approved=("u1", "u2"))
+    assert window.approvals == {"u1": NOW, "u2": NOW}
+    assert (window.spent(["u1"]).approvals, window.lasting(NOW + WINDOW).approved) == ({"u2": NOW}, ())
 
 
 @pytest.mark.parametrize("number", [1, 2, 20])
 def test_of_a_team_that_is_emptied_nobody_goes_unless_that_is_approved(number):
     leaves = people(number)
     assert released(leaves, 1_000, None, NOW, emptied=True) is None
-    window = released(leaves, 1_000, None, NOW, approved=True, emptied=True)
-    assert window == Removals(since=NOW, approved=tuple(sorted(leaves)))
+    window = released(leaves, 1_000, None, NOW, approved=NOW, emptied=True)
+    assert window == Removals(since=NOW, approved=tuple(sorted(leaves)), approved_at=(NOW,) * number)
     assert released(leaves, 1_000, window, NOW + timedelta(hours=23), emptied=True) == window, "it was not done yet"
     assert released(people(1, first=99), 1_000, window, NOW, emptied=True) is None
     assert released(leaves, 1_000, window, NOW + WINDOW, emptied=True) is None

@@ -611,6 +611,67 @@ def test_what_was_approved_and_could_not_be_done_needs_no_second_approval(teams)
     assert inside(teams) == {"u3"}
 
 
+def test_an_approval_counts_from_when_it_was_given_not_from_when_the_first_one_left(teams):
+    users = hire(teams, 10)
+    run(teams)
+    join(teams, *users)
+    run(teams)
+    leave(teams, users[0])
+    run(teams)
+    teams.fakes.clock.advance(DAY * 0.9)
+    leave(teams, *users[1:7])
+    run(teams)
+    assert approve(teams) == 6
+    teams.keeper.faults.extend([Rejected("400")] * 3)
+    run(teams)
+    assert len(inside(teams)) == 6, "three are left to do, half of the team"
+    teams.fakes.clock.advance(DAY * 0.8)
+    run(teams)
+    assert len(inside(teams)) == 3
+
+
+@pytest.mark.parametrize("how", ["carried out", "back before that"])
+def test_an_approval_is_spent_by_what_it_was_about_and_lets_nobody_go_again(teams, how):
+    join(teams, *USERS[:3])
+    run(teams)
+    leave(teams, "u1", "u2")
+    run(teams)
+    approve(teams)
+    if how == "back before that":
+        teams.keeper.faults.extend([Rejected("400")] * 4)
+    run(teams)
+    teams.keeper.faults.clear()
+    assert ("u1" in inside(teams)) is (how == "back before that")
+    join(teams, "u1", "u2")
+    teams.fakes.clock.advance(DAY / 4)
+    run(teams)
+    assert inside(teams) == set(USERS[:3])
+    leave(teams, "u1", "u2")
+    run(teams)
+    kept = teams.services.teams.get("c1")["g7"]
+    assert (inside(teams), kept.held, kept.removals.approved) == (set(USERS[:3]), 2, ())
+    approve(teams)
+    run(teams)
+    assert inside(teams) == {"u3"}, "it is approved once more"
+
+
+def test_an_approval_outlasts_an_answer_that_was_lost(teams):
+    join(teams, *USERS[:3])
+    run(teams)
+    leave(teams, "u1", "u2")
+    run(teams)
+    approve(teams)
+    teams.keeper.faults.extend(["lost"] * 2)
+    run(teams)
+    kept = teams.services.teams.get("c1")["g7"]
+    assert (teams.entry("u1").asked, kept.removals.approved) == ((TEAM,), ("u1", "u2"))
+    run(teams)
+    kept = teams.services.teams.get("c1")["g7"]
+    assert (teams.entry("u1").sent_teams, kept.held) == ((), 0)
+    run(teams)
+    assert teams.services.teams.get("c1")["g7"].removals.approved == (), "the answers are known"
+
+
 @pytest.mark.parametrize("between", ["nothing", "another write", "a refusal"])
 def test_a_membership_that_may_have_arrived_goes_with_the_group(teams, between):
     run(teams)

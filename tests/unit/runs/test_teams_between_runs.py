@@ -450,6 +450,24 @@ def test_what_was_approved_a_sweep_carries_out_too(teams):
     assert inside(teams) == set()
 
 
+def test_an_approval_is_spent_when_a_look_finds_somebody_in_the_group_again(teams):
+    put_in(teams, *USERS[:3])
+    teams.directory.memberships["g7"].clear()
+    teams.sweep()
+    digest = teams.services.teams.get("c1")["g7"].held_digest
+    approve_removals(teams.services, "c1", "g7", digest, Actor(address="boss@example.com"))
+    teams.sweep()
+    for user_id in USERS[:3]:
+        join(teams, user_id)
+        look(teams, user_id, ENGINEERS, event="ADD_GROUP_MEMBER")
+    assert inside(teams) == {"u1", "u2", "u3"}
+    teams.directory.memberships["g7"].clear()
+    for user_id in USERS[:3]:
+        look(teams, user_id, ENGINEERS, event="REMOVE_GROUP_MEMBER")
+    teams.sweep()
+    assert (len(inside(teams)), teams.services.teams.get("c1")["g7"].held) == (2, 2), "one may always go"
+
+
 def test_many_at_once_are_left_to_a_full_run_that_is_asked_for_once(teams, monkeypatch):
     monkeypatch.setattr("autoprovisioning.app.runs.sweep.ONE_BY_ONE", 2)
     join(teams, "u1", "u2", "u3")

@@ -31,7 +31,7 @@ from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Tra
 from autoprovisioning.domain.memberships import removable, stays_suspended
 from autoprovisioning.domain.observation import rules_of
 from autoprovisioning.domain.runs import Look, RunKind
-from autoprovisioning.domain.team_brake import let_out
+from autoprovisioning.domain.team_brake import let_out, spent
 from autoprovisioning.domain.teams import GroupTeam
 
 SHUT_OUT = (Status.SUSPENDED, Status.LOCKED)
@@ -92,6 +92,7 @@ def teams_of_one(
     out = [team for team in asked if team.team_id in sent and not inside[team.team_id] and not created]
     gone = [team for team in out if asking.proves_left(team)]
     leaves = _let_out(services, connection, known, gone)
+    _spend(services, connection, seen.user_id, [team for team in teams if team.team_id in joins])
     joined = joins if may_join else set()
     if created:
         return tuple(sorted(joined)), ()  # a new account is in no team yet
@@ -170,3 +171,14 @@ def _let_out(services: Services, connection: Connection, entry: Entry, teams: Co
 
     services.teams.change(connection.id, edit)
     return leaves
+
+
+def _spend(services: Services, connection: Connection, user_id: str, teams: Sequence[GroupTeam]) -> None:
+    """End approvals to take the user out of these teams, whose groups have them, whether or not that was done."""
+    if all(spent(team, user_id) is team for team in teams):
+        return
+    ids = {team.group_id for team in teams}
+    services.teams.change(
+        connection.id,
+        lambda current: {each: spent(team, user_id) if each in ids else team for each, team in current.items()},
+    )
