@@ -8,6 +8,7 @@ import pytest
 
 from autoprovisioning.app.administration.approve_removals import approve_removals
 from autoprovisioning.app.administration.explain_teams import explain_teams
+from autoprovisioning.app.services import ChangeSources
 from autoprovisioning.domain.entry import Status
 from autoprovisioning.domain.errors import Rejected
 from autoprovisioning.domain.events import Actor
@@ -15,7 +16,7 @@ from autoprovisioning.domain.memberships import Membership
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.teams import GroupTeam
 from tests.support.builders import DAY
-from tests.support.scenario import Scenario
+from tests.support.scenario import Scenario, sweep
 from tests.support.teams import (
     BY_PATTERN,
     ENGINEERS,
@@ -132,6 +133,18 @@ def test_those_suspended_before_it_was_chosen_are_taken_out_too(teams, by):
     else:
         teams.sweep()
     assert inside(teams) == {f"x{each:02}" for each in range(2, 10)}
+
+
+def test_where_full_runs_are_rare_each_sweep_publishes_who_is_to_be_taken_out(teams):
+    choose(teams, BY_PATTERN)
+    teams.suspend("x00")
+    look_at_last(teams)
+    choose(teams, REMOVED)
+    teams.services = replace(teams.services, through=ChangeSources(audit_log=True, full_run_every=DAY))
+    assert [sweep(teams.services) for _ in range(2)] == [1, 1]
+    assert {look.evidence.left_teams for look in teams.fakes.queue.looks} == {()}, "the group has them"
+    teams.work_off()
+    assert ("x00" in inside(teams), sweep(teams.services)) == (False, 0)
 
 
 def test_who_is_held_and_returns_keeps_the_membership(teams, order):

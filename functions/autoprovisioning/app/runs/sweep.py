@@ -52,7 +52,7 @@ class _Side:
 
     def moved(self) -> list[Moved]:
         """Return whose teams differ, unless the previous sweep published that; where full runs are rare, as above."""
-        return [each for each in self.teams.moved if each.name not in self.swept or (self.again and each.left)]
+        return [each for each in self.teams.moved if each.name not in self.swept or (self.again and each.leaves)]
 
     def has(self, user_id: str) -> bool:
         """Say whether the user was in scope when last looked at."""

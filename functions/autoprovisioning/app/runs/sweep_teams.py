@@ -24,12 +24,16 @@ ONE_BY_ONE = 100  # with more users than this, a full run is made
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """Whom a connection's teams concern: the groups that they joined or left, and of these, those that they left."""
+    """Whom a connection's teams concern: the groups that they joined or left, and of these, those that they left.
+
+    `leaves` says that they are to be taken out of a team: suspended people also of those whose group has them.
+    """
 
     user_id: str
     name: str  # of the difference: if the user's entry changes, it becomes another one
     groups: tuple[str, ...]
     left: tuple[str, ...] = ()
+    leaves: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,4 +90,5 @@ def _moved(entry: Entry, memberships: Memberships, groups: Mapping[str, str], *,
     if not named:
         return None
     name = reservation(entry.user_id, f"teams {entry.version} {' '.join(named)}")
-    return Moved(user_id=entry.user_id, name=name, groups=named, left=left)
+    taken_out = not {*sent} <= {*wanted}
+    return Moved(user_id=entry.user_id, name=name, groups=named, left=left, leaves=taken_out)
