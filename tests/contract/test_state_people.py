@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 from datetime import timedelta
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from autoprovisioning.adapters.firestore import FirestorePeople, people
 from autoprovisioning.domain.connections import Connection
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Entry, Status
+from autoprovisioning.domain.errors import ConfigurationRefused
 from autoprovisioning.domain.people import Listed, Person, Roll, entitled, line_of, person_of
 from tests.contract.state_stores import HOME, IN_FIRESTORE, Firestore, InMemory, State, write
 from tests.support.builders import DAY, NOW
@@ -212,6 +215,14 @@ class TestCost:
         later = firestore.people.read(HOME, NOW + 2 * MINUTE)
         assert [status for *_, status in told(later)] == ["active", "suspended", "none"]
         assert firestore.reads["firestore_reads"] <= 3  # the shards of the last half minute: u1's may be one
+
+    @pytest.mark.parametrize("index", [b"no zlib", zlib.compress(msgspec.msgpack.encode([["x"], ["u1"], b"\1", [0]]))])
+    def test_an_index_that_is_not_of_these_people_is_refused(self, firestore: Firestore, index: bytes):
+        kept(firestore)
+        document = firestore.database.home("c1").collection("people").document("01.00")
+        document.update({"index": index})
+        with pytest.raises(ConfigurationRefused, match="A list of people cannot be read"):
+            firestore.people.read(HOME, NOW)
 
     def test_several_connections_are_kept_in_memory_as_far_as_there_is_room(self, firestore: Firestore, monkeypatch):
         several = [replace(HOME, id=f"c{number}") for number in range(8)]
