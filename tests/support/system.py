@@ -184,12 +184,12 @@ class System:
         return summary
 
     def restored(self) -> None:
-        """Make of a system as new what `provisioned` makes of it, in a third of the time: the first run is kept.
+        """Make of a system as new what `provisioned` makes of it, in a third of the time: a first run is kept.
 
         The functions are as new ones, which remember nothing of it; neither Keeper nor the directory was asked.
         """
         assert self._people == PEOPLE, "put back is what a customer of the usual size had"
-        if self.kept is None:
+        if self.kept is None or time.monotonic() > self.kept.until:
             self._first_run()
             self.kept = Provisioned.taken(self)
         else:
