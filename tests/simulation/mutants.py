@@ -654,8 +654,8 @@ MUTANTS = (
     Mutant(
         name="an account is locked without asking whose it is",
         file="app/runs/lock_accounts.py",
-        old="        return Owner() if attempt.was.returns else owner_of(",
-        new="        return Owner() if attempt.lock.key else owner_of(",
+        old="        return Owner() if was.returns else owner_of(",
+        new="        return Owner() if was.key else owner_of(",
         leaning=LOCKED,
     ),
     Mutant(

@@ -241,6 +241,20 @@ def test_if_the_directory_does_not_tell_it_waits(moved, monkeypatch):
     assert not account(moved).active
 
 
+@pytest.mark.parametrize(("unread", "ended"), [(True, ""), (False, ENTITLED)])
+def test_one_answer_that_denies_a_membership_locks_nobody(moved, monkeypatch, unread, ended):
+    hold = chosen(moved)
+    approve(moved, hold)
+    newcomer = replace(person("u7", "new@example.com", "New"), aliases=("old@example.com",))
+    moved.directory.live["u7"] = newcomer
+    moved.directory.memberships["g1"].add("u7")
+    monkeypatch.setattr(moved.directory, "is_member", lambda _group, _user: False)
+    if unread:
+        moved.directory.unreadable.add("g1")
+    run(moved)
+    assert (account(moved).active, moved.services.unprovisioned.locks("c1")[OLD].ended) == (True, ended)
+
+
 def test_a_lost_answer_is_found_out_and_told_once(moved):
     hold = chosen(moved)
     approve(moved, hold)

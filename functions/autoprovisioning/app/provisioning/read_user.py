@@ -88,14 +88,16 @@ class Asked:
 class Seen:
     """What one reading of the directory showed, for all connections.
 
-    `silent` are the connections whose groups give no individual answer about this user, `gone` those on which an
-    administrator approved that the user is deleted, which only listings show.
+    `silent` are the connections whose groups give no individual answer about this user, `no_member` those none of whose
+    groups has the user if that answer is true, `gone` those on which an administrator approved that the user is
+    deleted, which only listings show.
     """
 
     look: Look
     user: DirectoryUser
     placement: Placement
     silent: frozenset[str]
+    no_member: frozenset[str]
     gone: frozenset[str]
 
     def at(self, connection: Connection, entry: Entry | None) -> Observed:
@@ -191,7 +193,8 @@ class Round:
             )
         if placement.overlaps:
             log.warning("A user is in the scope of several connections; the one that has them keeps them")
-        return Seen(look=look, user=user, placement=placement, silent=frozenset(asking.silent), gone=gone)
+        silent, no_member = frozenset(asking.silent), frozenset(asking.no_member)
+        return Seen(look=look, user=user, placement=placement, silent=silent, no_member=no_member, gone=gone)
 
     def _was_in_scope(self, connection: Connection) -> bool:
         known = self.entries[connection.id]

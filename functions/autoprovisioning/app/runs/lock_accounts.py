@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 
 from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.provisioning.claiming import claim
@@ -19,6 +20,7 @@ from autoprovisioning.app.provisioning.target import Keeper, fails_for_everybody
 from autoprovisioning.app.provisioning.volume_guard import note, room
 from autoprovisioning.app.runs.close_run import LEFT_BY_EDIT
 from autoprovisioning.app.runs.hold_plan import DueChange, admit, settle_holds
+from autoprovisioning.app.runs.team_members import read_group
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Write, WriteKind, Written
 from autoprovisioning.domain.connections import Connection
@@ -144,6 +146,7 @@ class _Work:
         self._held = {
             entry.scim_id for each in self._connections for entry in services.roster.load(each).values()
         }  # read once, before anything is claimed: whoever adopts an account later has to claim it first
+        self._listed = cache(lambda group_id: read_group(services, group_id, self._deadline))
         self._problem = ""
         self._stopped = False  # Keeper asked to wait, is down, or refuses the token: nothing more is asked of it
 
@@ -193,7 +196,8 @@ class _Work:
 
     def _owner(self, attempt: _Attempt) -> Owner:
         """Ask whose an account may be; of what is to be unlocked that does not matter."""
-        return Owner() if attempt.was.returns else owner_of(self._services, self._connections, attempt.was.account)
+        was = attempt.was
+        return Owner() if was.returns else owner_of(self._services, self._connections, was.account, self._listed)
 
     def _judge(self, attempt: _Attempt, owner: Owner) -> _Result | None:
         """Say what became of an attempt without a request; None where it is to be sent."""
