@@ -223,7 +223,8 @@ class People:
             self._world.notify(user_id, event)
 
     def _in_use(self, address: str) -> bool:
-        return any(user.primary_email == address for user in self._directory.live.values())
+        """Say whether an address is somebody's, or an alias: the directory lets nobody else have it."""
+        return any(address in (user.primary_email, *user.aliases) for user in self._directory.live.values())
 
     def _group(self, step: Step) -> str:
         return f"g{1 + step.other % self._world.history.setting.connections}"
