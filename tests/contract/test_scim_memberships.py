@@ -10,7 +10,7 @@ import pytest
 from autoprovisioning.adapters.scim import ScimAccounts
 from autoprovisioning.adapters.scim.resources import create_body, patch_body
 from autoprovisioning.domain.accounts import Write, WriteKind
-from autoprovisioning.domain.errors import AccountGone, Rejected
+from autoprovisioning.domain.errors import AccountGone, Rejected, Unresolved
 from autoprovisioning.domain.keeper import PatchDialect
 from infra.local.simulation import KeeperSide
 from tests.contract.scim_servers import client, creates, patch, soon
@@ -96,6 +96,23 @@ def test_a_listing_tells_in_which_teams_everybody_is(node, shown):
         True: ("t2",),
         False: ("t1", "t2"),
     }
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_page_in_place_of_an_answer_proves_no_membership(node, leaves):
+    keeper, accounts = node
+    (create,) = creates(1)
+    written(accounts, replace(create, joins=("t1",) if leaves else ()))
+    keeper.accept()
+    keeper.approve()
+    change = replace(patch("p", ids(keeper)[0]), joins=() if leaves else ("t1",), leaves=("t1",) if leaves else ())
+    for effect, done in (("page", False), ("page_after", leaves)):  # a membership that waits is not shown
+        keeper.fault(match={"method": "PATCH|POST", "path": "/(Users|Bulk)"}, times=None, **{effect: 200})
+        (error,) = written(accounts, change)
+        assert (error is None) is done, error
+        assert done or isinstance(error, Unresolved)
+        keeper.control("DELETE", "faults")
+    assert written(accounts, change) == [None], "it may be sent again"
 
 
 def test_a_node_that_takes_no_memberships_says_so(keeper):

@@ -112,6 +112,8 @@ def proven_by_account(write: Write, status: int, seen: Answer, now: datetime) ->
         return Written(key=write.key, error=refused(write, seen, now))
     if account is None or account.scim_id != write.scim_id:
         raise Unresolved(f"Keeper answered {status} to {_doing(write)}, and does not show the account")
+    if _about_teams(write) and not _in_teams(write, account):
+        raise Unresolved(f"Keeper answered {status} to {_doing(write)}, and does not show them so")
     return as_written(write, account, f"Keeper answered {status}", later=status == 202)
 
 
@@ -193,6 +195,11 @@ def _meaning(write: Write, status: int, error: ProvisioningError) -> tuple[type[
     if status in NOT_OFFERED:
         return NotOffered, f"It does not support this. {LOOK}"
     return (Rejected, LOOK) if isinstance(error, Rejected) else (None, "")
+
+
+def _in_teams(write: Write, account: Account) -> bool:
+    """Say whether an account shows the teams that a write left it in; one that waits for Keeper is not shown."""
+    return account.teams is not None and {*write.joins} <= {*account.teams} and not {*write.leaves} & {*account.teams}
 
 
 def _about_teams(write: Write) -> bool:
