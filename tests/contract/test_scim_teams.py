@@ -228,6 +228,26 @@ def test_a_rename_that_is_not_carried_out_is_noticed(keeper, accounts):
         accounts.rename_team(team, "Sales", soon())
 
 
+@pytest.mark.parametrize(("effect", "renamed"), [({"page": 200}, False), ({"page_after": 200}, True)])
+def test_a_page_in_place_of_an_answer_proves_no_rename(keeper, accounts, effect, renamed):
+    team = accounts.create_team("g1", "Engineers", soon())
+    keeper.fault(match={"method": "PATCH", "path": "/Groups/"}, **effect)
+    if renamed:
+        assert accounts.rename_team(team, "Builders", soon()).name == "Builders"
+    else:
+        with pytest.raises(Contradicted):
+            accounts.rename_team(team, "Builders", soon())
+    assert [each["displayName"] for each in keeper.teams()] == ["Builders" if renamed else "Engineers"]
+
+
+def test_a_page_in_place_of_an_answer_proves_no_adoption(keeper, accounts):
+    keeper.control("PUT", "teams", [{"id": "t9", "displayName": "Engineers", "members": ["k1"]}])
+    (theirs,) = accounts.teams()
+    keeper.fault(match={"method": "PATCH", "path": "/Groups/"}, page=200)
+    with pytest.raises(Contradicted):
+        accounts.rename_team(replace(theirs, external_id="g1"), "Engineers", soon())
+
+
 def test_a_new_name_may_be_spelled_in_keepers_own_way(keeper, accounts):
     team = accounts.create_team("g1", "Engineers", soon())
     for shown in ("  builders", "BUILD", ""):

@@ -26,10 +26,11 @@ from autoprovisioning.adapters.scim.protocol import (
 from autoprovisioning.adapters.scim.resources import PATCH_OP
 from autoprovisioning.adapters.scim.sending import ATTEMPTS, OVERRUN, Sender
 from autoprovisioning.domain.accounts import id_problem
-from autoprovisioning.domain.errors import Contradicted, NotSent, Permanent, ProvisioningError, Unresolved
+from autoprovisioning.domain.errors import Contradicted, NotSent, Permanent, ProvisioningError, Transient, Unresolved
 from autoprovisioning.domain.teams import LONGEST_TEAM_NAME, Team, comparable
 
 CREATED = 201
+NO_CONTENT = 204
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 
 
@@ -96,13 +97,29 @@ class ScimTeams:
             raise Permanent(f"The group's id in Keeper cannot be used: {problem}. Ask Keeper's support.")
         value = {"externalId": team.external_id, "displayName": name}
         body = {"schemas": [PATCH_OP], "Operations": [{"op": "replace", "value": value}]}
-        answer = await self._send("PATCH", f"{GROUPS}/{quote(team.id, safe='')}", body, deadline)
+        path = f"{GROUPS}/{quote(team.id, safe='')}"
+        answer = await self._send("PATCH", path, body, deadline)
         shown = read_team(answer.body or {})
+        if not (shown.id or shown.name or answer.status == NO_CONTENT):  # a page, say, which proves nothing
+            shown = await self._looked_up(path, team.id, deadline)
+            if not shown.external_id:
+                raise Contradicted(f"Keeper answered {answer.status} to a group's externalId, but shows none.")
         if shown.name and comparable(shown.name) == comparable(team.name) != comparable(name):
             raise Contradicted(f"Keeper answered {answer.status} to a new name of a group, but shows the old one.")
         if shown.external_id not in ("", team.external_id):
             raise Contradicted(f"Keeper answered {answer.status} to a group's externalId, but shows another one.")
         return Team(id=team.id, name=shown.name or name, external_id=team.external_id)
+
+    async def _looked_up(self, path: str, team_id: str, deadline: datetime) -> Team:
+        """Read one; raises Unresolved where that does not show it."""
+        try:
+            answer = await self._sender.ask("GET", path, params=TEAMS.params, deadline=deadline)
+        except Transient as error:
+            raise Unresolved(f"Keeper's answer about a group proves nothing, nor does another: {error}") from error
+        shown = read_team(answer.body or {}) if answer.ok else None
+        if shown is None or shown.id != team_id:
+            raise Unresolved(f"Keeper's answer about a group proves nothing, nor does another (HTTP {answer.status})")
+        return shown
 
     async def _send(self, method: str, path: str, body: Mapping[str, Any], deadline: datetime) -> Answer:
         """Send a write, with bounded retries; what may have been carried out is sent again if it is no creation.
