@@ -73,9 +73,11 @@ def _team(
                 TeamState.TOO_MANY: chosen > choice.most,
             }
         case [team]:
+            by_hand = team.id in node.teams.by_hand  # which may be Keeper's own spelling, for all we know
+            named = team.name == wanted or (by_hand and _comparable(team.name) == _comparable(wanted))
             turns = role is not choice.makes_role(team.name)
             reasons = {
-                TeamState.THERE: team.name == wanted and not choice.bars(team.name),
+                TeamState.THERE: named and not choice.bars(team.name),
                 TeamState.NAME_TAKEN: taken and team.name != wanted,
                 TeamState.ROLE: turns or choice.bars(team.name),
             }

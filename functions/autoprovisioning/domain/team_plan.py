@@ -146,7 +146,7 @@ class _Planner:
             self._note(group, TeamState.NAME_TAKEN, team)
         elif self._choice.makes_role(wanted) is not self._choice.makes_role(team.name):
             self._note(group, TeamState.ROLE, team)  # what Keeper makes of such a rename is not documented
-        elif not self._rests(group, team):
+        elif not (self._rests(group, team) or self._renamed_lately(group, team, wanted)):
             self.plan.renames.append(self._note(group, TeamState.WAITING, team))
             self._names[comparable(wanted)] += 1
         return True
@@ -157,6 +157,16 @@ class _Planner:
         if had is None or had.sent_name != wanted:
             return False
         return team.name == had.team_name or comparable(team.name) == comparable(wanted)
+
+    def _renamed_lately(self, group: Group, team: Team, wanted: str) -> bool:
+        """Keep in mind for a while that Keeper accepted a name which its listing does not show, or not yet."""
+        had = self._known.get(group.id)
+        if had is None or (had.state, had.team_id, had.sent_name) != (TeamState.THERE, team.id, wanted):
+            return False
+        if self._now - had.since >= RESTS:
+            return False
+        self.plan.known[group.id] = replace(had, unseen_since=None)
+        return True
 
     def _awaited(self, group: Group) -> bool:
         """Judge a group whose team Keeper took, but has never listed: whether it lists pending ones is not known."""

@@ -333,6 +333,22 @@ def test_each_connection_has_its_own_teams_and_groups_are_listed_once(teams, mon
     assert len(listings) == 1
 
 
+def test_a_rename_that_keeper_accepts_and_does_not_show_is_sent_again_after_a_while(teams, monkeypatch):
+    run(teams)
+    teams.directory.groups["g7"] = replace(ENGINEERS, name="Builders")
+    monkeypatch.setattr(FakeAccounts, "rename_team", lambda _accounts, team, name, _until: replace(team, name=name))
+    for renames in (1, 1, 1, 2):
+        run(teams)
+        assert sum("Renamed" in each for each in told(teams)) == renames
+    monkeypatch.undo()
+    teams.fakes.clock.advance(RESTS)
+    run(teams)
+    assert there(teams)["g7"] == "Builders"
+    teams.directory.groups["g7"] = replace(ENGINEERS, name="Makers")
+    run(teams)
+    assert there(teams)["g7"] == "Makers", "another name is sent at once"
+
+
 @pytest.mark.parametrize("spelled", [str.casefold, str.title, lambda name: f" {name}  "])
 def test_a_server_that_spells_names_in_its_own_way_is_not_asked_to_rename_again(teams, monkeypatch, spelled):
     teams.directory.groups["g7"] = replace(ENGINEERS, name="engINEERS")
