@@ -105,11 +105,11 @@ class Change(AccountChange):
     def of(cls, planned: PlannedChange, change_id: str, entry: Entry) -> Change:
         """Return a planned change as it is to be marked on this entry."""
         shared = {name.name: getattr(planned, name.name) for name in fields(AccountChange)}
-        change = cls(id=change_id, entry=entry, before=planned.found or {}, **shared)
-        if planned.action is not Action.CREATE or not planned.scim_id:
-            return change
-        leaves = Status.LOCKED if planned.locked else Status.SUSPENDED if planned.suspended else None
-        return replace(change, adopts=True).finds(leaves)
+        adopts = planned.action is Action.CREATE and planned.scim_id != ""
+        change = cls(id=change_id, entry=entry, before=planned.found or {}, adopts=adopts, **shared)
+        if adopts and (planned.locked or planned.suspended):
+            return change.finds(Status.LOCKED if planned.locked else Status.SUSPENDED)
+        return change
 
     def finds(self, leaves: Status | None) -> Change:
         """Return it for an account found that stays as `leaves` says; nobody joins a team who has no access."""
@@ -319,9 +319,9 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     """
     if isinstance(outcome.error, Unresolved) and entry.mark is not None:
         return replace(entry, mark=replace(entry.mark, until=now))
-    change, moved = outcome.change, replace(entry, mark=None, version=entry.version + 1)
     if outcome.error is None:
-        return _succeeded(moved, outcome, now)
+        return _succeeded(entry, outcome, now)
+    change, moved = outcome.change, replace(entry, mark=None, version=entry.version + 1)
     if isinstance(outcome.error, Vanished):
         # It is created again within the limit only: the next look decides that, or a run, and holds it where need be.
         return replace(moved, pending=False, drift=(ACCOUNT,))
@@ -366,7 +366,8 @@ _STATUS_AFTER = {
 
 def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     change = outcome.change
-    entry = replace(entry, failure=None, pending=False, last_action_at=now, drift=())
+    version = entry.version + 1
+    entry = replace(entry, mark=None, version=version, failure=None, pending=False, last_action_at=now, drift=())
     entry = _with_account(entry, outcome.scim_id)
     renamed = entry.status is Status.SUSPENDED and not change.action.deprovisions
     locked_at = entry.locked_at if renamed else now  # an update of a suspended account locks nothing
