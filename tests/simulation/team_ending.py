@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from autoprovisioning.domain.connections import Connection
@@ -17,6 +18,8 @@ from tests.simulation.truth import DAY
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+SEEN_AGAIN = timedelta(hours=1)  # runs list the teams every 15 minutes, unless several fail
 
 
 def judge_teams(world: World, waits: Callable[[Connection, str], bool]) -> None:
@@ -123,8 +126,9 @@ def _nobody_fails(world: World, connection: Connection, node: Node, user_id: str
 def _told(world: World) -> None:
     """See that each team made, and each that was renamed, is one event.
 
-    What was in doubt when the choice ended is forgotten with it. What another tool made meanwhile of a group whose own
-    team was in doubt is taken for ours.
+    What was in doubt when the choice ended is forgotten with it, and what became of a team that people renamed or
+    deleted before a run listed it again cannot be told. What another tool made meanwhile of a group whose own team was
+    in doubt is taken for ours.
     """
     ends = [at for choices in world.teams.choices.values() for at, choice in choices if not choice.on]
     forgotten = Counter[tuple[bool, str]]()
@@ -134,7 +138,9 @@ def _told(world: World) -> None:
         for effect in teams.effects:
             if effect.before is None or effect.before.name != effect.after.name:
                 happened[effect.before is None, effect.after.name] += 1
-                doubted = any(effect.at <= at <= effect.at + DAY for at in ends)
+                by_hand = teams.by_hand.get(effect.after.id)
+                unseen = by_hand is not None and effect.at <= by_hand <= effect.at + SEEN_AGAIN
+                doubted = unseen or any(effect.at <= at <= effect.at + DAY for at in ends)
                 forgotten[effect.before is None, effect.after.name] += doubted
         theirs += sum(team.id in teams.by_hand and bool(team.external_id) for team in teams.ever.values())
     for connection_id in world.truth.told:

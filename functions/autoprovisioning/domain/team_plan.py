@@ -303,11 +303,12 @@ class _Planner:
         confirmed = self._confirmed.get(group_id) if known.namesake is not None else None
         self.plan.found.append((known, confirmed.by if confirmed is not None else ""))
         made = not (known.team_id or known.namesake)
+        as_asked = comparable(team.name) == comparable(known.asked)  # else somebody may have renamed it since
         known = replace(
             known,
             team_id=team.id,
             team_name=team.name,
-            sent_name=known.asked,
+            sent_name=known.asked if as_asked else "",
             created=known.since if made else known.created,
             asked="",
         )

@@ -205,6 +205,12 @@ def test_an_edit_of_the_choice_leaves_those_alone_that_it_still_chooses():
     assert kept == {"g1": KNOWN, "g2": left, "g3": doubtful}, "of what is in doubt a run finds out whether it was made"
 
 
+def test_what_somebody_renamed_before_its_creation_was_recorded_gets_its_name_back():
+    asked = replace(KNOWN, team_id="", team_name="", state=TeamState.WAITING, asked="Engineers")
+    plan = planned(teams=[Team(id="t1", name="Sales", external_id="g1")], known=[asked])
+    assert [(each.team_id, each.name) for each in plan.renames] == [("t1", "Engineers")]
+
+
 def test_since_tells_how_long_a_state_lasts():
     taken = planned(teams=[THEIRS]).known["g1"]
     later = planned(teams=[THEIRS], known=[taken], now=NOW + DAY).known["g1"]
