@@ -17,10 +17,10 @@ from autoprovisioning.adapters.directory.resources import is_user_id, user_of
 from autoprovisioning.decoding import built
 from autoprovisioning.domain.directory_user import DirectoryUser
 
-ROOM = 30_000_000  # bytes: 28,000 users; a larger directory makes a run wait for its pages much longer than for this
+ROOM = 25_000_000  # bytes: 23,000 users; a larger directory makes a run wait for its pages much longer than for this
 OVERHEAD = 700  # bytes of what is made of a user, besides those that came
 LONGEST = 4_000  # bytes of a user who is remembered
-OPEN = 5_000  # resources that stay decoded: of the page that is judged, and of those read meanwhile
+OPEN = 2_000  # resources that stay decoded: of the page that is judged, and of some read meanwhile
 
 
 class Resource(Mapping[str, Any]):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 from autoprovisioning.adapters.firestore.codec import decode
 from autoprovisioning.domain.entry import Entry
 
-MOST = 100_000  # entries of all connections, with 200 bytes each besides; what has no room is decoded each time
+MOST = 100_000  # entries of all connections; what has no room is decoded each time
 
 
 class KnownShards:
-    """Decodes shards, but only those that are not byte for byte what they were the last time."""
+    """Decodes shards, but only those whose bytes are not what they were the last time, by a digest of 128 bits."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -24,10 +25,11 @@ class KnownShards:
         Raises:
             ConfigurationRefused: it holds something that only a newer version knows.
         """
+        digest = hashlib.blake2b(data, digest_size=16).digest()
         known = self._shards.pop((connection_id, shard), (b"", {}))
         self._count -= len(known[1])
-        if known[0] != data:
-            known = data, decode(data).entries
+        if known[0] != digest:
+            known = digest, decode(data).entries
         if self._count + len(known[1]) <= self._most:
             self._shards[connection_id, shard] = known
             self._count += len(known[1])
