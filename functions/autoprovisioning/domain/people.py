@@ -37,7 +37,8 @@ def listed_of(user: DirectoryUser, teams: tuple[str, ...] | None = None) -> List
     """Return what is kept of a listed user; what of a text is none is replaced, as it could not be stored."""
     administers = user.is_admin or user.is_delegated_admin
     unit = _unit(user.org_unit_path)
-    return Listed(user.primary_email, _storable(user.name), user.presence, unit, administers, teams)
+    name = _storable(user.name)
+    return Listed(user.primary_email, name, user.presence, unit=unit, administers=administers, teams=teams)
 
 
 def _storable(text: str) -> str:

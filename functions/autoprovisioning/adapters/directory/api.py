@@ -147,8 +147,16 @@ class GoogleDirectory:
         mask = f"kind,nextPageToken,users({KNOWN_FIELDS}{',' + mapped if mapped else ''})"
         projection = "full" if "customSchemas" in fields else "basic"
         params = {"customer": self._customer, "fields": mask, "projection": projection, **query}
-        path, read = f"{BASE}/users", self._known.page
-        for page in self._pages("users.list", path, "users", params, USERS_A_PAGE, LISTING_USERS, read):
+        pages = self._pages(
+            "users.list",
+            f"{BASE}/users",
+            "users",
+            params=params,
+            size=USERS_A_PAGE,
+            seconds=LISTING_USERS,
+            read=self._known.page,
+        )
+        for page in pages:
             yield [item if isinstance(item, DirectoryUser) else user_of(item) for item in page]
 
     def deleted_users(self) -> Iterator[Sequence[DirectoryUser]]:
@@ -333,6 +341,7 @@ class GoogleDirectory:
         method: str,
         path: str,
         key: str,
+        *,
         params: Mapping[str, str],
         size: int,
         seconds: float,

@@ -210,7 +210,7 @@ class DirectoryTransport:
         """Send once; returns the answer and how long it asks to wait."""
         session = self._session()
         try:
-            return self._answered(session, method, path, params, body, reader)
+            return self._answered(session, method, path, params=params, body=body, reader=reader)
         finally:
             self._idle.append(session)
 
@@ -219,6 +219,7 @@ class DirectoryTransport:
         session: requests.Session,
         method: str,
         path: str,
+        *,
         params: Mapping[str, str],
         body: bytes | None,
         reader: Reader[T],

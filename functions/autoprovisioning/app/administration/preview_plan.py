@@ -60,7 +60,7 @@ def forecast(services: Services, preview: Preview, deadline: datetime) -> tuple[
     teams = None
     if turned is not None or current is None or current.settings.teams != connection.settings.teams:
         people, suspended = with_access(connection, roster, plan), suspended_by(connection, roster, plan)
-        teams = foresee_teams(services, connection, accounts, people, suspended, deadline)
+        teams = foresee_teams(services, connection, accounts, people=people, suspended=suspended, deadline=deadline)
     held, by_kind = foreseen(services, connection, plan, roster, first=is_first(services, connection))
     telling = Telling(plan=plan, roster=roster, rules=rules, now=now, matched=matched, held=held)
     lines = telling.listed()

@@ -46,6 +46,7 @@ def foresee_teams(
     services: Services,
     connection: Connection,
     accounts: Accounts,
+    *,
     people: Set[str],
     suspended: Collection[Entry],
     deadline: datetime,
