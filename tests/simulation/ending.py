@@ -222,8 +222,13 @@ def _only_reported(world: World, connection: Connection, user_id: str, scim_id: 
 
 
 def _lost(world: World, connection: Connection, user_id: str) -> bool:
-    """Say whether the account that a roster has is gone, and a connection that is to tell that alone told it."""
+    """Say whether the account that a roster has is gone, and a connection that is to tell that alone told it.
+
+    What was found gone when it was to be suspended is told by the line of the suspension, and nothing differs any more.
+    """
     entry = world.ports.archive.entry(connection, user_id)
+    if entry is not None and entry.deleted and world.truth.standings[connection.id, user_id][-1].triggers:
+        return False
     scim_id = entry.scim_id if entry is not None else ""
     gone = bool(scim_id) and scim_id not in world.node_of(connection.id).accounts
     return gone and _only_reported(world, connection, user_id, scim_id)

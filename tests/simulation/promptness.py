@@ -1,7 +1,8 @@
 """What must come in time, while a history goes on: a good end, days later, hides that nobody followed something up.
 
-A leaver of whom a notification told a worker is out within minutes, whatever process dies meanwhile; and a run takes
-nothing out of a held plan as no longer due that the directory has had due all the time.
+A leaver of whom a notification told a worker is out within minutes, whatever process dies meanwhile; if their account
+was taken over after that, within the time that a run needs. And a run takes nothing out of a held plan as no longer due
+that the directory has had due all the time.
 """
 
 from __future__ import annotations
@@ -108,12 +109,19 @@ class Promptness:
         entry = world.ports.archive.entry(connection, user_id)
         if entry is None or entry.status is not Status.ACTIVE or not self._has_access(connection, entry):
             return
-        strikes = [each for each in world.weather.struck if each.at >= told and _concerns(each.key, user_id)]
+        begun = world.watch.had_since(connection.id, user_id) if entry.taken_over else told
+        by_run = begun > told  # there was no account to look at: a run follows upon taking over
+        if by_run and world.history.setting.hurried:
+            return  # nothing says how many deliveries a run needs there
+        strikes = [
+            each for each in world.weather.struck if each.at >= told and (by_run or _concerns(each.key, user_id))
+        ]
         if self._excused(connection, user_id, entry, told) or any(each.kind not in HARMLESS for each in strikes):
             return
         if entry.mark is not None:
             since = max(since, entry.mark.until)
-        allowed = since + PROMPT + EACH * len(strikes)
+        patience = world.truth.patience.planned if by_run else PROMPT
+        allowed = max(since, begun) + patience + EACH * len(strikes)
         if now < allowed:
             world.scheduler.at(allowed, partial(self._out, then, user_id, told, since))
             return

@@ -75,6 +75,10 @@ class Watch:
         if task is not None and not task.over:
             raise Killed
 
+    def had_since(self, connection_id: str, user_id: str) -> datetime:
+        """Return since when a roster has had an account of a user's, now where it has none."""
+        return self._had_since.get((connection_id, user_id), self._scheduler.now)
+
     # ---- commits
 
     def commit(self, connection: Connection, entries: Mapping[str, Entry], change: Edit) -> None:
@@ -279,7 +283,7 @@ class Watch:
             self.broken("the account is still the one that was chosen", f"{told}: {before}")
         for other in self._archive.connections():
             for entry in self._archive.entries(other).values():
-                since = self._had_since.get((other.id, entry.user_id), now)
+                since = self.had_since(other.id, entry.user_id)
                 if entry.scim_id == write.scim_id and now - since > self._patience.reread:
                     self.broken("what is locked so is on no roster", f"{told}: {other.id}/{entry}")
         if not lock.waits:
