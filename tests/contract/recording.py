@@ -1,8 +1,8 @@
 """Record what the adapters store today: one document of each kind that lasts, and each message, every field filled.
 
-    PYTHONPATH=functions python -m tests.contract.recording 6
+    PYTHONPATH=functions python -m tests.contract.recording 7
 
-writes `tests/contract/recorded/6.json`. A recording is never changed: `test_recorded.py` holds every later version to
+writes `tests/contract/recorded/7.json`. A recording is never changed: `test_recorded.py` holds every later version to
 it. Whoever adds a field or a schema fills it in here and adds a recording with the next number. Requests,
 the lines of previews, the list of runs that are due later, what the last listings showed of the directory's size and
 when each source of changes was heard are not recorded, since they last for a day or two.
@@ -26,7 +26,7 @@ from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.domain.adoption import Beside
 from autoprovisioning.domain.causes import Cause, Source
 from autoprovisioning.domain.changes import PlannedChange
-from autoprovisioning.domain.connections import Connection, RetiredToken, State
+from autoprovisioning.domain.connections import Connection, PastPilot, RetiredToken, State
 from autoprovisioning.domain.deprovisioning import Clock, Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Action, Entry, Failure, Mark, Status, Timer, Trigger, Unseen
@@ -102,6 +102,8 @@ CONNECTION = Connection(
     unproven=NOW - HOUR,
     confirmed=40,
     pilot={"u2": "ada@example.com", "u1": "bob@example.com"},
+    chosen_at=NOW - HOUR,
+    past_pilot=PastPilot(people=("u1", "u3"), start=NOW - DAY, end=NOW - HOUR),
 )
 FULL = Entry(
     user_id="u1",

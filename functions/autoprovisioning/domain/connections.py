@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from urllib.parse import unquote, urlsplit
 
-from .deprovisioning import Clock
+from .deprovisioning import NEVER, Clock, Span
 from .entry import Entry
 from .settings import Settings
 
@@ -48,6 +48,15 @@ class Deleted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PastPilot:
+    """Whom a pilot that is over was for, by directory id, and when: nobody may have looked at the others meanwhile."""
+
+    people: tuple[str, ...]
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """One Keeper node.
 
@@ -74,6 +83,8 @@ class Connection:
     unproven: datetime | None = None  # reauthorized then though no known account was found: new ones need approval
     confirmed: int | None = None  # accounts that its first run may create, if it was turned on from a preview
     pilot: Mapping[str, str] | None = None  # None: nobody is chosen, so that it is on for everybody
+    chosen_at: datetime | None = None  # since when a pilot is for these people
+    past_pilot: PastPilot | None = None  # the last one that ended, or was for other people
 
     @property
     def begun(self) -> bool:
@@ -88,6 +99,14 @@ class Connection:
     def operates_on(self, user_id: str) -> bool:
         """Say whether anything may be done about a user: outside a pilot nothing is, and timers stand still."""
         return self.pilot is None or user_id in self.pilot
+
+    def left_out(self, user_id: str) -> list[Span]:
+        """Return the last times for which a pilot left a user out; one that lasts ends NEVER."""
+        past = self.past_pilot
+        spans = [(past.start, past.end)] if past is not None and user_id not in past.people else []
+        if self.chosen_at is not None and not self.operates_on(user_id):
+            spans.append((self.chosen_at, NEVER))
+        return spans
 
     def waits_until(self, now: datetime) -> datetime | None:
         """Return the end of the wait that Keeper asked for, None where there is none, or it is over.

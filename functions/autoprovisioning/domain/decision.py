@@ -31,7 +31,7 @@ is nothing to us: no entry is made for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -43,7 +43,7 @@ from .accounts import (
     whole_fingerprint,
 )
 from .adoption import Confirmed, settled_by
-from .deprovisioning import NEVER, Clock, Deprovisioning, Due, due, observe
+from .deprovisioning import NEVER, Clock, Deprovisioning, Due, Span, due, observe
 from .directory_user import Presence
 from .entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Failure, Mark, Status, Timer, Trigger
 from .errors import AddressTaken, AdoptionInDoubt, MappingFailure
@@ -100,6 +100,7 @@ class Rules:
     unproven: bool = False  # whether the node is the connection's: what would be created or adopted there is guarded
     confirmed: Confirmed = field(default_factory=dict)  # adoptions; a doubt that one of them settles waits no longer
     operates_on: Callable[[str], bool] = lambda _user_id: True  # in a pilot: on those chosen only
+    left_out: Callable[[str], Sequence[Span]] = lambda _user_id: ()  # of pilots
     # Who has an address on this connection: "" is nobody, None not known.
     holder: Callable[[str], str | None] = lambda _address: None
 
@@ -253,7 +254,8 @@ def _timers(known: Entry, seen: Observed, rules: Rules, now: datetime) -> Mappin
         never = [trigger for trigger, timer in known.timers.items() if not timer.ran]
         standing = standing or [trigger for trigger in never if trigger is not Trigger.DELETED]
         triggers[Trigger.DELETED] = seen.since
-    return observe(known.timers, triggers, rules.clock, now, standing=standing)
+    left_out = rules.left_out(seen.user_id) if triggers else ()
+    return observe(known.timers, triggers, rules.clock, now, standing=standing, left_out=left_out)
 
 
 _FOR_ENTITLED = {

@@ -129,13 +129,14 @@ def observe(
     now: datetime,
     *,
     standing: Collection[Trigger] = (),
+    left_out: Collection[Span] = (),
 ) -> dict[Trigger, Timer]:
     """Carry on the timers of triggers still seen, start those of new ones, drop the rest.
 
     `triggers` maps each trigger seen now to the directory's own time for it, where the directory says; the timers of
-    those `standing` stand still. What the directory dates later than its timer, and not before the connection was off,
-    ended then, unseen, and began again. No other later time is believed: if one moved at each look, nothing would ever
-    fall due.
+    those `standing` stand still, and stood still while the user was `left_out`, even if nobody saw that. What the
+    directory dates later than its timer, and not before the connection was off, ended then, unseen, and began again. No
+    other later time is believed: if one moved at each look, nothing would ever fall due.
     """
 
     def timer(trigger: Trigger, told: datetime | None) -> Timer:
@@ -145,6 +146,10 @@ def observe(
             told and not stands and since - known.since > CLOCKS_APART and clock.stood_by(known, since)
         ):
             known = Timer(since=since, running_since=None if stands else clock.at(since))
+        for start, end in left_out:  # a timer that was stopped for it, and runs again, does so from its end or later
+            over = clock.at(end).replace(microsecond=0)  # as it is stored
+            if known.running_since is not None and known.running_since < over:
+                known = known.stopped(clock.at(start)).running(clock.at(end))
         return known.stopped(clock.at(now)) if stands else known.running(clock.at(now))
 
     return {trigger: timer(trigger, told) for trigger, told in triggers.items()}

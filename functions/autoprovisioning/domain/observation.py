@@ -21,6 +21,7 @@ def rules_of(connection: Connection, confirmed: Confirmed, *, retry_failures: bo
         unproven=connection.unproven is not None,
         confirmed=confirmed,
         operates_on=connection.operates_on,
+        left_out=connection.left_out,
     )
 
 

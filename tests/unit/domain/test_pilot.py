@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import get_args
 
 import pytest
 
-from autoprovisioning.domain.connections import State
+from autoprovisioning.domain.connections import PastPilot, State
 from autoprovisioning.domain.decision import Nothing, decide
 from autoprovisioning.domain.deprovisioning import NEVER as NEVER_DUE
 from autoprovisioning.domain.deprovisioning import Clock, due
@@ -21,6 +22,7 @@ from autoprovisioning.entrypoints.console.api.connections import Word
 from tests.support.builders import DAY, GRACE, IN_A_WEEK, NOW, entry, rules, running, seen
 from tests.support.decisions import action_of, trigger_of
 from tests.support.scenario import CONNECTION
+from tests.support.settings import with_settings
 from tests.unit.domain.test_decision import GONE, TABLE
 
 PILOT = replace(CONNECTION, pilot={"u9": "eve@example.com"})
@@ -80,6 +82,52 @@ def test_a_timer_stands_still_outside_and_goes_on_after_the_pilot(presence, in_s
     assert action_of(decide(begun.noted, what, over, end + 4 * DAY)) is None
     last = decide(begun.noted, what, over, end + 5 * DAY)
     assert (action_of(last), trigger_of(last)) == (Action.SUSPEND, trigger)
+
+
+@pytest.mark.parametrize("days_unseen", [0, 3, 30])
+def test_a_timer_stands_still_from_when_the_pilot_began_whenever_that_is_seen(days_unseen):
+    """A run in parts of a large directory may need hours, and nobody asks about those outside."""
+    what = seen(SUSPENDED, since=NOW - 2 * DAY)
+    outside = rules_of(with_settings(replace(PILOT, chosen_at=NOW), deprovisioning=IN_A_WEEK), {})
+    noted = decide(entry(timers={Trigger.SUSPENDED: running(NOW - 2 * DAY)}), what, outside, NOW + days_unseen * DAY)
+    assert noted.noted.timers[Trigger.SUSPENDED] == Timer(since=NOW - 2 * DAY, accrued=2 * DAY)
+
+
+@pytest.mark.parametrize("seen_within", [False, True])
+@pytest.mark.parametrize("began", [NOW - 2 * DAY, NOW + DAY])
+def test_a_timer_stood_still_for_a_pilot_that_is_over_if_nobody_saw_that_too(seen_within, began):
+    """Two days passed before the pilot, or none if it began during the pilot; two since its end, when it is seen."""
+    end = NOW + 30 * DAY + timedelta(milliseconds=1)  # of which nothing is stored in a timer
+    past = replace(CONNECTION, past_pilot=PastPilot(people=("u9",), start=NOW, end=end))
+    known, what = entry(timers={Trigger.SUSPENDED: running(began)}), seen(SUSPENDED, since=began)
+    if seen_within:
+        lasts = rules_of(replace(PILOT, chosen_at=NOW), {})
+        known = decide(known, what, lasts, NOW + 3 * DAY).noted
+        known = decide(known, what, rules_of(past, {}), end).noted
+    over = rules_of(with_settings(past, deprovisioning=IN_A_WEEK), {})
+    before = max(NOW - began, timedelta())
+    for _ in range(2):
+        known = decide(known, what, over, end + 2 * DAY).noted
+        timer = known.timers[Trigger.SUSPENDED]
+        assert timer.elapsed(end + 2 * DAY) - (before + 2 * DAY) <= timedelta(seconds=1)
+        stored = replace(timer, running_since=timer.running_since.replace(microsecond=0))
+        known = replace(known, timers={Trigger.SUSPENDED: stored})
+        assert decide(known, what, over, end + 2 * DAY).noted == known
+
+
+def test_a_timer_of_those_chosen_runs_on_in_a_pilot():
+    past = replace(CONNECTION, past_pilot=PastPilot(people=("u1",), start=NOW, end=NOW + 3 * DAY))
+    known = entry(timers={Trigger.SUSPENDED: running(NOW - DAY)})
+    over = rules_of(with_settings(past, deprovisioning=IN_A_WEEK), {})
+    noted = decide(known, seen(SUSPENDED, since=NOW - DAY), over, NOW + 4 * DAY).noted
+    assert noted.timers == known.timers
+
+
+def test_who_is_archived_within_a_pilot_has_a_timer_that_stops_when_that_is_seen():
+    chosen = rules_of(replace(PILOT, pilot={"u1": "ada@example.com"}, chosen_at=NOW), {})
+    known = entry(timers={Trigger.SUSPENDED: running(NOW - DAY)})
+    noted = decide(known, seen(Presence.ARCHIVED, since=NOW - DAY), chosen, NOW + DAY).noted
+    assert noted.timers[Trigger.SUSPENDED] == Timer(since=NOW - DAY, accrued=2 * DAY)
 
 
 def test_who_leaves_during_a_pilot_has_all_of_the_delay_after_it():

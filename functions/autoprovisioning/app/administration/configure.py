@@ -13,7 +13,7 @@ from autoprovisioning.app.ports.connections import Telling
 from autoprovisioning.app.provisioning.target import wait_of
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.accounts import Value
-from autoprovisioning.domain.connections import LARGEST_PILOT, SERVING, Connection, State, node_of
+from autoprovisioning.domain.connections import LARGEST_PILOT, SERVING, Connection, PastPilot, State, node_of
 from autoprovisioning.domain.errors import BadInput, ProvisioningError, Stale, Transient, WrongState
 from autoprovisioning.domain.events import (
     CHOSE_OTHERS,
@@ -321,6 +321,7 @@ def turn_on_for(
         if current.state in SERVING and current.pilot is None:
             raise WrongState("It is on for everybody. Turn it off first; accounts stay as they are.")
         turned = turned_on(current, now) or current
+        turned = replace(turned, chosen_at=now, past_pilot=_past_pilot(current, now))
         return replace(turned, pilot=chosen, edition=current.edition + 1, confirmed=None)
 
     turned = services.connections.change(connection_id, change, _states(services, actor, what))
@@ -385,7 +386,15 @@ def for_everybody(connection: Connection, now: datetime) -> Connection | None:
     """
     if connection.pilot is None:
         return None
-    return replace(connection, pilot=None, edition=connection.edition + 1, changed_at=now)
+    ended = replace(connection, pilot=None, chosen_at=None, past_pilot=_past_pilot(connection, now))
+    return replace(ended, edition=connection.edition + 1, changed_at=now)
+
+
+def _past_pilot(connection: Connection, now: datetime) -> PastPilot | None:
+    """Return the pilot that ends now, or was for other people until now; else the one before."""
+    if connection.pilot is None or connection.chosen_at is None:
+        return connection.past_pilot
+    return PastPilot(people=tuple(connection.pilot), start=connection.chosen_at, end=now)
 
 
 def turned_off(connection: Connection, now: datetime) -> Connection:
