@@ -53,20 +53,18 @@ def stored(firestore: Firestore, documents: Mapping[str, Any]) -> dict[str, dict
 
 FIRST_WITH_PEOPLE = 4  # recording
 FIRST_WITH_IGNORED = 4  # and with what is done about changes in Keeper, a pilot, teams, and locks
-FIRST_WITH_SUSPENDED = 5  # and with what becomes of suspended people in teams
-FIRST_WITH_TIMES = 6  # and with when each person was let out of a team, or approved to be
-FIRST_WITH_PAST_PILOTS = 7  # and with since when a pilot is for its people, and the one before
+# And with what becomes of suspended people in teams, when each person was let out of one, or approved to be, since when
+# a pilot is for its people, and the one before.
+FIRST_WITH_TIMES = 5
 PEOPLE = {user_id: listed.name for user_id, listed in recording.LISTED.items()}
 
 
 def connection_in(path: Path) -> Connection:
     """Return the connection that a recording tells of: what it does not know is as it is by default."""
     number = int(path.stem)
-    if number >= FIRST_WITH_PAST_PILOTS:
+    if number >= FIRST_WITH_TIMES:
         return CONNECTION
     earlier = replace(CONNECTION, chosen_at=None, past_pilot=None)
-    if number >= FIRST_WITH_SUSPENDED:
-        return earlier
     if number >= FIRST_WITH_IGNORED:
         return with_settings(earlier, teams=replace(CONNECTION.settings.teams, remove_suspended=False))
     return replace(with_settings(earlier, repair_drift=True, teams=TeamChoice()), pilot=None)
