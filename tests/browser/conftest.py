@@ -24,6 +24,7 @@ VIOLATIONS = """async () => {
     return found.violations.map(rule => [rule.id, rule.impact, rule.nodes.map(node => node.target)]);
 }"""
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 800}
+MIDDLE, BROAD = {"width": 768, "height": 900}, {"width": 1920, "height": 1000}
 
 
 def _without(reason: str) -> None:
@@ -139,19 +140,27 @@ def accessible() -> Callable[[Any], None]:
     return check
 
 
+def fits(page: Any) -> bool:
+    """Say whether a page is no wider than its window."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
+
+
 @pytest.fixture
 def presentable(accessible: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Say that a page has one heading, fits, and is accessible: wide and narrow, light and dark.
+    """Say that a page has one heading, fits at every width, and is accessible: wide and narrow, light and dark.
 
     Each width is looked at in one of the colours: no colour depends on the width.
     """
 
     def check(page: Any) -> None:
         assert page.locator("h1").count() == 1
+        for viewport in (MIDDLE, BROAD):
+            page.set_viewport_size(viewport)
+            assert fits(page), viewport
         for viewport, scheme in ((WIDE, "light"), (NARROW, "dark")):
             page.set_viewport_size(viewport)
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+            assert fits(page), viewport
             accessible(page)
 
     return check

@@ -10,10 +10,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from infra.local.connect import CONNECTION
-from tests.browser.conftest import NARROW, WIDE
+from tests.browser.conftest import BROAD, MIDDLE, NARROW, WIDE
 from tests.browser.stage import HOME, Stage, latest_run, set_stage
 
-WIDTHS = [NARROW, {"width": 768, "height": 900}, WIDE, {"width": 1920, "height": 1000}]
+WIDTHS = [NARROW, MIDDLE, WIDE, BROAD]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Dialog, Locator, Page, expect
 
-from tests.browser.conftest import NARROW, WIDE
+from tests.browser.conftest import BROAD, MIDDLE, NARROW, WIDE
 from tests.browser.stage import ENDLESS, HOME, LONG_NAME, Stage, set_stage
 
 PAGES = (
@@ -331,7 +331,7 @@ def test_many_events_are_paged_and_keep_the_filter(page):
     expect(events(page).filter(has_not_text="got an account")).to_have_count(0)
 
 
-@pytest.mark.parametrize("viewport", [WIDE, NARROW, {"width": 768, "height": 900}, {"width": 1920, "height": 1000}])
+@pytest.mark.parametrize("viewport", [WIDE, NARROW, MIDDLE, BROAD])
 def test_a_person_is_found_in_the_activity_by_part_of_the_name_and_details_open_by_key(
     stage, open_page, accessible, viewport
 ):

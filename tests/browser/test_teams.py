@@ -11,13 +11,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from infra.local.simulation import wait_for
-from tests.browser.conftest import NARROW, WIDE
+from tests.browser.conftest import BROAD, MIDDLE, NARROW, WIDE
 from tests.browser.stage import ENDLESS, HOME, LONG_NAME, other_connections
 from tests.functional.test_reauthorize import staff
 from tests.functional.test_teams import TEAM, arrange, choose
 from tests.support.system import System
 
-MIDDLE, BROAD = {"width": 768, "height": 900}, {"width": 1920, "height": 1000}
 ONE = f"{HOME}/teams/{TEAM}"
 LOOKS = [(WIDE, "light"), (NARROW, "dark"), (MIDDLE, "light"), (BROAD, "dark")]
 PAGES = {
