@@ -99,6 +99,10 @@ PILOT = Leaning(
     verbs=("pilot", "hire", "rename", "suspend", "run", "provision"), rate=0.01, policy=0, steps=24, people=4,
     limit=1000, connections=1,
 )  # fmt: skip
+UNSEEN = Leaning(
+    verbs=("suspend", "pilot"), rate=0.015, policy=2, steps=10, people=4, whom=3, limit=1000, connections=1,
+    firestore=False, skewed=False,
+)  # fmt: skip
 DELAYED = Leaning(verbs=("suspend", "leave", "off", "on"), rate=0.004, policy=3, steps=18, connections=1)
 
 REPORTED = Leaning(
@@ -173,9 +177,17 @@ MUTANTS = (
     Mutant(
         "timers run outside a pilot",
         "domain/decision.py",
-        "= tuple(Trigger) if idles(seen, rules) else ()",
-        "= tuple(Trigger) if idles(seen, replace(rules, operates_on=bool)) else ()",
+        "    triggers: dict[Trigger, datetime | None] = {}\n",
+        "    rules = replace(rules, operates_on=bool, left_out=lambda _user_id: ())\n"
+        "    triggers: dict[Trigger, datetime | None] = {}\n",
         replace(FOR_DAYS, verbs=("suspend", "pilot", "on", "leave")),
+    ),
+    Mutant(
+        "timers run in a pilot until a run sees it",
+        "domain/observation.py",
+        "left_out=connection.left_out",
+        "left_out=lambda _user_id: ()",
+        UNSEEN,
     ),
     Mutant(
         "what was planned goes on when others are chosen for a pilot",

@@ -147,9 +147,9 @@ def observe(
         ):
             known = Timer(since=since, running_since=None if stands else clock.at(since))
         for start, end in left_out:  # a timer that was stopped for it, and runs again, does so from its end or later
-            over = clock.at(end).replace(microsecond=0)  # as it is stored
-            if known.running_since is not None and known.running_since < over:
-                known = known.stopped(clock.at(start)).running(clock.at(end))
+            over = clock.at(min(end, now))
+            if known.running_since is not None and known.running_since < over.replace(microsecond=0):  # as it is stored
+                known = known.stopped(clock.at(start)).running(over)
         return known.stopped(clock.at(now)) if stands else known.running(clock.at(now))
 
     return {trigger: timer(trigger, told) for trigger, told in triggers.items()}
