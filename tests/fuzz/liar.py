@@ -99,6 +99,24 @@ class Liar:
         defect, self.defect = self.defect, None
         assert defect is None, repr(defect)
 
+    def lies_in_turn(self) -> dict[str, list[tuple[int, Lie]]]:
+        """Return what each side is to tell from here on: lies in turn, each after so many true answers."""
+        waiting: dict[str, list[tuple[int, Lie]]] = {"directory": [], "keeper": []}
+
+        def lie_to(request: Request) -> Lie:
+            queue = waiting["keeper" if request.of_keeper else "directory"]
+            if not queue:
+                return TRUTH
+            left, lie = queue[0]
+            if left > 0:
+                queue[0] = (left - 1, lie)
+                return TRUTH
+            queue.pop(0)
+            return lie
+
+        self.lie_to = lie_to
+        return waiting
+
     async def answer(self, request: Request, headers: dict[str, str]) -> tuple[bytes | None, bool, Lie]:
         """Return the bytes to send, whether the connection ends with them, and the lie told."""
         lie = self.lie_to(request)

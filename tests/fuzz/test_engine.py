@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from autoprovisioning.domain.runs import Batch
 from tests.fuzz.examples import COUNT, EXAMPLES
-from tests.fuzz.liar import PREFIX, TRUTH, Liar, Request, lying
+from tests.fuzz.liar import PREFIX, TRUTH, Liar, lying
 from tests.fuzz.lies import RETRY_AFTER, WHOLE, Lie, Trick, lies
 from tests.fuzz.scenario import ADDRESSES, LATER, PATIENCE, USERS, Scenario
 
@@ -84,20 +84,7 @@ NOT_REACTIVATED = [
 def test_after_passing_lies_everybody_is_in_step(liar: Liar, history: list[Step], bulk: bool):
     note(f"{history}")
     scenario = Scenario(liar, bulk=bulk)
-    waiting: dict[str, list[tuple[int, Lie]]] = {"directory": [], "keeper": []}
-
-    def lie_to(request: Request) -> Lie:
-        queue = waiting["keeper" if request.of_keeper else "directory"]
-        if not queue:
-            return TRUTH
-        left, lie = queue[0]
-        if left > 0:
-            queue[0] = (left - 1, lie)
-            return TRUTH
-        queue.pop(0)
-        return lie
-
-    liar.lie_to = lie_to
+    waiting = liar.lies_in_turn()
     for step in history:
         for side, skip, lie in step.lies:
             waiting[side].append((skip, lie))

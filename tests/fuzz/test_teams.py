@@ -120,20 +120,7 @@ HISTORY = st.lists(st.one_of(TEAM_STEP, SWEEP, STEP), max_size=8)
 def test_after_passing_lies_everybody_is_in_their_teams(liar: Liar, history: list[Step], bulk: bool):
     note(f"{history}")
     scenario = WithTeams(liar, bulk=bulk)
-    waiting: dict[str, list[tuple[int, Lie]]] = {"directory": [], "keeper": []}
-
-    def lie_to(request: Request) -> Lie:
-        queue = waiting["keeper" if request.of_keeper else "directory"]
-        if not queue:
-            return TRUTH
-        left, lie = queue[0]
-        if left > 0:
-            queue[0] = (left - 1, lie)
-            return TRUTH
-        queue.pop(0)
-        return lie
-
-    liar.lie_to = lie_to
+    waiting = liar.lies_in_turn()
     for step in history:
         for side, skip, lie in step.lies:
             waiting[side].append((skip, lie))
