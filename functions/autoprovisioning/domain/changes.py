@@ -258,7 +258,7 @@ def marked(change: Change, message_id: str, until: datetime) -> Change:
     mark = Mark(change_id=change.id, message_id=message_id, action=change.action, until=until, sent=sent)
     joins, leaves = team_changes(change)
     asked = tuple(sorted({*change.entry.asked, *joins, *leaves}))
-    teams = tuple(team_id for team_id in change.entry.teams if team_id not in leaves)
+    teams = tuple(team_id for team_id in change.entry.teams if team_id not in asked)  # of another account, perhaps
     return replace(change, entry=replace(change.entry, mark=mark, teams=teams, asked=asked))
 
 

@@ -1071,6 +1071,16 @@ def test_an_account_that_is_made_again_is_not_put_into_the_team_of_a_group_that_
     assert inside(teams) == {"u2"}
 
 
+def test_whose_account_seemed_to_have_vanished_is_put_into_their_team_once_more_and_then_left_alone(teams):
+    join(teams, "u1")
+    run(teams)
+    teams.fakes.store.put_entry(teams.connection, replace(teams.entry("u1"), drift=("account",)))
+    run(teams)
+    run(teams)
+    assert (inside(teams), teams.entry("u1").teams, teams.entry("u1").asked) == ({"u1"}, (TEAM,), ())
+    assert run(teams).planned == {}
+
+
 def test_who_is_out_of_scope_keeps_the_teams_though_the_account_seemed_to_have_vanished(teams):
     join(teams, "u1", "u2", "u3")
     run(teams)
