@@ -25,7 +25,7 @@ def robot(system: System) -> bool:
     return bool(next(one["active"] for one in system.keeper.accounts() if one["userName"] == "robot@example.net"))
 
 
-def test_it_is_chosen_reviewed_approved_and_undone(stranger, open_page, accessible):
+def test_it_is_chosen_reviewed_approved_and_undone(stranger, open_page, presentable):
     page = open_page(base_url=stranger.world.console_url, viewport=WIDE)
     page.goto(f"{HOME}/unprovisioned")
     page.get_by_label("Choose robot@example.net").focus()
@@ -34,12 +34,12 @@ def test_it_is_chosen_reviewed_approved_and_undone(stranger, open_page, accessib
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("1 account would be locked")
     expect(page.get_by_text("1 account may be a service account")).to_be_visible()
-    accessible(page)
+    presentable(page)
     page.get_by_role("button", name="Ask to lock 1 account").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("1 account that nobody provisions would be locked")
     expect(page.get_by_role("row").last).to_contain_text("robot@example.net")
-    accessible(page)
+    presentable(page)
     assert robot(stranger)
 
     page = open_page(base_url=stranger.world.console_url, viewport=NARROW, java_script_enabled=False)

@@ -121,23 +121,23 @@ def test_whoever_may_not_come_in_is_told_nothing_of_an_address_without_a_page(st
         HOME + "/previews/{doubts}?kind=doubt",
     ],
 )
-def test_a_delegated_administrator_sees_and_has_nothing_to_press(stage, page, accessible, path):
+def test_a_delegated_administrator_sees_and_has_nothing_to_press(stage, page, presentable, path):
     page.request.get("/_iap/as/delegated@example.com")
     page.goto(stage.path(path))
     expect(page.get_by_text("delegated administrator")).to_be_visible()
-    accessible(page)
+    presentable(page)
     page.evaluate("document.querySelectorAll('[role=search]').forEach(each => each.remove())")  # to search is to look
     expect(page.get_by_role("button")).to_have_count(0)
     for kind in ("textbox", "combobox", "checkbox"):
         assert [field for field in page.get_by_role(kind).all() if field.is_enabled()] == []
 
 
-def test_a_delegated_administrator_has_a_user_looked_up_in_keeper_and_not_provisioned(stage, page, accessible):
+def test_a_delegated_administrator_has_a_user_looked_up_in_keeper_and_not_provisioned(stage, page, presentable):
     page.request.get("/_iap/as/delegated@example.com")
     page.goto(f"{HOME}/users/u20")
     expect(page.locator("#keeper")).to_contain_text("the account was found", timeout=40_000)
     expect(page.get_by_role("button", name="Provision now")).to_have_count(0)
-    accessible(page)
+    presentable(page)
 
 
 # By keyboard

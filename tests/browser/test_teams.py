@@ -199,13 +199,13 @@ def test_a_choice_is_previewed_and_the_button_has_the_numbers(teams, open_page, 
         drawn(page, "preview")
 
 
-def test_a_delegated_administrator_sees_who_and_why_and_has_nothing_to_press(teams, open_page, accessible):
+def test_a_delegated_administrator_sees_who_and_why_and_has_nothing_to_press(teams, open_page, presentable):
     page = open_page(base_url=teams.world.console_url)
     page.request.get("/_iap/as/delegated@example.com")
     for path in (f"{HOME}/teams", ONE, f"{HOME}/choose-teams"):
         page.goto(path)
         expect(page.get_by_text("delegated administrator")).to_be_visible()
-        accessible(page)
+        presentable(page)
         page.evaluate(
             "document.querySelectorAll('[role=search]').forEach(each => each.remove())"
         )  # to search is to look
