@@ -15,6 +15,7 @@ from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
 from tests.browser.conftest import NARROW
 from tests.browser.stage import HOME, compute_preview, other_connections
+from tests.functional.test_teams import choose, member
 from tests.support.settings import changed
 from tests.support.system import GROUP_ID, System, customer
 
@@ -24,6 +25,7 @@ NAMES = (
     "Ivan Sutherland, Adele Goldberg, Tony Hoare, Jean Sammet, Dennis Ritchie, Lynn Conway, Ken Thompson, Mary Shaw, "
     "Robin Milner, Karen Jones"
 )
+TEAMS = {"Engineering": range(1, 13), "Finance": range(13, 18), "Customer success": range(18, 24)}
 PILOT = {"id": "g-pilot", "email": "keeper-pilot@example.com", "name": "Keeper pilot"}
 TITLE = {"title": "Engineer", "primary": True, "type": "work"}
 
@@ -37,6 +39,10 @@ def company() -> dict[str, Any]:
         user["name"] = {"givenName": given, "familyName": family}
     made["groups"].append(PILOT)
     made["members"]["g-pilot"] = made["members"][GROUP_ID][:20]
+    for name, numbers in TEAMS.items():
+        group_id = f"g-{name.split()[0].lower()}"
+        made["groups"].append({"id": group_id, "email": f"team{group_id[1:]}@example.com", "name": name})
+        made["members"][group_id] = [member(f"u{number}") for number in numbers]
     return made
 
 
@@ -93,8 +99,9 @@ def page(company_town, open_page) -> Page:
     return open_page(base_url=company_town.world.console_url)
 
 
-IN_EUROPE = """() => document.querySelectorAll("aside dd").forEach((line) => {
-    line.textContent = line.textContent.replace(/http:.*?[/]api/, "https://keepersecurity.eu/api");
+IN_EUROPE = """() => document.querySelectorAll("aside dd, td").forEach((line) => {
+    if (line.textContent.trim().startsWith("http:"))
+        line.textContent = line.textContent.replace(/http:.*?[/]api/, "https://keepersecurity.eu/api");
 })"""
 
 
@@ -151,8 +158,19 @@ def test_a_held_plan(company_town, page, picture):
     picture(page, "mobile", height=NARROW["height"])
 
 
+def test_teams_of_groups(company_town, page, picture):
+    company_town.keeper.accept()
+    choose(company_town, patterns=["team-*"])
+    company_town.keeper.approve()
+    company_town.sync("drift")
+    page.goto(f"{HOME}/teams")
+    expect(page.get_by_role("link", name="Customer success")).to_be_visible()
+    picture(page, "teams", height=720)
+
+
 def test_the_list_of_apps(company_town, page, picture):
     other_connections(company_town)
     page.goto("/")
     expect(page.get_by_role("table").get_by_role("link", name="Keeper", exact=True)).to_be_visible()
+    page.evaluate(IN_EUROPE)
     picture(page, "apps", height=500)
