@@ -49,6 +49,22 @@ def team(state: TeamState, **more: object) -> GroupTeam:
     return replace(GroupTeam(group_id=f"g-{state}", name=EVIL, email="e@example.com", state=state, since=START), **more)
 
 
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        ([TeamState.THERE], "1 group is a team in Keeper"),
+        ([TeamState.THERE, TeamState.THERE], "2 groups are teams in Keeper"),
+        ([TeamState.THERE, TeamState.NAME_TAKEN], "1 of 2 groups is a team in Keeper"),
+        ([TeamState.THERE, TeamState.THERE, TeamState.NAME_TAKEN], "2 of 3 groups are teams in Keeper"),
+        ([TeamState.NAME_TAKEN], "None of 1 group is a team in Keeper"),
+    ],
+)
+def test_it_begins_with_how_many_groups_are_teams(states, told):
+    known = [team(state, group_id=f"g{number}") for number, state in enumerate(states)]
+    text = re.sub(r"<[^>]+>", "", place(*known).open(PAGE, READER).text)
+    assert told in text
+
+
 def test_it_says_what_became_of_each_group_and_what_to_do_to_whoever_may_look():
     known = [
         team(state, team_id="t1", team_name="Old", reason=EVIL, people=3, held=2, unread=True) for state in TeamState

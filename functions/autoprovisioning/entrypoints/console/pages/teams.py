@@ -71,6 +71,7 @@ def teams(call: Call, connection_id: str) -> Response:
         asked=asked,
         roll=roll,
         total=len(reviewed.teams),
+        there=states[TeamState.THERE],
         chips=[(state, TEAMS[state][0], states[state]) for state in TeamState if states[state]],
         holding=reviewed.held,
         memberships=reviewed.memberships,
