@@ -748,9 +748,9 @@ MUTANTS = (
     ),
     Mutant(
         name="a membership in doubt is forgotten",
-        file="domain/changes.py",
-        old="    asked = tuple(sorted({*change.entry.asked, *joins, *leaves}))\n",
-        new="    asked = change.entry.asked\n",
+        file="domain/account_teams.py",
+        old="        asked = tuple(sorted({*entry.asked, *self.joins, *self.leaves}))\n",
+        new="        asked = entry.asked\n",
         leaning=DOUBTED,
     ),
     Mutant(
@@ -776,9 +776,9 @@ MUTANTS = (
     ),
     Mutant(
         name="a removal that was sent is taken for none",
-        file="domain/changes.py",
-        old="    teams = tuple(team_id for team_id in change.entry.teams if team_id not in leaves)\n",
-        new="    teams = change.entry.teams\n",
+        file="domain/account_teams.py",
+        old="        teams = tuple(team_id for team_id in entry.teams if team_id not in self.leaves)\n",
+        new="        teams = entry.teams\n",
         leaning=DOUBTED,
     ),
     Mutant(

@@ -7,11 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 
+from .account_teams import UNCHANGED
 from .accounts import Value, changed_attributes
 from .adoption import Beside
 from .causes import Origin
-from .changes import Outcome, ended, team_changes
-from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, GROUPS, TEXT_LIMIT, Action, Status
+from .changes import Outcome, ended
+from .entry import ACCESS, ACCOUNT, EXTERNAL_ID, TEXT_LIMIT, Action, Status
 from .events import NAME_OF, Actor, Event, EventName, Stamp
 from .events import changed as told
 from .memberships import named
@@ -43,12 +44,10 @@ def event_for(
         name = EventName.ADOPTED
     reason = str(error)[:TEXT_LIMIT] if error is not None else _remark(outcome)
     changed, before = _difference(outcome)
-    joins, leaves = team_changes(change) if outcome.teams is not None else ((), ())
-    if joins or leaves:
-        now_in = set(outcome.teams or ())
-        were = (now_in | set(leaves)) - set(joins)
-        changed = {**changed, GROUPS: ", ".join(named(now_in, team_names))}
-        before = {**(before or {}), GROUPS: ", ".join(named(were, team_names))}
+    teams = change.team_changes if outcome.teams is not None else UNCHANGED
+    if teams:
+        inside, were_inside = teams.told(outcome.teams or (), team_names)
+        changed, before = {**changed, **inside}, {**(before or {}), **were_inside}
     return told(
         Stamp(id=change.id, at=now, by=by, origin=origin),
         name,
@@ -62,9 +61,9 @@ def event_for(
         code=error.code if error is not None else "",
         seconds=round(outcome.seconds, 3),
         recovered=outcome.recovered and error is None,
-        teams=tuple(sorted({*joins, *leaves})),
-        joined=named(joins, team_names),
-        left=named(leaves, team_names),
+        teams=tuple(sorted({*teams.joins, *teams.leaves})),
+        joined=named(teams.joins, team_names),
+        left=named(teams.leaves, team_names),
     )
 
 

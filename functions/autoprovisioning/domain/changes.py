@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
+from .account_teams import TeamChanges, in_teams, team_changes
 from .accounts import (
     Attributes,
     Value,
@@ -20,7 +21,7 @@ from .accounts import (
 )
 from .adoption import Beside, Seeker
 from .decision import about
-from .entry import ACCOUNT, AT_ONCE, EXTERNAL_ID, Action, Entry, Failure, Mark, Status, Unseen, failed
+from .entry import ACCOUNT, AT_ONCE, EXTERNAL_ID, Action, Entry, Failure, Mark, Status, failed
 from .errors import (
     AccountGone,
     Contradicted,
@@ -121,6 +122,16 @@ class Change(AccountChange):
         """The directory id."""
         return self.entry.user_id
 
+    @property
+    def team_changes(self) -> TeamChanges:
+        """The teams that the account is put into, and taken out of."""
+        return team_changes(self.entry, self.scim_id, self.teams, self.undecided)
+
+    @property
+    def teams_by_us(self) -> tuple[str, ...] | None:
+        """The teams that the account is in by our doing once this is done; None: nothing is sent about them."""
+        return self.teams and tuple(team_id for team_id in self.teams if team_id not in self.undecided)
+
     def seeker(self) -> Seeker:
         """Return the user as the choice among accounts found sees them.
 
@@ -181,14 +192,14 @@ def write_for(change: Change) -> Write:
                 external_id=change.user_id,
                 attributes=change.attributes,
                 active=True,
-                joins=team_changes(change)[0],
+                joins=change.team_changes.joins,
             )
         case _:
             adopts = change.adopts and not change.ours
             labels = adopts or change.entry.taken_over or EXTERNAL_ID in change.entry.drift
             external_id = change.user_id if labels else None
             active = True if made(change.entry) and not change.adopts else None
-            joins, leaves = team_changes(change)
+            teams = change.team_changes
             return Write(
                 key=change.id,
                 kind=WriteKind.PATCH,
@@ -196,19 +207,9 @@ def write_for(change: Change) -> Write:
                 external_id=external_id,
                 attributes=sent_attributes(change),
                 active=active,
-                joins=joins,
-                leaves=leaves,
+                joins=teams.joins,
+                leaves=teams.leaves,
             )
-
-
-def team_changes(change: Change) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the teams that the account is put into, and those that it is taken out of."""
-    if change.teams is None:
-        return (), ()
-    known = change.scim_id != "" and change.scim_id == change.entry.scim_id  # of another account nothing holds
-    was_in, may_be_in = (change.entry.teams, change.entry.sent_teams) if known else ((), ())
-    joins = tuple(team_id for team_id in change.teams if team_id not in was_in and team_id not in change.undecided)
-    return joins, tuple(team_id for team_id in may_be_in if team_id not in change.teams)
 
 
 def made(entry: Entry) -> bool:
@@ -249,35 +250,32 @@ def refused_with_teams(outcome: Outcome) -> bool:
     change = outcome.change
     refused = isinstance(outcome.error, Rejected | AccountGone | NotOffered)
     more = not change.scim_id or change.adopts or bool(sent_attributes(change))
-    return refused and change.action.writes and more and any(team_changes(change))
+    return refused and change.action.writes and more and bool(change.team_changes)
 
 
 def marked(change: Change, message_id: str, until: datetime) -> Change:
     """Return a change whose entry is marked; of an update the mark tells what is sent, should its answer be lost."""
     sent = one_by_one(sent_attributes(change)) if change.action is Action.UPDATE else ""
     mark = Mark(change_id=change.id, message_id=message_id, action=change.action, until=until, sent=sent)
-    joins, leaves = team_changes(change)
-    asked = tuple(sorted({*change.entry.asked, *joins, *leaves}))
-    teams = tuple(team_id for team_id in change.entry.teams if team_id not in asked)  # of another account, perhaps
-    return replace(change, entry=replace(change.entry, mark=mark, teams=teams, asked=asked))
+    return replace(change, entry=change.team_changes.asked(replace(change.entry, mark=mark)))
 
 
-def check_moved(change: Change, sent: Attributes, shown: Attributes) -> None:
-    """See that no attribute stayed as we wrote it last: the beginning of the new value looks as if that had been cut.
+def not_moved(change: Change, sent: Attributes, shown: Attributes) -> Contradicted | None:
+    """Return the failure of a change after which an attribute is shown as we wrote it last; None where none is.
 
-    Raises:
-        Contradicted: "Ann Lee" was to become "Ann Lee-Smith", and is shown still.
+    "Ann Lee" was to become "Ann Lee-Smith", and is shown still: that looks as if the new value had been cut.
     """
     stayed = [
         target.rpartition(":")[2]
         for target, value in sent.items()
         if target in shown and shown[target] == change.written.get(target) and not same(target, shown[target], value)
     ]
-    if stayed:
-        raise Contradicted(
-            f"Keeper answered an update with success, but shows what was there before in: {', '.join(stayed)[:60]}. "
-            "Look at this account in Keeper's Admin Console."
-        )
+    if not stayed:
+        return None
+    return Contradicted(
+        f"Keeper answered an update with success, but shows what was there before in: {', '.join(stayed)[:60]}. "
+        "Look at this account in Keeper's Admin Console."
+    )
 
 
 # They say nothing of the user, but come again and again for this one. Unresolved is counted once the account is asked.
@@ -385,19 +383,12 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         locked_at={Status.LOCKED: now, Status.SUSPENDED: locked_at}.get(status),
     )
     if outcome.teams is not None:
-        entry = replace(entry, teams=outcome.teams, asked=change.undecided, unseen=_unseen(entry, outcome.teams, now))
+        entry = in_teams(entry, outcome.teams, change.undecided, now)
     if not change.action.writes:
         return entry
     email = str(change.attributes.get("userName") or change.email)
     applied = fingerprint(change.attributes)
     return replace(entry, fingerprint=applied, email=email, applied_by=change.id, taken_over=False)
-
-
-def _unseen(entry: Entry, teams: tuple[str, ...], now: datetime) -> tuple[Unseen, ...]:
-    """Return which of the teams an account is in now no listing shows: those that it has just been put into, too."""
-    known = {each.team_id: each for each in entry.unseen}
-    sent = (known.get(team_id) if team_id in entry.teams else Unseen(team_id=team_id, since=now) for team_id in teams)
-    return tuple(filter(None, sent))
 
 
 def remembers_lock(entry: Entry) -> bool:

@@ -35,13 +35,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from .accounts import (
-    Attributes,
-    changed_attributes,
-    fingerprint,
-    unchanged,
-    whole_fingerprint,
-)
+from .account_teams import leaves_teams, moves_teams
+from .accounts import Attributes, changed_attributes, fingerprint, unchanged, whole_fingerprint
 from .adoption import Confirmed, settled_by
 from .deprovisioning import NEVER, Clock, Deprovisioning, Due, Span, due, observe
 from .directory_user import Presence
@@ -198,19 +193,7 @@ def settled(
 
 def at_rest(entry: Entry, teams: tuple[str, ...] | None = None, undecided: tuple[str, ...] = ()) -> bool:
     """Say whether an entitled user's entry stays as it is, as long as their attributes do."""
-    return (
-        entry.status is Status.ACTIVE
-        and entry.in_scope
-        and entry.quiet
-        and (teams is None or not moves_teams(entry, teams, undecided))
-    )
-
-
-def moves_teams(entry: Entry, teams: tuple[str, ...], undecided: tuple[str, ...]) -> bool:
-    """Say whether memberships are to be sent for the account to be in these teams."""
-    if not entry.asked:
-        return teams != entry.teams
-    return {*teams} - {*undecided} != {*entry.teams} or not {*entry.asked} <= {*undecided}
+    return entry.status is Status.ACTIVE and entry.in_scope and entry.quiet and not moves_teams(entry, teams, undecided)
 
 
 def missed_twice(entry: Entry | None, now: datetime) -> bool:
@@ -280,7 +263,7 @@ def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, 
         return Nothing(noted=_clean(noted))
     if seen.mapping_failure is not None and action.writes:
         return _unless_failed(Fail(noted=noted, error=seen.mapping_failure), seen, rules, now)
-    if action is Action.UNSUSPEND and _leaves_teams(noted, seen) and not noted.taken_over:
+    if action is Action.UNSUSPEND and seen.desired and leaves_teams(noted, seen.teams) and not noted.taken_over:
         first = _attempt(Action.UPDATE, noted, seen, rules, now)  # before the user can use what the teams share
         if not isinstance(first, BackOff):
             return first  # who is entitled is not kept out by what Keeper refuses
@@ -308,14 +291,9 @@ def _deprovision(noted: Entry, seen: Observed, rules: Rules, now: datetime) -> D
             return _attempt(Action.SUSPEND, noted, seen, rules, now, trigger=when.suspend_by)
     if noted.gone and _forgettable(noted, when, now):
         return Nothing(noted=None)
-    if _written(noted) or (noted.deleted and not noted.taken_over and _leaves_teams(noted, seen)):
+    if _written(noted) or (noted.deleted and not noted.taken_over and leaves_teams(noted, seen.teams)):
         return _update(noted, _clean(noted), seen, rules, now)
     return Nothing(noted=_clean(noted))
-
-
-def _leaves_teams(noted: Entry, seen: Observed) -> bool:
-    """Say whether the account is to be taken out of a team."""
-    return bool(seen.desired) and seen.teams is not None and not {*noted.sent_teams} <= {*seen.teams}
 
 
 def _update(noted: Entry, in_step: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
@@ -323,7 +301,7 @@ def _update(noted: Entry, in_step: Entry, seen: Observed, rules: Rules, now: dat
 
     A mapping that only lost a row writes nothing.
     """
-    beside = EXTERNAL_ID in noted.drift or (seen.teams is not None and moves_teams(noted, seen.teams, seen.undecided))
+    beside = EXTERNAL_ID in noted.drift or moves_teams(noted, seen.teams, seen.undecided)
     if not seen.desired or (unchanged(noted.fingerprint, seen.desired) and not beside):
         return Nothing(noted=in_step)
     if beside or changed_attributes(noted.fingerprint, seen.desired):

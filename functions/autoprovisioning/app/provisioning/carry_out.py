@@ -7,33 +7,32 @@ known, and the caller commits it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property, partial
+from functools import partial
 
 from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.provisioning.adoption_grounds import AdoptionGrounds, deleted_addresses
 from autoprovisioning.app.provisioning.claiming import claim
-from autoprovisioning.app.provisioning.read_user import entry_of
+from autoprovisioning.app.provisioning.taken_addresses import TakenAddresses, taken_elsewhere
 from autoprovisioning.app.provisioning.target import Keeper
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import known_or_unforeseen, unforeseen
-from autoprovisioning.domain.accounts import Account, Attributes, Found, Lookup, Written
+from autoprovisioning.domain.accounts import Account, Found, Lookup, Written
 from autoprovisioning.domain.adoption import choose, locked_by_us
 from autoprovisioning.domain.changes import (
     Change,
     Outcome,
-    check_moved,
+    not_moved,
     refused_with_teams,
     remembers_lock,
     sent_attributes,
-    team_changes,
     write_for,
     writes_nothing,
 )
 from autoprovisioning.domain.comparison import aligned, differing
-from autoprovisioning.domain.entry import Action, Status, addressees
+from autoprovisioning.domain.entry import Action, Status
 from autoprovisioning.domain.errors import (
     AccountGone,
     AddressTaken,
@@ -84,6 +83,7 @@ class _Work:
         self._deadline = deadline
         deleted = partial(deleted_addresses, services.directory)
         self._grounds = AdoptionGrounds(services, keeper.connection, deleted, {})
+        self._taken = TakenAddresses(services, keeper)
 
     def run(self, changes: Sequence[Change]) -> Iterator[Outcome]:
         changes = self._with_before(changes)
@@ -91,7 +91,7 @@ class _Work:
         ready = [change for change in changes if not _needs_lookup(change)]
         for change in self._already_claimed(ready):
             ready.remove(change)
-            yield Outcome(change=change, error=_taken_elsewhere(change))
+            yield Outcome(change=change, error=taken_elsewhere(change))
         yield from self._look_up(unknown, ready)
         taken: list[Change] = []
         gone = [change for change in ready if change.handed]
@@ -102,7 +102,7 @@ class _Work:
                 case AccountGone() if not outcome.change.adopts:
                     gone.append(outcome.change)
                 case AddressTaken():
-                    yield self._kept_from(outcome)
+                    yield self._taken.for_update(outcome)
                 case _:
                     yield outcome
         yield from self._second_look(taken, gone)
@@ -116,7 +116,8 @@ class _Work:
         applied = self._services.audit.applied(
             self._keeper.connection.id, [change.entry.applied_by for change in updates]
         )
-        return [_before(change, applied) for change in changes]
+        known = [(change, applied.get(change.entry.applied_by, {})) for change in changes]
+        return [replace(change, before={**written, **change.before}, written=written) for change, written in known]
 
     def _already_claimed(self, changes: Sequence[Change]) -> list[Change]:
         """Claim the accounts that the plan chose for adoption; returns the changes that came too late."""
@@ -173,47 +174,19 @@ class _Work:
         """
         ready: list[Change] = []
         lost = {change.id for change in gone}
-        moved = {change.id: change for change in gone if any(team_changes(change))}
+        moved = {change.id: change for change in gone if change.team_changes}
         yield from self._look_up([*taken, *(replace(change, scim_id="", teams=None) for change in gone)], ready)
         for change in list(ready):
             if not change.scim_id:
-                yield _vanished(change) if change.id in lost else Outcome(change=change, error=self._taken(change))
+                yield (
+                    _vanished(change)
+                    if change.id in lost
+                    else Outcome(change=change, error=self._taken.for_creation(change))
+                )
             elif change.id in moved and change.scim_id == moved[change.id].scim_id:
                 ready.remove(change)
                 yield Outcome(change=moved[change.id], error=Rejected(TEAM_GONE))
         yield from self._write([change for change in ready if change.scim_id])
-
-    def _kept_from(self, outcome: Outcome) -> Outcome:
-        """Say who has the address that an update needs: the update is retried once that user has another."""
-        change = outcome.change
-        wanted = str(change.attributes.get("userName")).casefold()
-        holder = self._addressees.get(wanted, "")
-        if holder in ("", change.user_id):
-            return outcome
-        text = (
-            f"{wanted} is still the address of user {holder}. This is retried once that account has another address: "
-            "after a swap, give one of the two a third address in the directory for a while."
-        )
-        return replace(outcome, error=AddressTaken(text, about=holder))
-
-    @cached_property
-    def _addressees(self) -> Mapping[str, str]:
-        return addressees(self._services.roster.load(self._keeper.connection))
-
-    def _taken(self, change: Change) -> AddressTaken:
-        """Say by whom the address is taken: perhaps by the user's own account on another connection, which they left.
-
-        That account is not renamed to make room: the address is how its owner signs in and is reached.
-        """
-        names = {name.casefold() for name in change.seeker().names}
-        for other in self._services.connections.all():
-            entry = entry_of(self._services, other, change.user_id) if other.id != self._keeper.connection.id else None
-            if entry is not None and entry.scim_id and entry.email.casefold() in names:
-                return AddressTaken(
-                    f"{entry.email} is the address of this user's own account on the connection {other.settings.name}. "
-                    "In Keeper's Admin Console, move that account to this connection's node: it is then adopted here."
-                )
-        return _taken_elsewhere(change)
 
     def _matched(self, change: Change, found: Found) -> Change:
         """Return the change with the account found for it, of which it may become the owner, or with none.
@@ -244,7 +217,7 @@ class _Work:
             beside=(),
         ).finds(leaves)
         if not self._claim(matched):
-            raise _taken_elsewhere(change)
+            raise taken_elsewhere(change)
         return matched
 
 
@@ -283,30 +256,14 @@ def _outcome(change: Change, written: Written) -> Outcome:
         error = written.error if isinstance(written.error, ProvisioningError) else _unknown(written.error)
         made = written.scim_id or (change.scim_id if change.ours else "")
         return Outcome(change=change, error=error, seconds=written.seconds, made=made)
-    sent = sent_attributes(change) if change.attributes else {}
-    try:
-        check_moved(change, sent, written.shown or {})
-    except Contradicted as error:
-        return Outcome(change=change, error=error, seconds=written.seconds)
-    scim_id = written.scim_id or change.scim_id
-    teams = change.teams if change.action.writes else None
-    if teams is not None:
-        teams = tuple(team_id for team_id in teams if team_id not in change.undecided)  # those by our doing
-    return Outcome(change=change, scim_id=scim_id, seconds=written.seconds, sent=sent, shown=written.shown, teams=teams)
+    sent, shown = sent_attributes(change), written.shown
+    contradiction = not_moved(change, sent, shown or {})
+    if contradiction is not None:
+        return Outcome(change=change, error=contradiction, seconds=written.seconds)
+    scim_id, teams = written.scim_id or change.scim_id, change.teams_by_us
+    return Outcome(change=change, scim_id=scim_id, seconds=written.seconds, sent=sent, shown=shown, teams=teams)
 
 
 def _unknown(error: Exception) -> Unresolved:
     """Return the outcome of a write that ended in an unforeseen exception: it may have arrived."""
     return Unresolved(f"The outcome of this write is not known. {unforeseen(error)}")
-
-
-def _taken_elsewhere(change: Change) -> AddressTaken:
-    return AddressTaken(
-        f"The address {change.seeker().names[0]} is taken in Keeper by an account outside this connection. "
-        "Move that account into the connection's node, or give this user another address."
-    )
-
-
-def _before(change: Change, applied: Mapping[str, Attributes]) -> Change:
-    written = applied.get(change.entry.applied_by, {})
-    return replace(change, before={**written, **change.before}, written=written)

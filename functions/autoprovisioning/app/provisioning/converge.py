@@ -8,7 +8,7 @@ expires. An expired mark means that the outcome is unknown: the account is fetch
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -18,16 +18,17 @@ from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.provisioning.adoption_grounds import confirmed_for
 from autoprovisioning.app.provisioning.carry_out import carry_out
 from autoprovisioning.app.provisioning.marked_changes import Intent, MarkedChanges, holds
-from autoprovisioning.app.provisioning.read_user import Asked, Round, Seen, entry_of, nobody_waits
+from autoprovisioning.app.provisioning.read_user import Asked, Round, entry_of
 from autoprovisioning.app.provisioning.serving import as_it_was, served
 from autoprovisioning.app.provisioning.target import Keeper, first_found
 from autoprovisioning.app.provisioning.teams_of_one import teams_of_one
+from autoprovisioning.app.provisioning.telling import Telling
 from autoprovisioning.app.provisioning.volume_guard import may_go, standing_of
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Account, Lookup
 from autoprovisioning.domain.change_events import count, event_for
-from autoprovisioning.domain.changes import Change, Outcome, counted, ended
+from autoprovisioning.domain.changes import Change, counted, ended
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.decision import READING, Decision, Do, Fail, Observed, decide, stuck
 from autoprovisioning.domain.directory_user import Presence
@@ -45,7 +46,6 @@ from autoprovisioning.domain.errors import (
     Vanished,
 )
 from autoprovisioning.domain.events import Event, failed_change
-from autoprovisioning.domain.explanation import in_words
 from autoprovisioning.domain.guard import braked, member_of
 from autoprovisioning.domain.observation import rules_of
 from autoprovisioning.domain.recovery import recover
@@ -70,7 +70,7 @@ def converge(services: Services, asked: Asked, deadline: datetime) -> None:
         if not connection.operates_on(asked.look.user_id):
             asked.tell(f"{connection.settings.name}: on for chosen people only, and this user is not one of them.")
         elif connection.begun:
-            sides[connection.id] = _Convergence(services, connections, connection, asked, deadline)
+            sides[connection.id] = _Convergence(services, connection, asked, deadline)
         else:
             asked.tell(f"{connection.settings.name}: its first full run, which looks at everybody, is still to come.")
     postponed: ProvisioningError | None = None
@@ -98,20 +98,13 @@ def converge(services: Services, asked: Asked, deadline: datetime) -> None:
 
 
 class _Convergence:
-    def __init__(
-        self,
-        services: Services,
-        connections: Sequence[Connection],
-        connection: Connection,
-        asked: Asked,
-        deadline: datetime,
-    ) -> None:
+    def __init__(self, services: Services, connection: Connection, asked: Asked, deadline: datetime) -> None:
         self._services = services
-        self._connections = connections
         self._connection = connection
         self._asked = asked
         self._deadline = deadline
         self._keeper = Keeper(services, connection)
+        self._tell = Telling(services, asked, connection, [connection])
         self._user_id = asked.look.user_id
         self._attempted = READING
         self._rounds = 0
@@ -121,15 +114,11 @@ class _Convergence:
         run = asked.run
         self._run_id = run.id if run is not None and run.connection_id == connection.id else ""
 
-    def _tell(self, text: str, *, failed: bool = False) -> None:
-        several = len(self._connections) > 1
-        self._asked.tell(f"{self._connection.settings.name}: {text}" if several else text, failed=failed)
-
     def serve(self, connection: Connection, round_: Round) -> bool:
         """Look, decide and act once; True: look again. `connection` is this one as it is now."""
         if connection != self._connection:
             self._connection, self._keeper = connection, Keeper(self._services, connection)
-        self._connections = round_.connections
+        self._tell = Telling(self._services, self._asked, connection, round_.connections)
         try:
             if not self._round(round_):
                 return False
@@ -159,9 +148,7 @@ class _Convergence:
         if mark is not None:
             self._tell("Another worker is processing this user, and looks again when it is done.")
             return self._leave_to_owner(mark, now)
-        status = entry.status if entry is not None else Status.NONE
-        known = "no account is known" if status is Status.NONE else f"the account is {status.value}"
-        self._tell(f"Read what is on record: {known}.")
+        self._tell.on_record(entry)
         observation = self._read(round_, entry)
         # What was read is dated from now on, and never from before it was so.
         return observation is not None and self._bring_into_step(round_, entry, observation, self._services.clock())
@@ -196,7 +183,7 @@ class _Convergence:
         """Do what was decided, or note why not; True: look again."""
         if isinstance(decision, Do | Fail):
             self._attempted = decision.about()
-        self._tell_decision(entry, round_.seen(), observation, decision, now)
+        self._tell.decided(entry, round_.seen(), observation, decision, now)
         if not isinstance(decision, Do):
             again = self._note(entry, decision)
             self._wait_for_owner(round_, observation, now)
@@ -224,20 +211,6 @@ class _Convergence:
             entry = entry.drifted(EXTERNAL_ID)  # nobody is asked to unlock it any more
         entitled = seen.presence is Presence.ACTIVE and seen.in_scope is not False
         return entry.locked(entry.locked_at if entitled else self._services.clock())
-
-    def _tell_decision(
-        self, entry: Entry | None, seen: Seen, observation: Observed, decision: Decision, now: datetime
-    ) -> None:
-        if self._asked.tell is nobody_waits:
-            return
-        scope = {True: "in scope", False: "not in scope", None: "whether in scope could not be told"}
-        read = f"Read the directory: {observation.presence.value}, {scope[observation.in_scope]}. {seen.user.untold}"
-        self._tell(read.rstrip())
-        others = {each.id: each.settings.name for each in self._connections if each.id != self._connection.id}
-        owner = others.get(seen.placement.owner, "")
-        held = standing_of(self._services, self._connection, decision)
-        words = in_words(decision, entry, observation, self._connection, now, owner=owner, held=held)
-        self._tell(f"Decided. {words}")
 
     def _read(self, round_: Round, entry: Entry | None) -> Observed | None:
         """Read the directory; None if it keeps failing for this user, and that was recorded."""
@@ -432,7 +405,7 @@ class _Convergence:
         again = bool(marked.record([outcome]))
         now = self._services.clock()
         event = event_for(outcome, self._asked.by, now, self._origin)
-        self._tell(_told(outcome, event), failed=outcome.error is not None)
+        self._tell.answered(outcome, event)
         if event is not None and event.source is not None and outcome.error is None:
             fields = {"connection": self._connection.id, "source": event.source.value, "latency_seconds": event.latency}
             log.info("A change reached Keeper", extra={"json_fields": fields})
@@ -475,12 +448,3 @@ def _as_read(entry: Entry | None) -> Entry | None:
     if entry is not None and entry.failure is not None and entry.failure.about == READING:
         return replace(entry, failure=None)
     return entry
-
-
-def _told(outcome: Outcome, event: Event | None) -> str:
-    answered = f"Keeper answered in {outcome.seconds:.2f} s. " if outcome.seconds else ""
-    if event is not None:
-        return f"{answered}Recorded as: {event.name.value}."
-    if isinstance(outcome.error, Vanished):
-        return f"{answered}The account vanished from Keeper: it is created again, or held with others."
-    return f"{answered}Not settled yet: it will be retried."
