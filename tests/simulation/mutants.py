@@ -343,10 +343,9 @@ MUTANTS = (
     Mutant(
         "the guard counts after the call",
         "app/provisioning/converge.py",
-        "        if not self._may_go(entry, decision, now):\n"
+        "        if not unlocks and not brake(decision, entry, now):\n"
         "            return self._hold(entry, decision)\n        return self._act(entry, decision, observation)",
-        "        again = self._act(entry, decision, observation)\n"
-        "        return self._may_go(entry, decision, now) and again",
+        "        again = self._act(entry, decision, observation)\n        return brake(decision, entry, now) and again",
         LIMITED,
     ),
     Mutant(

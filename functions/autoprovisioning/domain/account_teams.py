@@ -8,6 +8,7 @@ from datetime import datetime
 
 from .accounts import Value
 from .entry import GROUPS, Entry, Unseen
+from .errors import AccountGone, NotOffered, Rejected
 from .memberships import named
 
 
@@ -45,6 +46,10 @@ class TeamChanges:
         """Return the teams that the account is in by name, and those that it was in before, for the audit."""
         before = {*teams, *self.leaves} - {*self.joins}
         return {GROUPS: ", ".join(named(teams, names))}, {GROUPS: ", ".join(named(before, names))}
+
+    def may_explain(self, error: Exception | None) -> bool:
+        """Say whether a write may have been refused because of them."""
+        return bool(self) and isinstance(error, Rejected | AccountGone | NotOffered)
 
 
 UNCHANGED = TeamChanges()

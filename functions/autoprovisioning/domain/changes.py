@@ -17,20 +17,16 @@ from .accounts import (
     one_by_one,
     remembered,
     remembers,
-    unchanged,
 )
 from .adoption import Beside, Seeker
 from .decision import about
 from .entry import ACCOUNT, AT_ONCE, EXTERNAL_ID, Action, Entry, Failure, Mark, Status, failed
 from .errors import (
-    AccountGone,
     Contradicted,
     DirectoryFailed,
     Incomplete,
     KeeperFailed,
-    NotOffered,
     ProvisioningError,
-    Rejected,
     Unresolved,
     Vanished,
 )
@@ -72,6 +68,11 @@ class PlannedChange(AccountChange):
     locked: bool = False  # the account to adopt was locked by someone else
     suspended: bool = False  # the account to adopt was locked by ourselves, on another connection
 
+    @property
+    def leaves(self) -> Status | None:
+        """The status that the account to adopt has afterwards, where it has no access then."""
+        return Status.LOCKED if self.locked else Status.SUSPENDED if self.suspended else None
+
     def known(self, entry: Entry | None) -> Entry:
         """Return the entry of the user, who may have had none when this was planned."""
         return entry or Entry(user_id=self.user_id, email=self.email, in_scope=True)
@@ -108,9 +109,7 @@ class Change(AccountChange):
         shared = {name.name: getattr(planned, name.name) for name in fields(AccountChange)}
         adopts = planned.action is Action.CREATE and planned.scim_id != ""
         change = cls(id=change_id, entry=entry, before=planned.found or {}, adopts=adopts, **shared)
-        if adopts and (planned.locked or planned.suspended):
-            return change.finds(Status.LOCKED if planned.locked else Status.SUSPENDED)
-        return change
+        return change.finds(planned.leaves)
 
     def finds(self, leaves: Status | None) -> Change:
         """Return it for an account found that stays as `leaves` says; nobody joins a team who has no access."""
@@ -235,22 +234,14 @@ def sent_attributes(change: Change) -> dict[str, Value]:
         changed = {target: value for target, value in desired.items() if target in change.before}
     elif not change.scim_id or change.adopts:
         return {target: value for target, value in desired.items() if value is not None}
-    elif unchanged(change.entry.fingerprint, desired):
-        return {}  # an update of teams alone
     else:
         changed = changed_attributes(change.entry.fingerprint, desired)
     return whole_families(changed, desired)
 
 
-def refused_with_teams(outcome: Outcome) -> bool:
-    """Say whether a write was refused that is worth sending without its teams: they may be the reason.
-
-    An account is worth more than its memberships: those are then asked for alone, and fail alone.
-    """
-    change = outcome.change
-    refused = isinstance(outcome.error, Rejected | AccountGone | NotOffered)
-    more = not change.scim_id or change.adopts or bool(sent_attributes(change))
-    return refused and change.action.writes and more and bool(change.team_changes)
+def sends_teams_alone(change: Change) -> bool:
+    """Say whether memberships are all that an update sends, at most: neither attributes nor the account itself."""
+    return bool(change.scim_id) and not change.adopts and not sent_attributes(change)
 
 
 def marked(change: Change, message_id: str, until: datetime) -> Change:
@@ -331,8 +322,8 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         return failing
     status = change.leaves or Status.ACTIVE  # whoever leaves before it is mended must not keep it
     locked_at = now if status is not Status.ACTIVE else None
-    asked = failing.asked  # by the creation itself, which may have put it there
-    return replace(_with_account(failing, outcome.made), status=status, locked_at=locked_at, asked=asked)
+    made = _with_account(failing, outcome.made)
+    return replace(made, status=status, locked_at=locked_at, asked=failing.asked)  # which the creation may have done
 
 
 def _with_account(entry: Entry, scim_id: str) -> Entry:
@@ -363,8 +354,7 @@ _STATUS_AFTER = {
 
 
 def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
-    change = outcome.change
-    version = entry.version + 1
+    change, version = outcome.change, entry.version + 1
     entry = replace(entry, mark=None, version=version, failure=None, pending=False, last_action_at=now, drift=())
     entry = _with_account(entry, outcome.scim_id)
     renamed = entry.status is Status.SUSPENDED and not change.action.deprovisions

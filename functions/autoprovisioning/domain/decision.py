@@ -172,13 +172,12 @@ def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> 
         gone=seen.presence is Presence.DELETED,
         missing_since=missing_since,
     )
-    if idles(seen, rules):
+    provisions, idle = seen.presence is Presence.ACTIVE and seen.in_scope is not False, idles(seen, rules)
+    if idle or (noted.status is Status.NONE and not provisions):
         # A scope group's member without an account is kept in mind, so that the sweep does not find them anew.
-        kept = entry is not None or (seen.in_scope and rules.by_groups)
+        kept = (seen.in_scope and rules.by_groups) or (idle and entry is not None)
         return Nothing(noted=replace(noted, pending=False, failure=None) if kept else None)
-    if seen.presence is Presence.ACTIVE and seen.in_scope is not False:
-        return _provision(entry, noted, seen, rules, now)
-    return _deprovision(noted, seen, rules, now)
+    return _provision(entry, noted, seen, rules, now) if provisions else _deprovision(noted, seen, rules, now)
 
 
 def settled(
@@ -273,13 +272,7 @@ def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, 
 
 
 def _deprovision(noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
-    """Out of scope, suspended, archived as suspended, or deleted; or unknown, and without an account.
-
-    A scope group's member without an account is kept in mind, so that the sweep does not find them anew each time.
-    """
-    if noted.status is Status.NONE:
-        kept = seen.in_scope and rules.by_groups
-        return Nothing(noted=replace(noted, pending=False, failure=None) if kept else None)
+    """With an account, and out of scope, suspended, archived as suspended, or deleted."""
     when = due(rules.deprovisioning, noted.timers, rules.clock, now)
     first = min(when.suspend, when.delete)
     if noted.status is Status.LOCKED and (noted.locked_at or first) <= first <= now:
@@ -301,9 +294,9 @@ def _update(noted: Entry, in_step: Entry, seen: Observed, rules: Rules, now: dat
 
     A mapping that only lost a row writes nothing.
     """
-    beside = EXTERNAL_ID in noted.drift or moves_teams(noted, seen.teams, seen.undecided)
-    if not seen.desired or (unchanged(noted.fingerprint, seen.desired) and not beside):
+    if not seen.desired:
         return Nothing(noted=in_step)
+    beside = EXTERNAL_ID in noted.drift or moves_teams(noted, seen.teams, seen.undecided)
     if beside or changed_attributes(noted.fingerprint, seen.desired):
         return _attempt(Action.UPDATE, noted, seen, rules, now)
     return Nothing(noted=replace(in_step, fingerprint=fingerprint(seen.desired)))
@@ -360,9 +353,9 @@ def _waits(failure: Failure, rules: Rules, now: datetime) -> bool:
 def _attempt(
     action: Action, noted: Entry, seen: Observed, rules: Rules, now: datetime, trigger: Trigger | None = None
 ) -> Decision:
-    attributes, teams = (seen.desired, seen.teams) if action.writes else ({}, None)
-    undecided = seen.undecided if teams is not None else ()
-    attempt = Do(action=action, noted=noted, attributes=attributes, trigger=trigger, teams=teams, undecided=undecided)
+    attempt = Do(action=action, noted=noted, trigger=trigger)
+    if action.writes:
+        attempt = replace(attempt, attributes=seen.desired, teams=seen.teams, undecided=seen.undecided)
     return _unless_failed(attempt, seen, rules, now)
 
 

@@ -25,8 +25,8 @@ from autoprovisioning.domain.changes import (
     Change,
     Outcome,
     not_moved,
-    refused_with_teams,
     remembers_lock,
+    sends_teams_alone,
     sent_attributes,
     write_for,
     writes_nothing,
@@ -135,7 +135,8 @@ class _Work:
         without_teams: list[Change] = []
         for change, written in self._keeper.through(_by_id(writing), self._send):
             outcome = _outcome(change, written)
-            if refused_with_teams(outcome):
+            if change.team_changes.may_explain(outcome.error) and not sends_teams_alone(change):
+                # The account is worth more than its memberships: those are then asked for alone, and fail alone.
                 without_teams.append(replace(change, teams=None))
                 continue
             if isinstance(outcome.error, Contradicted | NotAsWritten):

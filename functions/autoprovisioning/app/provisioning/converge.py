@@ -23,7 +23,7 @@ from autoprovisioning.app.provisioning.serving import as_it_was, served
 from autoprovisioning.app.provisioning.target import Keeper, first_found
 from autoprovisioning.app.provisioning.teams_of_one import teams_of_one
 from autoprovisioning.app.provisioning.telling import Telling
-from autoprovisioning.app.provisioning.volume_guard import may_go, standing_of
+from autoprovisioning.app.provisioning.volume_guard import lets_go
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import unforeseen
 from autoprovisioning.domain.accounts import Account, Lookup
@@ -46,7 +46,6 @@ from autoprovisioning.domain.errors import (
     Vanished,
 )
 from autoprovisioning.domain.events import Event, failed_change
-from autoprovisioning.domain.guard import braked, member_of
 from autoprovisioning.domain.observation import rules_of
 from autoprovisioning.domain.recovery import recover
 from autoprovisioning.domain.runs import Counts
@@ -120,19 +119,17 @@ class _Convergence:
             self._connection, self._keeper = connection, Keeper(self._services, connection)
         self._tell = Telling(self._services, self._asked, connection, round_.connections)
         try:
-            if not self._round(round_):
-                return False
+            again = self._round(round_)
         except ProvisioningError:
             raise
         except Exception as error:  # noqa: BLE001 - it concerns one user; the others on this connection go on
-            self._surprised(error)
-            return False
-        self._rounds += 1
+            again = self._surprised(error)
+        self._rounds += again
         if self._rounds == ROUNDS:
             raise Contention("This user keeps changing while being converged", retry_after=5)
-        return True
+        return again
 
-    def _surprised(self, error: Exception) -> None:
+    def _surprised(self, error: Exception) -> bool:
         """Record an unforeseen error as this user's failure; raise it if the roster has no entry to record it on."""
         problem = unforeseen(error)
         entry = entry_of(self._services, self._connection, self._user_id)
@@ -140,6 +137,7 @@ class _Convergence:
         live = live_mark(entry, self._services.clock()) is not None
         if entry is None or live or self._fail(entry, problem, read=entry):
             raise problem from error
+        return False
 
     def _round(self, round_: Round) -> bool:
         entry = round_.entries[self._connection.id]
@@ -167,15 +165,12 @@ class _Convergence:
         def carry_on(known: Entry | None, seen: Observed) -> bool:
             return self._carry_on(round_, entry, seen, decide(_as_read(known), seen, rules, now), now)
 
-        if entry is not None and self._doubted(entry, observation):
+        doubted = entry is not None and (entry.status is Status.LOCKED or observation.outdated)
+        if entry is not None and doubted and self._connection.state is not State.PAUSED:  # which cannot ask
             self._tell("Somebody else may have locked the account in Keeper: asking for its current state.")
             asked = replace(observation, outdated=False)
             return self._ask_keeper(entry, lambda account: carry_on(self._as_shown(entry, account, asked), asked))
         return carry_on(entry, observation)
-
-    def _doubted(self, entry: Entry, observation: Observed) -> bool:
-        """Say whether the account may differ from the roster; a paused connection cannot ask."""
-        return (entry.status is Status.LOCKED or observation.outdated) and self._connection.state is not State.PAUSED
 
     def _carry_on(
         self, round_: Round, entry: Entry | None, observation: Observed, decision: Decision, now: datetime
@@ -188,11 +183,12 @@ class _Convergence:
             again = self._note(entry, decision)
             self._wait_for_owner(round_, observation, now)
             return again
-        if decision.action is Action.UNLOCK and not self._may_go(entry, decision, now):
+        unlocks, brake = decision.action is Action.UNLOCK, partial(lets_go, self._services, self._connection)
+        if unlocks and not (self._ours and brake(decision, entry, now)):
             return self._note(entry, decision)
         if self._connection.state is State.PAUSED:
             return self._replace(entry, replace(decision.noted, pending=True))
-        if not self._may_go(entry, decision, now):
+        if not unlocks and not brake(decision, entry, now):
             return self._hold(entry, decision)
         return self._act(entry, decision, observation)
 
@@ -360,18 +356,6 @@ class _Convergence:
 
         return self._services.roster.commit(self._connection, [self._user_id], edit)
 
-    def _may_go(self, entry: Entry | None, attempt: Do, now: datetime) -> bool:
-        """Say whether the brake for this kind of change lets it go; what does not count always goes."""
-        action = attempt.action
-        if action is Action.UNLOCK and not self._ours:
-            return False
-        member = member_of(action, attempt.noted, attempt.trigger, attempt.attributes)
-        if not braked(action, entry, attempt.attributes, now) and (
-            action is not Action.CREATE or standing_of(self._services, self._connection, attempt) is None
-        ):
-            return True  # a creation that failed needs no room, but what was decided about it stands
-        return may_go(self._services, self._connection, member, entry)
-
     def _hold(self, entry: Entry | None, attempt: Do) -> bool:
         """Send nothing: the next full run plans it again, and raises a plan; True: look again."""
         self._tell("Held by the volume guard, or by an administrator's decision: see Approvals.", failed=True)
@@ -412,13 +396,13 @@ class _Convergence:
         self._reactivated |= attempt.action is Action.UNSUSPEND and outcome.error is None
         if again:
             self._origin = None  # what is met from now on may be what the other message was about
-        if outcome.error is None or (isinstance(outcome.error, Vanished) and observation.entitled):
+        error, done = outcome.error, ended(outcome, now)
+        # They were to leave a team first: what Keeper refuses does not keep them out.
+        returns = attempt.action is Action.UPDATE and attempt.noted.status is Status.SUSPENDED and done
+        if error is None or (observation.entitled and (returns or isinstance(error, Vanished))):
             return True  # whatever is left to do (a rename after a suspension, or to create it again) is seen then
-        suspended = attempt.action is Action.UPDATE and attempt.noted.status is Status.SUSPENDED
-        if suspended and observation.entitled and ended(outcome, now):
-            return True  # they were to leave a team first: what Keeper refuses does not keep them out
-        if isinstance(outcome.error, Transient | ReauthorizationRequired) and not ended(outcome, now):
-            raise outcome.error
+        if isinstance(error, Transient | ReauthorizationRequired) and not done:
+            raise error
         return again
 
     def _wanted(self, entry: Entry | None, attempt: Do, observation: Observed) -> Intent:

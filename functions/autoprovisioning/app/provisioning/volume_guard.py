@@ -19,6 +19,7 @@ from autoprovisioning.domain.guard import (
     Kind,
     Member,
     attempt,
+    braked,
     member_of,
     record,
     reserve,
@@ -157,6 +158,19 @@ def may_go(services: Services, connection: Connection, member: Member, entry: En
     return bool(those_that_may_go(services, connection, {member: entry}))
 
 
+def lets_go(services: Services, connection: Connection, wanted: Do, entry: Entry | None, now: datetime) -> bool:
+    """Say whether the brake for this kind of change lets it go; what does not count always goes."""
+    counts = braked(wanted.action, entry, wanted.attributes, now)
+    # A creation that failed needs no room, but what was decided about it stands.
+    if counts or (wanted.action is Action.CREATE and standing_of(services, connection, wanted) is not None):
+        return may_go(services, connection, _member(wanted), entry)
+    return True
+
+
+def _member(wanted: Do) -> Member:
+    return member_of(wanted.action, wanted.noted, wanted.trigger, wanted.attributes)
+
+
 def those_that_may_go(
     services: Services, connection: Connection, members: Mapping[Member, Entry | None]
 ) -> frozenset[Member]:
@@ -246,6 +260,6 @@ def standing_of(services: Services, connection: Connection, decision: Decision) 
     """Return what a change stands at in the held plans, None where there is none to be made or no plan holds it."""
     if not isinstance(decision, Do):
         return None
-    member = member_of(decision.action, decision.noted, decision.trigger, decision.attributes)
+    member = _member(decision)
     verdict = Book(services.holds.standing(connection.id), {member.resource}).verdict(member)
     return verdict.standing if verdict is not None else None
