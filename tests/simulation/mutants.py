@@ -241,8 +241,8 @@ MUTANTS = (
     Mutant(
         "a live mark keeps nobody away",
         "app/provisioning/converge.py",
-        "        if mark is not None:\n            self._tell(",
-        "        if mark is not None and not now:\n            self._tell(",
+        "        if entry is not None and mark is not None:\n            self._tell(",
+        "        if entry is not None and mark is not None and not now:\n            self._tell(",
         BUSY,
     ),
     Mutant(
@@ -255,7 +255,7 @@ MUTANTS = (
     Mutant(
         "batches do not look again",
         "app/runs/apply_batch.py",
-        "self._look_again(marked.record(outcomes, self._services.meter.take()))",
+        "self.left.look_again(marked.record(outcomes, self._services.meter.take()))",
         "marked.record(outcomes, self._services.meter.take())",
         UNTOLD,
     ),

@@ -224,7 +224,7 @@ def writes_nothing(change: Change) -> bool:
     """
     if change.ours:
         return bool(change.attributes) and not sent_attributes(change)
-    return change.action is Action.UPDATE and bool(change.scim_id) and write_for(change).empty
+    return change.action is Action.UPDATE and write_for(change).empty
 
 
 def sent_attributes(change: Change) -> dict[str, Value]:

@@ -233,10 +233,10 @@ def _timers(known: Entry, seen: Observed, rules: Rules, now: datetime) -> Mappin
         # Nobody returned: triggers that ran before the deletion go on, the earliest due wins.
         triggers.update(dict.fromkeys(known.timers))
         # What never ran, since it was not operated on, does not begin now; that the user is deleted does.
-        never = [trigger for trigger, timer in known.timers.items() if not timer.ran]
-        standing = standing or [trigger for trigger in never if trigger is not Trigger.DELETED]
+        never = (trigger for trigger, timer in known.timers.items() if not timer.ran)
+        standing = standing or {*never} - {Trigger.DELETED}
         triggers[Trigger.DELETED] = seen.since
-    left_out = rules.left_out(seen.user_id) if triggers else ()
+    left_out = rules.left_out(seen.user_id)
     return observe(known.timers, triggers, rules.clock, now, standing=standing, left_out=left_out)
 
 

@@ -83,8 +83,7 @@ class Timer:
 
     def elapsed(self, at: datetime) -> timedelta:
         """Return how long it has run when the connection's clock shows that."""
-        running = at - self.running_since if self.running_since is not None else timedelta()
-        return self.accrued + max(running, timedelta())
+        return self.accrued + max(at - (self.running_since or at), timedelta())
 
     def running(self, at: datetime) -> Timer:
         """Return the timer as it goes on, or as it does already."""

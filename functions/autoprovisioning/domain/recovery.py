@@ -74,9 +74,8 @@ def recover(
     if account is not None:
         values, new = _as_written(entry, mark, account, desired, before)
         # If somebody reactivated it, it is to be suspended again.
-        found = entry.reopened() if account.active and entry.status is Status.SUSPENDED else entry
         found = replace(
-            found.without_drift(ACCOUNT),
+            (entry.reopened() if account.active else entry).without_drift(ACCOUNT),
             scim_id=account.scim_id,
             email=str(values.get("userName") or account.user_name),
             fingerprint=fingerprint(values),

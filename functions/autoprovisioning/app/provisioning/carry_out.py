@@ -41,7 +41,6 @@ from autoprovisioning.domain.errors import (
     NotSent,
     ProvisioningError,
     Rejected,
-    Throttled,
     Unresolved,
     Vanished,
 )
@@ -61,8 +60,7 @@ def carry_out(services: Services, keeper: Keeper, changes: Sequence[Change], dea
     settled: set[str] = set()
     try:
         for outcome in _Work(services, keeper, deadline).run(changes):
-            if isinstance(outcome.error, Throttled):
-                keeper.throttle(outcome.error)
+            keeper.throttle(outcome.error)
             settled.add(outcome.change.id)
             yield outcome
     except ProvisioningError as error:
@@ -71,8 +69,7 @@ def carry_out(services: Services, keeper: Keeper, changes: Sequence[Change], dea
         rest = _unknown(error)
     else:
         return
-    if isinstance(rest, Throttled):
-        keeper.throttle(rest)
+    keeper.throttle(rest)
     yield from (Outcome(change=change, error=rest) for change in changes if change.id not in settled)
 
 
@@ -173,21 +170,21 @@ class _Work:
         The teams of an account that is gone say nothing of another one, which the next run puts into its own. If it is
         there after all, and teams were all that was sent, then one of these is gone.
         """
-        ready: list[Change] = []
-        lost = {change.id for change in gone}
-        moved = {change.id: change for change in gone if change.team_changes}
-        yield from self._look_up([*taken, *(replace(change, scim_id="", teams=None) for change in gone)], ready)
-        for change in list(ready):
-            if not change.scim_id:
-                yield (
-                    _vanished(change)
-                    if change.id in lost
-                    else Outcome(change=change, error=self._taken.for_creation(change))
-                )
-            elif change.id in moved and change.scim_id == moved[change.id].scim_id:
-                ready.remove(change)
-                yield Outcome(change=moved[change.id], error=Rejected(TEAM_GONE))
-        yield from self._write([change for change in ready if change.scim_id])
+        found: list[Change] = []
+        writing: list[Change] = []
+        known = _by_id(gone)
+        yield from self._look_up([*taken, *(replace(change, scim_id="", teams=None) for change in gone)], found)
+        for change in found:
+            lost = known.get(change.id)
+            if lost is not None and lost.team_changes and lost.scim_id == change.scim_id:
+                yield Outcome(change=lost, error=Rejected(TEAM_GONE))
+            elif change.scim_id:
+                writing.append(change)
+            elif lost is not None:
+                yield _vanished(change)
+            else:
+                yield Outcome(change=change, error=self._taken.for_creation(change))
+        yield from self._write(writing)
 
     def _matched(self, change: Change, found: Found) -> Change:
         """Return the change with the account found for it, of which it may become the owner, or with none.

@@ -17,8 +17,8 @@ from autoprovisioning.app.ports.accounts import Accounts
 from autoprovisioning.app.ports.roster import Edit, Progress
 from autoprovisioning.app.provisioning.adoption_grounds import confirmed_for
 from autoprovisioning.app.provisioning.carry_out import carry_out
-from autoprovisioning.app.provisioning.marked_changes import Intent, MarkedChanges, holds
-from autoprovisioning.app.provisioning.read_user import Asked, Round, entry_of
+from autoprovisioning.app.provisioning.marked_changes import Intent, MarkedChanges
+from autoprovisioning.app.provisioning.read_user import Asked, Round, entry_of, judged
 from autoprovisioning.app.provisioning.serving import as_it_was, served
 from autoprovisioning.app.provisioning.target import Keeper, first_found
 from autoprovisioning.app.provisioning.teams_of_one import teams_of_one
@@ -37,11 +37,9 @@ from autoprovisioning.domain.errors import (
     Busy,
     ConfigurationRefused,
     Contention,
-    DirectoryFailed,
     EarlierDelivery,
     ProvisioningError,
     ReauthorizationRequired,
-    Throttled,
     Transient,
     Vanished,
 )
@@ -79,15 +77,12 @@ def converge(services: Services, asked: Asked, deadline: datetime) -> None:
             try:
                 if sides[connection.id].serve(connection, round_):
                     break
-            except ReauthorizationRequired:
-                del sides[connection.id]  # the user is flagged as pending
-                asked.tell(
-                    f"{connection.settings.name}: paused, it needs reauthorization. The user waits until then.",
-                    failed=True,
-                )
             except ProvisioningError as error:
                 del sides[connection.id]
-                if isinstance(error, EarlierDelivery) or not isinstance(postponed, Transient):
+                if isinstance(error, ReauthorizationRequired):  # the user is flagged as pending
+                    told = f"{connection.settings.name}: paused, it needs reauthorization. The user waits until then."
+                    asked.tell(told, failed=True)
+                elif isinstance(error, EarlierDelivery) or not isinstance(postponed, Transient):
                     postponed = error
         else:
             break  # nothing is left to do anywhere
@@ -110,8 +105,7 @@ class _Convergence:
         self._origin = asked.origin
         self._reactivated = False  # by this look
         self._ours = True  # the account carries the user's directory id, as far as is known
-        run = asked.run
-        self._run_id = run.id if run is not None and run.connection_id == connection.id else ""
+        self._run_id = asked.run_on(connection)
 
     def serve(self, connection: Connection, round_: Round) -> bool:
         """Look, decide and act once; True: look again. `connection` is this one as it is now."""
@@ -143,9 +137,9 @@ class _Convergence:
         entry = round_.entries[self._connection.id]
         now = self._services.clock()
         mark = live_mark(entry, now)
-        if mark is not None:
+        if entry is not None and mark is not None:
             self._tell("Another worker is processing this user, and looks again when it is done.")
-            return self._leave_to_owner(mark, now)
+            return self._leave_to_owner(entry, mark, now)
         self._tell.on_record(entry)
         observation = self._read(round_, entry)
         # What was read is dated from now on, and never from before it was so.
@@ -220,24 +214,16 @@ class _Convergence:
             )
             return replace(seen, teams=teams, undecided=undecided)
         except (Transient, ConfigurationRefused) as error:
-            old = self._services.clock() >= self._asked.published + self._services.timings.contradiction
-            if not old or not self._directory_answers():
+            failure = judged(self._services, self._asked, error)
+            if failure is error:
                 raise
             if entry is None:  # the next full run lists whoever is to get an account, and does not read them alone
                 log.warning("The directory fails to show a user who is on no roster: left to the next full run")
                 self._tell(f"The directory fails to show this user: {error}", failed=True)
                 return None
-            again = error.retry_after if isinstance(error, Transient) else None
-            if self._fail(entry, DirectoryFailed(str(error), retry_after=again), read=entry):
+            if self._fail(entry, failure, read=entry):
                 raise
             return None
-
-    def _directory_answers(self) -> bool:
-        """Say whether the directory shows another user: if so, its failure concerns the one asked for."""
-        try:
-            return self._services.directory.probe()
-        except ProvisioningError:
-            return False
 
     def _fail(
         self, noted: Entry, error: ProvisioningError, *, read: Entry | None, action: Action | None = None
@@ -258,7 +244,7 @@ class _Convergence:
         event = failed_change(self._services.stamp(self._asked.by, self._origin), noted, action, failure)
         return self._replace(read, replace(noted, pending=False, failure=failure), event)
 
-    def _leave_to_owner(self, mark: Mark, now: datetime) -> bool:
+    def _leave_to_owner(self, entry: Entry, mark: Mark, now: datetime) -> bool:
         """Leave the user to the owner of the mark: another message asks for a further look.
 
         The same message waits: its earlier delivery may be dead. So does a run: the owner may have worked for one whose
@@ -266,7 +252,7 @@ class _Convergence:
         """
         if mark.message_id == self._asked.message_id or self._run_id:
             raise EarlierDelivery("Another delivery is still processing this user", retry_after=mark.wait(now))
-        return self._edit(partial(holds, mark.change_id), lambda current: replace(current, again=True))
+        return self._edit(entry, replace(entry, again=True))
 
     def _wait_for_owner(self, round_: Round, observation: Observed, now: datetime) -> None:
         """See a move through: raise Busy while another worker lets the user in on the connection they belong to."""
@@ -284,7 +270,7 @@ class _Convergence:
         settled, outcome = recover(entry, account, observation.desired, applied.get(entry.applied_by, {}), now)
         sent_for_this = entry.mark is not None and entry.mark.message_id == self._asked.message_id
         event = event_for(outcome, self._asked.by, now, self._origin if sent_for_this else None)
-        self._edit(lambda current: current == entry, lambda _: settled, event)
+        self._edit(entry, settled, event)
         return True
 
     def _ask_keeper(self, entry: Entry, go_on: Callable[[Account | None], bool]) -> bool:
@@ -301,8 +287,7 @@ class _Convergence:
         try:
             account = self._keeper.ask(found)
         except ProvisioningError as error:
-            if isinstance(error, Throttled):
-                self._keeper.throttle(error)
+            self._keeper.throttle(error)
             return self._fail(entry, self._keeper.judged(error, self._deadline), read=entry)
         return go_on(account)
 
@@ -330,26 +315,20 @@ class _Convergence:
         """
         if entry is None and noted is not None and not as_it_was(self._services, self._connection):
             return True  # a configuration that was deleted meanwhile keeps nobody in mind
-        fresh = replace(noted, version=noted.version + 1) if noted is not None else None
-        becomes = fresh if anew or noted != entry else entry
-        return self._edit(lambda current: current == entry, lambda _: becomes, event, counts)
+        if noted is not None and (anew or noted != entry):
+            noted = replace(noted, version=noted.version + 1)
+        return self._edit(entry, noted, event, counts)
 
     def _edit(
-        self,
-        stands: Callable[[Entry | None], bool],
-        becomes: Callable[[Entry], Entry | None],
-        event: Event | None = None,
-        counts: Counts | None = None,
+        self, read: Entry | None, becomes: Entry | None, event: Event | None = None, counts: Counts | None = None
     ) -> bool:
-        """Write what becomes of the entry if it stands as expected; True: it does not, look again."""
+        """Write what becomes of the entry unless it changed since it was read; True: it did, look again."""
         events = [event] if event is not None else []
 
         def edit(entries: Mapping[str, Entry]) -> tuple[Edit, bool]:
-            current = entries.get(self._user_id)
-            if not stands(current):
+            if entries.get(self._user_id) != read:
                 return Edit(), True
-            fresh = becomes(current or Entry(user_id=self._user_id))
-            changed = {self._user_id: fresh} if fresh != current else {}
+            changed = {self._user_id: becomes} if becomes != read else {}
             counted = counts or count(events)
             progress = Progress(run_id=self._run_id, at=self._services.clock(), counts=counted)
             return Edit(entries=changed, events=events, progress=progress if self._run_id and counted else None), False

@@ -72,6 +72,10 @@ class Asked:
             address=f"run {self.run.id}" if self.run is not None else f"notification {self.message_id}"
         )
 
+    def run_on(self, connection: Connection) -> str:
+        """Return the id of the run if it is this connection's, else an empty one."""
+        return self.run.id if self.run is not None and self.run.connection_id == connection.id else ""
+
     @property
     def origin(self) -> Origin | None:
         """Return what made us look, and since when a change waits; None where an administrator asked."""
@@ -210,6 +214,22 @@ def _joined(look: Look, connections: Sequence[Connection]) -> set[str]:
             each.id for each in connections if named in {one.email.casefold() for one in each.settings.scope.groups}
         }
     return told
+
+
+def judged(services: Services, asked: Asked, error: ProvisioningError) -> ProvisioningError:
+    """Distinguish a failure of the directory to show one user from an outage, by whether it shows another user.
+
+    Right after what the look was asked for because of, it may not know better yet.
+    """
+    if services.clock() < asked.published + services.timings.contradiction:
+        return error
+    try:
+        if not services.directory.probe():
+            return error
+    except ProvisioningError:
+        return error
+    again = error.retry_after if isinstance(error, Transient) else None
+    return DirectoryFailed(str(error), retry_after=again)
 
 
 def entry_of(services: Services, connection: Connection, user_id: str) -> Entry | None:

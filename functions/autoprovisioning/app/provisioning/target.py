@@ -180,9 +180,9 @@ class Keeper:
         """Return what this server has refused so far, and what is done instead."""
         return self._accounts.remarks() if self._accounts is not None else ()
 
-    def throttle(self, error: Throttled) -> None:
-        """Make the whole connection wait as long as Keeper asked, an hour at most, whichever process was told."""
-        if isinstance(error, Waiting) or error is self._told:
+    def throttle(self, error: Exception | None) -> None:
+        """Make the whole connection wait if Keeper asked for it: as long as it asked, an hour at most."""
+        if not isinstance(error, Throttled) or isinstance(error, Waiting) or error is self._told:
             return  # our own reminder must not prolong what it reminds of, nor one answer that many writes share
         self._told = error
         asked = timedelta(seconds=min(LONGEST_THROTTLE.total_seconds(), error.retry_after or 0))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -16,23 +16,21 @@ from autoprovisioning.app.provisioning.marked_changes import Intent, MarkedChang
 from autoprovisioning.app.provisioning.read_user import Asked, RunOf
 from autoprovisioning.app.provisioning.target import Keeper, fails_for_everybody, may_be_outage
 from autoprovisioning.app.provisioning.volume_guard import taken_back
+from autoprovisioning.app.runs.batch_leftovers import Leftovers
 from autoprovisioning.app.runs.close_run import LEFT_BY_EDIT, OUTAGE, add_notes, close_if_finished, close_unfinished
 from autoprovisioning.app.runs.take_access import leavers
 from autoprovisioning.app.services import Services
 from autoprovisioning.app.unforeseen import known_or_unforeseen
 from autoprovisioning.domain.causes import Origin, Source
-from autoprovisioning.domain.changes import PASSING, Change, Outcome, PlannedChange, ended
+from autoprovisioning.domain.changes import Change, Outcome, PlannedChange, ended
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.decision import settled
-from autoprovisioning.domain.entry import Action, Entry, Status, live_mark
+from autoprovisioning.domain.entry import Action, Entry, live_mark
 from autoprovisioning.domain.errors import (
     EarlierDelivery,
-    NotSent,
     SeatsExhausted,
     Throttled,
     Transient,
-    Unresolved,
-    Vanished,
 )
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import UNSETTLED, Batch, Look, Run, RunState
@@ -49,19 +47,6 @@ FEW = 5  # failures of one batch that may each be about one user: up to so many 
 SEATS = "The number of licensed Keeper seats was exceeded earlier in this run. Buy seats, or free some."
 
 
-@dataclass(slots=True, kw_only=True)
-class _Left:
-    """What a batch leaves for later."""
-
-    vanished: list[str] = field(default_factory=list)  # no account was there: looked at again in this batch
-    late: set[str] = field(default_factory=set)  # the deadline came first: their part is published as another batch
-    looks: dict[str, Look] = field(default_factory=dict)  # overtaken, or not yet clear what is wrong: look again, alone
-    unsettled: set[str] = field(default_factory=set)  # those of them whose change was planned and is not settled
-    held: int = 0  # whose approval an administrator withdrew
-    postponed: Transient | None = None  # Keeper or Firestore failed: this message must be redelivered
-    stops: bool = False  # ... and no more of it may be sent now
-
-
 def apply_batch(services: Services, batch: Batch, message_id: str, published: datetime, deadline: datetime) -> None:
     """Apply a batch. One whose run is closed or taken over is dropped: the next run does its work.
 
@@ -72,7 +57,7 @@ def apply_batch(services: Services, batch: Batch, message_id: str, published: da
     try:
         application.run()
     finally:
-        application.publish_looks()  # their requests were acknowledged long ago
+        application.left.publish_looks()  # their requests were acknowledged long ago
 
 
 class _Application:
@@ -85,30 +70,25 @@ class _Application:
         self._published = published
         self._deadline = deadline
         self._by = Actor(address=f"run {batch.run_id}")
-        self._left = _Left()
+        self.left = Leftovers(services=services, batch=batch, deadline=deadline)
 
     def run(self) -> None:
         changes = self._batch.changes
         for start in range(0, len(changes), CHUNK):
             if self._services.clock() >= self._deadline:
-                self._left.late.update(change.user_id for change in changes[start:])
+                self.left.late.update(change.user_id for change in changes[start:])
                 break
             opened = self._open()
             if opened is None:
                 return
             self._chunk(*opened, changes[start : start + CHUNK])
-            if self._left.stops:
+            if self.left.stops:
                 self._flag_pending(opened[0])
                 break  # anything else concerns one account, and must not hold up the others
         self._looks()
-        if self._left.postponed is not None:
-            raise self._left.postponed
+        if self.left.postponed is not None:
+            raise self.left.postponed
         self._finish()
-
-    def publish_looks(self) -> None:
-        if self._left.looks:
-            self._services.queue.look_again([*self._left.looks.values()])
-            self._left.looks = {}
 
     def _open(self) -> tuple[Connection, Run] | None:
         """Read the connection's and the run's state; None if this batch has nothing left to do."""
@@ -131,18 +111,16 @@ class _Application:
         planned = {change.user_id: change for change in self._batch.changes}
 
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
-            waiting: dict[str, Entry | None] = {}
-            for user_id in part:
-                entry = planned[user_id].known(entries.get(user_id))
-                if not entry.pending and planned[user_id].stands(entry):
-                    waiting[user_id] = replace(entry, pending=True)
+            known = {user_id: planned[user_id].known(entries.get(user_id)) for user_id in part}
+            standing = [entry for user_id, entry in known.items() if planned[user_id].stands(entry)]
+            waiting = {entry.user_id: replace(entry, pending=True) for entry in standing if not entry.pending}
             return Edit(entries=waiting), None
 
         self._services.roster.commit_in_parts(connection, planned, edit)
 
     def _chunk(self, connection: Connection, run: Run, planned: Sequence[PlannedChange]) -> None:
         back = taken_back(self._services, connection, planned)
-        self._left.held += len(back)
+        self.left.held += len(back)
         standing = [change for change in planned if change.user_id not in back]
         self._under_marks(connection, run, lambda marked: self._mark(marked, standing), self._deadline)
 
@@ -160,7 +138,7 @@ class _Application:
         )
         changes = mark(marked)
         if self._open() is None:  # turned off, edited or deleted since, by somebody who could not see our marks
-            self._look_again(marked.unmark(changes))
+            self.left.look_again(marked.unmark(changes))
         else:
             self._carry_out(connection, run, marked, changes, deadline)
         return changes
@@ -205,10 +183,10 @@ class _Application:
         outage = not answered and fails_for_everybody(keeper.judged(error, self._deadline))
         untold = [outcome.change.user_id for outcome in doubtful if fails_for_everybody(outcome.error)]
         if answered or (not outage and len(untold) <= FEW):
-            self._look_again(untold, unsettled=True)
+            self.left.look_again(untold, unsettled=True)
             return doubtful
         again = max(OUTAGE_PAUSE, error.retry_after or 0)
-        self._left.postponed, self._left.stops = Transient(f"{OUTAGE}{error}", retry_after=again), True
+        self.left.stop(Transient(f"{OUTAGE}{error}", retry_after=again))
         add_notes(self._services, run, [f"{OUTAGE}{error}"], instead_of=OUTAGE)
         return [replace(outcome, error=Transient(str(outcome.error))) for outcome in doubtful] if outage else doubtful
 
@@ -222,47 +200,19 @@ class _Application:
             entry = by_user[user_id].known(current)
             mark = live_mark(entry, now)
             if mark is not None and mark.message_id == self._message_id:
-                self._left.postponed = EarlierDelivery(
+                self.left.postponed = EarlierDelivery(
                     "An earlier delivery of this batch is still being processed", retry_after=mark.wait(now)
                 )
             elif not settled(entry, by_user[user_id].attributes, by_user[user_id].teams, by_user[user_id].undecided):
                 # If what overtook it is not settled, this change is not.
-                self._look_again([user_id], unsettled=bool(entry.mark or entry.pending))
+                self.left.look_again([user_id], unsettled=bool(entry.mark or entry.pending))
         return changes
-
-    def _look_again(self, user_ids: Collection[str], *, unsettled: bool = False) -> None:
-        """Leave users to looks by separate messages."""
-        self._left.looks |= {user_id: self._look(user_id) for user_id in sorted(user_ids)}
-        if unsettled:
-            self._left.unsettled.update(user_ids)
-
-    def _look(self, user_id: str) -> Look:
-        """Return a look by a separate message: with the evidence of the planned one, where there is one."""
-        planned = (replace(look, retry_failures=False) for look in self._batch.looks if look.user_id == user_id)
-        return next(planned, Look(user_id=user_id, asked_at=self._services.clock()))
 
     def _flush(self, marked: MarkedChanges, outcomes: Sequence[Outcome]) -> None:
         if outcomes:
-            self._look_again(marked.record(outcomes, self._services.meter.take()))
+            self.left.look_again(marked.record(outcomes, self._services.meter.take()))
         for outcome in outcomes:
-            self._postpone(outcome)
-
-    def _postpone(self, outcome: Outcome) -> None:
-        """Keep what was not done: for a continuation (the deadline came), a look (one user) or a redelivery (all)."""
-        error, user_id = outcome.error, outcome.change.user_id
-        if isinstance(error, Vanished):
-            self._left.vanished.append(user_id)
-        elif error is None and outcome.change.leaves is Status.SUSPENDED:
-            self._look_again([user_id])  # which gives them access
-        elif isinstance(error, NotSent) and self._services.clock() >= self._deadline:
-            self._left.late.add(user_id)
-        elif isinstance(error, Throttled):
-            self._left.postponed, self._left.stops = error, True
-        elif isinstance(error, (Unresolved, *PASSING)):
-            if not ended(outcome, self._services.clock()):
-                self._look_again([user_id], unsettled=True)
-        elif isinstance(error, Transient) and not fails_for_everybody(error):
-            self._left.postponed = self._left.postponed or error
+            self.left.keep(outcome)
 
     def _looks(self) -> None:
         """Converge the users whose access changes or whose account vanished.
@@ -271,8 +221,8 @@ class _Application:
         delivery of this batch holds one, the batch must be delivered again: that delivery's worker may be dead, and a
         separate message would leave the user to it.
         """
-        alone = self._taken_together([*self._batch.looks, *map(self._look, self._left.vanished)])
-        opened = self._open() if alone and not self._left.stops else None
+        alone = self._taken_together([*self._batch.looks, *map(self.left.look, self.left.vanished)])
+        opened = self._open() if alone and not self.left.stops else None
         if opened is None:
             return
         failed = list(self._services.executor.each(self._converge, alone, LOOKS_AT_ONCE))
@@ -281,19 +231,18 @@ class _Application:
 
     def _taken_together(self, looks: Sequence[Look]) -> list[Look]:
         """Take access where that is all there is to do, from many users at once; returns the other looks."""
-        alone: list[Look] = []
+        taken = set[str]()
         for start in range(0, len(looks), LOOKS_TOGETHER):
-            if self._left.stops or self._services.clock() >= self._deadline:
-                return [*alone, *looks[start:]]
-            part = looks[start : start + LOOKS_TOGETHER]
-            opened = self._open()
-            taken = self._take(*opened, part) if opened is not None else ()
-            alone += [look for look in part if look.user_id not in taken]
-        return alone
+            taken |= self._take(looks[start : start + LOOKS_TOGETHER])
+        return [look for look in looks if look.user_id not in taken]
 
-    def _take(self, connection: Connection, run: Run, looks: Sequence[Look]) -> set[str]:
+    def _take(self, looks: Sequence[Look]) -> set[str]:
         """Take access where that is all there is to do; returns of whom. It has one user's time, reading included."""
-        timings = self._services.timings
+        timings, now = self._services.timings, self._services.clock()
+        opened = self._open() if not self.left.stops and now < self._deadline else None
+        if opened is None:
+            return set()
+        connection, run = opened
         deadline = min(self._deadline, self._services.clock() + timings.user_deadline)
         asked = [self._asked(look) for look in looks]
         wanted = leavers(self._services, connection, asked, deadline - timings.user_deadline / 2)
@@ -311,40 +260,34 @@ class _Application:
         """Converge one user; returns the error for which they get a look by a separate message."""
         now = self._services.clock()
         if now >= self._deadline:
-            self._left.late.add(look.user_id)
+            self.left.late.add(look.user_id)
             return None
         try:
             converge(self._services, self._asked(look), min(self._deadline, now + self._services.timings.user_deadline))
         except (EarlierDelivery, Throttled) as error:
-            self._left.postponed = error
+            self.left.postponed = error
         except Exception as error:  # noqa: BLE001 - it concerns one user: the others of this batch go on
             told = known_or_unforeseen(error)
             if self._services.clock() < self._deadline:
                 log.warning("A look failed, and is retried as a separate message: %s", told)
-                self._look_again([look.user_id], unsettled=True)
+                self.left.look_again([look.user_id], unsettled=True)
                 return told
-            self._left.late.add(look.user_id)
+            self.left.late.add(look.user_id)
         return None
 
     def _finish(self) -> None:
         """Publish what is left, record the batch as done, close the run if it was the last."""
-        self.publish_looks()
+        self.left.publish_looks()
         opened = self._open()
         if opened is None:
             return
         connection, run = opened
-        late = self._left.late
-        if late:
-            rest = replace(
-                self._batch,
-                number=f"{self._batch.number}+",
-                changes=tuple(change for change in self._batch.changes if change.user_id in late),
-                looks=tuple(look for look in self._batch.looks if look.user_id in late),
-            )
-            self._services.queue.apply([rest])
-        counts = {**self._services.meter.take(), UNSETTLED: len(self._left.unsettled), "held": self._left.held}
+        rest = self.left.rest()
+        if rest:
+            self._services.queue.apply(rest)
+        counts = {**self._services.meter.take(), UNSETTLED: len(self.left.unsettled), "held": self.left.held}
         progress = Progress(
-            run_id=run.id, at=self._services.clock(), counts=counts, done=self._batch.number, continued=int(bool(late))
+            run_id=run.id, at=self._services.clock(), counts=counts, done=self._batch.number, continued=len(rest)
         )
         self._services.roster.commit(connection, (), lambda _entries: (Edit(progress=progress), None))
         recorded = self._services.runs.get(connection.id, run.id)
