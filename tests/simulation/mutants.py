@@ -486,8 +486,8 @@ MUTANTS = (
     Mutant(
         "a run counts its events twice",
         "app/provisioning/marked_changes.py",
-        "            counts = count(events, [",
-        "            counts = count([*events, *events], [",
+        "            counts = count(events, settled)",
+        "            counts = count([*events, *events], settled)",
         LEAVING,
     ),
     Mutant(

@@ -82,8 +82,6 @@ def _difference(outcome: Outcome) -> tuple[Mapping[str, Value], Mapping[str, Val
         return sent, {}  # a new account
     if change.entry.taken_over or EXTERNAL_ID in change.entry.drift:
         sent = {**sent, EXTERNAL_ID: change.user_id}
-    if not sent:
-        return {}, None
     before, wanted = change.before, changed_attributes(change.entry.fingerprint, change.attributes)
     known = {
         target: before[target]

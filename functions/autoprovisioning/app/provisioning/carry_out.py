@@ -10,29 +10,23 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 
-from autoprovisioning.app.ports.claims import Claim
-from autoprovisioning.app.provisioning.adoption_grounds import AdoptionGrounds, deleted_addresses
-from autoprovisioning.app.provisioning.claiming import claim
+from autoprovisioning.app.provisioning.find_accounts import AccountSearch
 from autoprovisioning.app.provisioning.taken_addresses import TakenAddresses, taken_elsewhere
 from autoprovisioning.app.provisioning.target import Keeper
 from autoprovisioning.app.services import Services
-from autoprovisioning.app.unforeseen import known_or_unforeseen, unforeseen
-from autoprovisioning.domain.accounts import Account, Found, Lookup, Written
-from autoprovisioning.domain.adoption import choose, locked_by_us
+from autoprovisioning.app.unforeseen import unforeseen
+from autoprovisioning.domain.accounts import Written
 from autoprovisioning.domain.changes import (
     Change,
     Outcome,
     not_moved,
-    remembers_lock,
     sends_teams_alone,
     sent_attributes,
     write_for,
     writes_nothing,
 )
-from autoprovisioning.domain.comparison import aligned, differing
-from autoprovisioning.domain.entry import Action, Status
+from autoprovisioning.domain.entry import Action
 from autoprovisioning.domain.errors import (
     AccountGone,
     AddressTaken,
@@ -47,7 +41,6 @@ from autoprovisioning.domain.errors import (
 
 log = logging.getLogger(__name__)
 
-CLAIMS_AT_ONCE = 16
 TEAM_GONE = "Keeper has this account, but not one of its teams (HTTP 404). The next full run sees which are there."
 VANISHED = "The account vanished from Keeper. It is created again, or held if too many vanished."
 
@@ -78,18 +71,17 @@ class _Work:
         self._services = services
         self._keeper = keeper
         self._deadline = deadline
-        deleted = partial(deleted_addresses, services.directory)
-        self._grounds = AdoptionGrounds(services, keeper.connection, deleted, {})
+        self._accounts = AccountSearch(services, keeper)
         self._taken = TakenAddresses(services, keeper)
 
     def run(self, changes: Sequence[Change]) -> Iterator[Outcome]:
         changes = self._with_before(changes)
         unknown = [change for change in changes if _needs_lookup(change)]
         ready = [change for change in changes if not _needs_lookup(change)]
-        for change in self._already_claimed(ready):
+        for change in self._accounts.unclaimed(ready):
             ready.remove(change)
             yield Outcome(change=change, error=taken_elsewhere(change))
-        yield from self._look_up(unknown, ready)
+        yield from self._accounts.look_up(unknown, ready)
         taken: list[Change] = []
         gone = [change for change in ready if change.handed]
         for outcome in self._write([change for change in ready if not change.handed]):
@@ -116,16 +108,6 @@ class _Work:
         known = [(change, applied.get(change.entry.applied_by, {})) for change in changes]
         return [replace(change, before={**written, **change.before}, written=written) for change, written in known]
 
-    def _already_claimed(self, changes: Sequence[Change]) -> list[Change]:
-        """Claim the accounts that the plan chose for adoption; returns the changes that came too late."""
-        adopting = [change for change in changes if change.adopts]
-        claimed = self._services.executor.each(self._claim, adopting, CLAIMS_AT_ONCE)
-        return [change for change, ours in zip(adopting, claimed, strict=True) if not ours]
-
-    def _claim(self, change: Change) -> bool:
-        ours = Claim(user_id=change.user_id, change_id=change.id)
-        return claim(self._services, self._keeper.connection, change.scim_id, ours)
-
     def _write(self, changes: Sequence[Change]) -> Iterator[Outcome]:
         yield from (Outcome(change=change, scim_id=change.scim_id) for change in changes if writes_nothing(change))
         writing = [change for change in changes if not writes_nothing(change)]
@@ -151,19 +133,6 @@ class _Work:
     def _send(self, changes: Sequence[Change]) -> Iterator[Written]:
         return self._keeper.accounts().write([write_for(change) for change in changes], self._deadline)
 
-    def _look_up(self, changes: Sequence[Change], ready: list[Change]) -> Iterator[Outcome]:
-        """Search Keeper; changes with a known answer join `ready`, the rest are outcomes already."""
-        for change, found in self._keeper.through(_by_id(changes), self._search):
-            try:
-                ready.append(self._matched(change, found))
-            except ProvisioningError as error:
-                yield Outcome(change=change, error=error)
-
-    def _search(self, changes: Sequence[Change]) -> Iterator[Found]:
-        return self._keeper.accounts().find(
-            [Lookup(key=change.id, external_id=change.user_id, user_names=_names_to_ask(change)) for change in changes]
-        )
-
     def _second_look(self, taken: Sequence[Change], gone: Sequence[Change]) -> Iterator[Outcome]:
         """Settle a 409 on creation and a 404 on a known id: look again, then adopt or give up.
 
@@ -172,10 +141,11 @@ class _Work:
         """
         found: list[Change] = []
         writing: list[Change] = []
-        known = _by_id(gone)
-        yield from self._look_up([*taken, *(replace(change, scim_id="", teams=None) for change in gone)], found)
+        lost_ones = _by_id(gone)
+        again = [*taken, *(replace(change, scim_id="", teams=None) for change in gone)]
+        yield from self._accounts.look_up(again, found)
         for change in found:
-            lost = known.get(change.id)
+            lost = lost_ones.get(change.id)
             if lost is not None and lost.team_changes and lost.scim_id == change.scim_id:
                 yield Outcome(change=lost, error=Rejected(TEAM_GONE))
             elif change.scim_id:
@@ -186,54 +156,9 @@ class _Work:
                 yield Outcome(change=change, error=self._taken.for_creation(change))
         yield from self._write(writing)
 
-    def _matched(self, change: Change, found: Found) -> Change:
-        """Return the change with the account found for it, of which it may become the owner, or with none.
-
-        Raises:
-            ProvisioningError: that cannot be told, or the account is somebody else's.
-        """
-        if found.error is not None:
-            raise known_or_unforeseen(found.error)
-        choice = choose(found.accounts, change.seeker(), self._grounds)
-        account = choice.account
-        if account is None:
-            return replace(change, beside=choice.beside)
-        ours, wanted = account.external_id == change.user_id, change.attributes
-        leaves: Status | None = None
-        if account.active and change.action is Action.UPDATE and change.entry.status is Status.SUSPENDED:
-            leaves = Status.ACTIVE
-        elif not account.active and _stays_locked(change, account):
-            own = (ours and remembers_lock(change.entry)) or locked_by_us(account, change.user_id, self._grounds.locks)
-            leaves = Status.SUSPENDED if own else Status.LOCKED
-        matched = replace(
-            change,
-            scim_id=account.scim_id,
-            adopts=True,
-            before=(differing(account, wanted) if ours else aligned(account, wanted)) if wanted else {},
-            ours=ours,
-            confirmed=choice.confirmed,
-            beside=(),
-        ).finds(leaves)
-        if not self._claim(matched):
-            raise taken_elsewhere(change)
-        return matched
-
 
 def _by_id(changes: Iterable[Change]) -> dict[str, Change]:
     return {change.id: change for change in changes}
-
-
-def _names_to_ask(change: Change) -> tuple[str, ...]:
-    """Return the addresses to look under; none for somebody who has no access any more: there may be a newcomer."""
-    leaver = change.action.deprovisions or (change.action is Action.UPDATE and change.entry.status is not Status.ACTIVE)
-    return () if leaver else change.seeker().names
-
-
-def _stays_locked(change: Change, account: Account) -> bool:
-    """Say whether an inactive account that was found stays so, and is not the one that we had suspended."""
-    if change.action in (Action.UNSUSPEND, Action.UNLOCK):
-        return account.external_id != change.user_id
-    return change.action is Action.CREATE or (change.action is Action.UPDATE and change.entry.status is Status.ACTIVE)
 
 
 def _vanished(change: Change) -> Outcome:

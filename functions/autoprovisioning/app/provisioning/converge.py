@@ -128,8 +128,8 @@ class _Convergence:
         problem = unforeseen(error)
         entry = entry_of(self._services, self._connection, self._user_id)
         self._tell(str(problem), failed=True)
-        live = live_mark(entry, self._services.clock()) is not None
-        if entry is None or live or self._fail(entry, problem, read=entry):
+        live = live_mark(entry, self._services.clock())
+        if entry is None or live is not None or self._fail(entry, problem, read=entry):
             raise problem from error
         return False
 
@@ -215,14 +215,11 @@ class _Convergence:
             return replace(seen, teams=teams, undecided=undecided)
         except (Transient, ConfigurationRefused) as error:
             failure = judged(self._services, self._asked, error)
-            if failure is error:
+            if failure is error or (entry is not None and self._fail(entry, failure, read=entry)):
                 raise
             if entry is None:  # the next full run lists whoever is to get an account, and does not read them alone
                 log.warning("The directory fails to show a user who is on no roster: left to the next full run")
                 self._tell(f"The directory fails to show this user: {error}", failed=True)
-                return None
-            if self._fail(entry, failure, read=entry):
-                raise
             return None
 
     def _fail(

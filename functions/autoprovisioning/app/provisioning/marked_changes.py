@@ -110,13 +110,14 @@ class MarkedChanges:
         def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, set[str]]:
             now = self._services.clock()  # of this commit: who follows the audit must not be overtaken by its events
             held = {user_id: entry for user_id, entry in entries.items() if holds(by_user[user_id].change.id, entry)}
-            told = (event_for(by_user[user_id], self._by, now, self._origin, names) for user_id in held)
-            events = [event for event in told if event is not None]
-            counts = count(events, [by_user[user_id] for user_id in held])
+            settled = [by_user[user_id] for user_id in held]
+            told = (event_for(outcome, self._by, now, self._origin, names) for outcome in settled)
+            events = list(filter(None, told))
+            counts = count(events, settled)
             if outcomes[0].change.user_id in part:
                 counts |= more  # once
             # A run whose changes only fail makes no progress.
-            at = now if any(ended(by_user[user_id], now) for user_id in held) else None
+            at = now if any(ended(outcome, now) for outcome in settled) else None
             progress = Progress(run_id=self._run_id, at=at, counts=counts, seats_exhausted=seats)
             return Edit(
                 entries={user_id: recorded(entry, by_user[user_id], now) for user_id, entry in held.items()},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ from autoprovisioning.domain.causes import Origin, Source
 from autoprovisioning.domain.changes import Change, Outcome, PlannedChange, ended
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.decision import settled
-from autoprovisioning.domain.entry import Action, Entry, live_mark
+from autoprovisioning.domain.entry import Action, live_mark
 from autoprovisioning.domain.errors import (
     EarlierDelivery,
     SeatsExhausted,
@@ -69,7 +69,6 @@ class _Application:
         self._message_id = message_id
         self._published = published
         self._deadline = deadline
-        self._by = Actor(address=f"run {batch.run_id}")
         self.left = Leftovers(services=services, batch=batch, deadline=deadline)
 
     def run(self) -> None:
@@ -83,7 +82,7 @@ class _Application:
                 return
             self._chunk(*opened, changes[start : start + CHUNK])
             if self.left.stops:
-                self._flag_pending(opened[0])
+                self.left.flag_pending(opened[0])
                 break  # anything else concerns one account, and must not hold up the others
         self._looks()
         if self.left.postponed is not None:
@@ -100,23 +99,11 @@ class _Application:
             close_if_finished(self._services, run)  # unless a worker did that died before it could
             return None
         if connection.state is State.PAUSED:
-            self._flag_pending(connection)
+            self.left.flag_pending(connection)
         if connection.state is not State.ON or connection.edition != run.edition:
             close_unfinished(self._services, run, LEFT_BY_EDIT if connection.state is State.ON else "")
             return None
         return connection, run
-
-    def _flag_pending(self, connection: Connection) -> None:
-        """The connection waits, for a new token or for Keeper: record that for every user of this batch."""
-        planned = {change.user_id: change for change in self._batch.changes}
-
-        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
-            known = {user_id: planned[user_id].known(entries.get(user_id)) for user_id in part}
-            standing = [entry for user_id, entry in known.items() if planned[user_id].stands(entry)]
-            waiting = {entry.user_id: replace(entry, pending=True) for entry in standing if not entry.pending}
-            return Edit(entries=waiting), None
-
-        self._services.roster.commit_in_parts(connection, planned, edit)
 
     def _chunk(self, connection: Connection, run: Run, planned: Sequence[PlannedChange]) -> None:
         back = taken_back(self._services, connection, planned)
@@ -132,7 +119,7 @@ class _Application:
             self._services,
             connection,
             message_id=self._message_id,
-            by=self._by,
+            by=Actor(address=f"run {self._batch.run_id}"),
             run_id=self._batch.run_id,
             origin=Origin(source=Source.RUN, since=self._published),
         )

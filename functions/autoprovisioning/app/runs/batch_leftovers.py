@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.app.provisioning.target import fails_for_everybody
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.changes import PASSING, Outcome, ended
-from autoprovisioning.domain.entry import Status
+from autoprovisioning.domain.connections import Connection
+from autoprovisioning.domain.entry import Entry, Status
 from autoprovisioning.domain.errors import NotSent, Throttled, Transient, Unresolved, Vanished
 from autoprovisioning.domain.runs import Batch, Look
 
@@ -45,6 +47,18 @@ class Leftovers:
         if self.looks:
             self.services.queue.look_again([*self.looks.values()])
             self.looks = {}
+
+    def flag_pending(self, connection: Connection) -> None:
+        """Record for every user of this batch that the connection waits, for a new token or for Keeper."""
+        planned = {change.user_id: change for change in self.batch.changes}
+
+        def edit(part: Sequence[str], entries: Mapping[str, Entry]) -> tuple[Edit, None]:
+            known = {user_id: planned[user_id].known(entries.get(user_id)) for user_id in part}
+            standing = [entry for user_id, entry in known.items() if planned[user_id].stands(entry)]
+            waiting = {entry.user_id: replace(entry, pending=True) for entry in standing if not entry.pending}
+            return Edit(entries=waiting), None
+
+        self.services.roster.commit_in_parts(connection, planned, edit)
 
     def stop(self, error: Transient) -> None:
         """Leave the whole rest to a redelivery."""
