@@ -324,6 +324,8 @@ TEAM = GroupTeam(
     ),
     namesake=Namesake(team_id="t9", name="engineers", external_id="x", obstacle=Obstacle.OWNED),
     sent_name="Engineers",
+    asked="Engineers",
+    lost=2,
 )
 ADOPTION = ConfirmedAdoption(
     group_id="g2", name="Engineers", team_id="t9", team_name="engineers", by="boss@example.com", at=NOW

@@ -712,7 +712,7 @@ MUTANTS = (
     Mutant(
         name="no more is remembered of a team that was asked for",
         file="domain/teams.py",
-        old="        return failed and (self.name == name or in_doubt) and now - self.since < RESTS\n",
+        old="        return failed and (self.name == name or in_doubt) and rests\n",
         new="        return failed and in_doubt and not name\n",
         leaning=LATE_TEAMS,
     ),

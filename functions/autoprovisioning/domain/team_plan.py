@@ -41,6 +41,7 @@ from .teams import (
 )
 
 LONGEST_TOLD = 100  # characters of what somebody typed in Keeper, in a text of ours
+UNTOLD = "The run that asked for it ended before it could say what came of that"
 CREATIONS_A_RUN = 100  # teams: one request each, while the planner holds its lease
 
 
@@ -66,7 +67,8 @@ class TeamPlan:
 
     def underway(self, now: datetime) -> dict[str, GroupTeam]:
         """Return what is to be kept while the requests are sent, should nobody be left to record their outcomes."""
-        sent = {planned.group_id: replace(planned, asked=planned.name, since=now) for planned in self.requests}
+        made = {planned.group_id for planned in self.creates}
+        sent = {each.group_id: each.sent(now, creates=each.group_id in made) for each in self.requests}
         return {**self.known, **sent}
 
 
@@ -322,7 +324,7 @@ class _Planner:
             return False
         if team is not None and team.id != had.team_id:
             return False
-        self.plan.known[group.id] = had
+        self.plan.known[group.id] = had.failed(had.state, had.since, had.reason or UNTOLD) if had.given_up else had
         return True
 
     def _leave_role(self, group: Group, role: Team | None = None) -> None:
@@ -339,7 +341,7 @@ class _Planner:
             told = team.name == noted.team_name or comparable(team.name) == comparable(noted.sent_name)
             sent_name = noted.sent_name if told else ""  # else somebody renamed it since
             noted = replace(noted, team_id=team.id or noted.team_id, team_name=team.name, sent_name=sent_name)
-            noted = replace(noted, unseen_since=None)  # a listing shows it
+            noted = replace(noted, unseen_since=None, lost=0)  # a listing shows it
         self.plan.known[group.id] = noted
         return noted
 

@@ -14,7 +14,7 @@ from .people import Line, Lines, Person, in_order
 from .review import called
 from .teams import GroupTeam, TeamState
 from .texts import folded
-from .words import TEAM_NEEDS, TEAMS, WAITS_FOR, counted
+from .words import TEAM_NEEDS, TEAMS, WAITS_FOR, counted, state_of
 
 Concerned = Mapping[Membership, Sequence[Line]]
 NOBODY: Concerned = {}
@@ -44,6 +44,8 @@ def needs(team: GroupTeam) -> Sequence[str]:
         found.append(f"Take {counted(team.held, 'person', 'people')} out?")
     if team.state is TeamState.NAME_TAKEN and team.namesake is not None and team.namesake.obstacle is None:
         found.append("Adopt the team of this name?")
+    elif team.given_up:
+        found.append("Look for it in Keeper, then try again")
     elif team.state in TEAM_NEEDS:
         found.append(TEAM_NEEDS[team.state])
     if team.unsettled.late:
@@ -141,7 +143,7 @@ class TeamReview:
 
     def _inside(self, team: GroupTeam, person: Person, membership: Membership) -> str:
         if not team.serves:
-            return f"{TEAMS[team.state][0]}; stays as it is"
+            return f"{state_of(team)[0]}; stays as it is"
         if team.unread:
             return "Stays: the group could not be read"
         if membership is Membership.ENDED:

@@ -20,6 +20,8 @@ MOST_PENDING_DAYS = 90
 LONGEST_PATTERN = 200
 LONGEST_TEAM_NAME = 1024  # characters of a name or externalId that are kept: none of ours is as long
 RESTS = timedelta(hours=1)  # after a request that failed; a listing may lag behind a creation whose answer was lost
+LONGER = 4  # times as long after each further one of those
+MOST_LOST = 4  # creations of one team without an answer, over a day: each may have made one that no listing shows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +199,7 @@ class GroupTeam:
     failed, `since` when the state began, `created` when we made the team, `unseen_since` the same of one that no
     listing has shown since. Of the `people` those who are `unsettled` are not shown in the team.
     `asked` is the name under which it was last asked for, to be made, renamed or adopted, until it is known what became
-    of that.
+    of that. `lost` counts the creations of which that was never known.
     """
 
     group_id: str
@@ -220,6 +222,12 @@ class GroupTeam:
     counted: datetime | None = None  # when another number of people was last found in it than before
     sent_name: str = ""  # which Keeper accepted last; `team_name` may be its own spelling of that
     asked: str = ""
+    lost: int = 0
+
+    @property
+    def given_up(self) -> bool:
+        """Say whether none is made before an administrator says so: too many may have been made already."""
+        return bool(self.asked) and self.lost >= MOST_LOST
 
     @property
     def last(self) -> datetime:
@@ -242,9 +250,17 @@ class GroupTeam:
         """Return it as one whose name makes a role, which is not chosen: whatever role is there is not the group's."""
         return replace(self.becomes(TeamState.ROLE, now), team_id="")
 
+    def sent(self, now: datetime, *, creates: bool) -> GroupTeam:
+        """Return it as it is being asked for: nobody may be left to say what came of that."""
+        return replace(self, asked=self.name, since=now, lost=self.lost + creates)
+
     def failed(self, state: TeamState, now: datetime, reason: str) -> GroupTeam:
         """Return it after a request that failed just now."""
-        return replace(self, state=state, reason=reason, since=now)
+        return replace(self, state=TeamState.REFUSED if self.given_up else state, reason=reason, since=now)
+
+    def anew(self, now: datetime) -> GroupTeam:
+        """Return it as one that the next run asks for, whatever came of the requests before."""
+        return replace(self.becomes(TeamState.WAITING, now), asked="", lost=0)
 
     def rests(self, name: str, now: datetime) -> bool:
         """Say whether what failed is not to be asked for again yet.
@@ -253,7 +269,9 @@ class GroupTeam:
         """
         failed = self.state in (TeamState.WAITING, TeamState.REFUSED) and bool(self.reason or self.asked)
         in_doubt = bool(self.asked) and not self.team_id
-        return failed and (self.name == name or in_doubt) and now - self.since < RESTS
+        pause = RESTS * LONGER ** (self.lost - 1) if in_doubt and self.lost else RESTS
+        rests = self.given_up or now - self.since < pause
+        return failed and (self.name == name or in_doubt) and rests
 
 
 def names_of(known: Mapping[str, GroupTeam]) -> dict[str, str]:

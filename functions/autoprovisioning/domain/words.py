@@ -28,7 +28,7 @@ from .runs import Run, RunKind, RunState
 from .scim_user import attribute_of
 from .scope import OrgUnit
 from .settings import VolumeLimit
-from .teams import TeamChoice, TeamState
+from .teams import GroupTeam, TeamChoice, TeamState
 from .unprovisioned import By, Suggestion
 
 # ---- connections
@@ -272,6 +272,10 @@ TEAMS: Mapping[TeamState, tuple[str, str]] = {  # what became of a group that is
         "Or the group was deleted. Nobody joins. Delete it in Keeper's Admin Console if nobody needs what it shares.",
     ),
 }
+GIVEN_UP = (
+    "Keeper gave no answer",
+    "Each time it may have made a team that it does not list. Delete those of this name in Keeper, then try again.",
+)
 TEAM_NEEDS: Mapping[TeamState, str] = {  # the states in which a team waits for somebody, and for what
     TeamState.UNSEEN: "Approve it in Keeper",
     TeamState.REFUSED: "Correct what Keeper refuses",
@@ -664,6 +668,11 @@ def described(connection: Connection) -> dict[str, Value]:
         "PATCH dialect": connection.settings.patch_dialect.value,
         "teams": teams_chosen(connection.settings.teams),
     }
+
+
+def state_of(team: GroupTeam) -> tuple[str, str]:
+    """Say what became of a group that is to be a team, and what to do."""
+    return GIVEN_UP if team.given_up else TEAMS[team.state]
 
 
 def teams_chosen(choice: TeamChoice) -> str:

@@ -19,8 +19,8 @@ from autoprovisioning.domain.requests import PREVIEW, Forecast, TeamsForeseen
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.scope import Group, Scope
 from autoprovisioning.domain.team_review import needs
-from autoprovisioning.domain.teams import GroupTeam, Namesake, Obstacle, TeamChoice, TeamState
-from autoprovisioning.domain.words import TEAM_NEEDS, TEAM_USAGE, TEAMS
+from autoprovisioning.domain.teams import MOST_LOST, GroupTeam, Namesake, Obstacle, TeamChoice, TeamState
+from autoprovisioning.domain.words import GIVEN_UP, TEAM_NEEDS, TEAM_USAGE, TEAMS
 from autoprovisioning.entrypoints.console.api.operations import ROOT
 from autoprovisioning.entrypoints.console.pages import teams as pages
 from autoprovisioning.entrypoints.pages import element
@@ -252,6 +252,32 @@ def test_an_adoption_is_confirmed_for_the_team_that_was_seen(door):
     assert here.fakes.queue.runs == [RunKind.FULL]
     assert ask_to_adopt(here, {"team_id": "t:9", "team_name": "other"})[0] == 412
     assert ask_to_adopt(here, {"team_id": "t:9"})[0] == 400
+
+
+@pytest.mark.parametrize("door", ["page of teams", "page of a team", "api"])
+def test_a_team_to_whose_creation_keeper_gave_no_answer_is_asked_for_again(door):
+    lost = team(TeamState.REFUSED, reason="Its answer was lost", asked=EVIL, lost=MOST_LOST)
+    here = place(lost, choice=CHOSEN)
+    for address in (PAGE, f"{PAGE}/g-refused"):
+        page = here.open(address, READER)
+        sound(page)
+        assert {GIVEN_UP[0], "Its answer was lost"} <= {told for told in (*GIVEN_UP, lost.reason) if told in page.text}
+        assert 'name="do"' not in page.text
+    (item,) = json.loads(here.open(f"{ROOT}{PAGE}").text)["items"]
+    assert (item["state"], item["given_up"]) == ("refused", True)
+    match door:
+        case "api":
+            headers = {"Content-Type": JSON}
+            ask = here.asking()
+            answers = [ask("POST", f"{ROOT}{PAGE}/g-refused/retry", b"{}", headers) for _ in range(2)]
+            assert [answer.status for answer in answers] == [200, 409]
+        case "page of teams":
+            assert "has been requested" in here.browser().open(PAGE).send("Decisions", "retry").text
+        case _:
+            assert "has been requested" in here.browser().open(f"{PAGE}/g-refused").send("Retry", "retry").text
+    kept = here.fakes.services.teams.get("c1")["g-refused"]
+    assert (kept.state, kept.lost, kept.asked) == (TeamState.WAITING, 0, "")
+    assert here.fakes.queue.runs == [RunKind.FULL]
 
 
 def ask_to_adopt(here: Place, body: object) -> tuple[int, object]:

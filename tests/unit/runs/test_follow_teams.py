@@ -12,6 +12,7 @@ import pytest
 from autoprovisioning.adapters.threads import Threads
 from autoprovisioning.app.administration.adopt_team import adopt_team
 from autoprovisioning.app.administration.configure import turn_off
+from autoprovisioning.app.administration.retry_team import retry_team
 from autoprovisioning.domain.connections import State
 from autoprovisioning.domain.errors import (
     AuthorizationRefused,
@@ -26,13 +27,15 @@ from autoprovisioning.domain.errors import (
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.runs import RunKind, RunState
 from autoprovisioning.domain.scope import Group
-from autoprovisioning.domain.teams import RESTS, Team, TeamChoice, TeamState
+from autoprovisioning.domain.team_plan import UNTOLD
+from autoprovisioning.domain.teams import MOST_LOST, RESTS, Team, TeamChoice, TeamState
 from tests.support.builders import DAY, MINUTE
 from tests.support.in_memory import FakeAccounts
 from tests.support.scenario import GROUP, LATER, Scenario
 from tests.support.settings import with_settings
 from tests.support.teams import BY_PATTERN, ENGINEERS, choose, run, with_teams
 
+BOSS = Actor(address="boss@example.com")
 SALES = Group(id="g8", email="keeper-sales@example.com", name="Sales")
 
 
@@ -227,6 +230,74 @@ def test_a_lost_answer_makes_no_second_team_though_the_listing_lags_behind(teams
     teams.keeper.unlisted.clear()
     run(teams)
     assert (len(teams.keeper.teams), state(teams, ENGINEERS)) == (2, TeamState.THERE)
+
+
+def hours(scenario: Scenario, number: int) -> list[int]:
+    """Let so many hours pass with three runs each; returns after how many of them another team was there."""
+    made = []
+    for hour in range(number):
+        before = len(scenario.keeper.teams)
+        for _ in range(3):
+            run(scenario)
+        made += [hour] * (len(scenario.keeper.teams) - before)
+    return made
+
+
+def test_a_team_whose_creations_get_no_answer_is_made_ever_more_seldom_and_then_only_if_somebody_says_so(teams):
+    teams.directory.groups.pop("g8")
+    teams.keeper.faults.extend(["lost"] * 99)
+    teams.keeper.unlisted = {f"t{number}" for number in range(99)}
+    assert hours(teams, 100) == [0, 1, 5, 21]
+    kept = teams.services.teams.get("c1")["g7"]
+    assert (kept.state, kept.given_up, kept.reason) == (TeamState.REFUSED, True, "the answer was lost")
+    assert "1 team: 1 keeper gave no answer" in run(teams).notes
+    teams.directory.groups["g7"] = replace(ENGINEERS, name="Builders")
+    assert hours(teams, 5) == [], "under another name, too"
+    retry_team(teams.services, "c1", "g7", BOSS)
+    assert (teams.fakes.queue.runs, hours(teams, 2)) == ([RunKind.FULL], [0, 1])
+    teams.keeper.unlisted.clear()
+    del teams.keeper.teams["t1"]
+    for team_id in ("t2", "t3", "t4", "t5"):
+        del teams.keeper.teams[team_id]
+    run(teams)
+    kept = teams.services.teams.get("c1")["g7"]
+    assert (kept.state, kept.lost, kept.asked) == (TeamState.THERE, 0, "")
+
+
+def test_runs_that_die_over_a_creation_are_counted_too(teams, monkeypatch):
+    teams.directory.groups.pop("g8")
+    teams.keeper.unlisted = {f"t{number}" for number in range(99)}
+    for _ in range(9):
+        dying(teams, monkeypatch)
+        teams.fakes.clock.advance(DAY)
+        if len(teams.keeper.teams) == MOST_LOST:
+            break
+    run(teams)
+    kept = teams.services.teams.get("c1")["g7"]
+    assert (len(teams.keeper.teams), kept.state, kept.reason) == (MOST_LOST, TeamState.REFUSED, UNTOLD)
+
+
+def test_what_keeper_refuses_is_tried_at_once_if_somebody_says_so_even_while_a_run_is_under_way(teams, monkeypatch):
+    teams.keeper.faults.extend([Rejected("no"), None])
+    run(teams)
+    members = teams.directory.members
+
+    def meanwhile(group_id):
+        monkeypatch.setattr(teams.directory, "members", members)
+        retry_team(teams.services, "c1", "g7", BOSS)
+        return members(group_id)
+
+    monkeypatch.setattr(teams.directory, "members", meanwhile)
+    run(teams)
+    assert state(teams, ENGINEERS) is TeamState.WAITING
+    with pytest.raises(WrongState):
+        retry_team(teams.services, "c1", "g7", BOSS)
+    with pytest.raises(NotFound):
+        retry_team(teams.services, "c1", "nobody", BOSS)
+    run(teams)
+    assert there(teams) == {"g8": "Sales", "g7": "Engineers"}
+    reasons = [event.reason for event in teams.fakes.store.events["c1"].values() if event.actor == BOSS.address]
+    assert reasons == ["Requested another attempt for the team of the group keeper-engineers@example.com."]
 
 
 def test_keeper_that_asks_for_a_wait_gets_it_and_the_next_run_goes_on(teams):

@@ -38,7 +38,7 @@ from autoprovisioning.domain.teams import (
     TeamWritten,
     after_edit,
 )
-from autoprovisioning.domain.words import TEAMS, counted
+from autoprovisioning.domain.words import counted, state_of
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +141,7 @@ class _Work:
         self._ids = {*by_id}  # of teams that are there, and so of no new one
         self._confirmed_by = {planned.group_id: confirmed.by for planned, confirmed in plan.adopts}
         self._until = until
+        self._asked_for = {planned.group_id for planned in plan.requests}
         self.teams = plan.underway(services.clock())
         self.events: list[Event] = []
         self.adopted: list[str] = []  # groups
@@ -149,11 +150,15 @@ class _Work:
             self._tell_found(known, by)
 
     def beside(self, current: Mapping[str, GroupTeam]) -> dict[str, GroupTeam]:
-        """Return the teams as they are to be kept, with those whom looks let out meanwhile."""
+        """Return the teams as they are to be kept, with whom looks let out and what is to be tried again meanwhile."""
         return {
-            group_id: replace(team, removals=current[group_id].removals) if group_id in current else team
+            group_id: self._with(team, current[group_id]) if group_id in current else team
             for group_id, team in self.teams.items()
         }
+
+    def _with(self, team: GroupTeam, current: GroupTeam) -> GroupTeam:
+        anew = team.state is TeamState.REFUSED and current == team.anew(current.since)
+        return current if anew and team.group_id not in self._asked_for else replace(team, removals=current.removals)
 
     def carry_out(self, plan: TeamPlan) -> None:
         """Send them side by side until Keeper fails, time for teams ends, or nothing is to be done any more."""
@@ -226,6 +231,7 @@ class _Work:
             team_name=team.name,
             sent_name=planned.name,
             namesake=None,
+            lost=0,
         )
         made = replace(there, created=stamp.at, unseen_since=stamp.at)
         self.teams[planned.group_id] = there if old is not None else made
@@ -237,9 +243,8 @@ class _Work:
             return
         log.warning("A team could not be written: %s", type(error).__name__)
         state = TeamState.WAITING if isinstance(error, Transient) else TeamState.REFUSED
-        failed = planned.failed(state, self._services.clock(), str(error))
-        asked = planned.name if isinstance(error, Unresolved) else ""
-        self.teams[planned.group_id] = replace(failed, asked=asked)
+        in_doubt = self.teams[planned.group_id] if isinstance(error, Unresolved) else planned
+        self.teams[planned.group_id] = in_doubt.failed(state, self._services.clock(), str(error))
 
     def _tell_found(self, known: GroupTeam, by: str) -> None:
         """Tell what an earlier run did that could not record it; `by` is who confirmed an adoption."""
@@ -279,7 +284,7 @@ def _tell(side: Side, teams: Iterable[GroupTeam], done: Mapping[str, int], why: 
             side.notes.append(f"{who} until that is approved under Teams: {told}")
     if any(team.serves for team in held):
         log.error("Removals from teams are held", extra={"json_fields": {"connection": side.connection.id}})
-    waiting = Counter(TEAMS[team.state][0].lower() for team in known if team.state not in UNDISTURBED)
+    waiting = Counter(state_of(team)[0].lower() for team in known if team.state not in UNDISTURBED)
     parts = [f"{count} {what}" for what, count in (*done.items(), *sorted(waiting.items()))]
     if parts:
         side.notes.append(f"{counted(sum(done.values()) + waiting.total(), 'team')}: {', '.join(parts)}")

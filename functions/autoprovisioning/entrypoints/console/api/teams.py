@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from autoprovisioning.app.administration.adopt_team import adopt_team
 from autoprovisioning.app.administration.approve_removals import approve_removals
+from autoprovisioning.app.administration.retry_team import retry_team
 from autoprovisioning.app.administration.teams import existing_team, review_teams
 from autoprovisioning.decoding import built
 from autoprovisioning.domain import teams as domain
@@ -23,7 +24,7 @@ from autoprovisioning.domain.review import InKeeper, google, in_keeper
 from autoprovisioning.domain.team_review import TeamReview, TeamRow
 from autoprovisioning.domain.teams import LONGEST_TEAM_NAME, GroupTeam, Obstacle, TeamState
 from autoprovisioning.domain.texts import LONGEST_SEARCH
-from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Paging
+from autoprovisioning.entrypoints.console.api.models import LIMIT, Model, Nothing, Paging
 from autoprovisioning.entrypoints.console.api.operations import Answers, Operation, answer, download
 from autoprovisioning.entrypoints.console.export import export
 from autoprovisioning.entrypoints.console.routing import Call, existing
@@ -71,8 +72,9 @@ class Unsettled(Model):
 class Team(Model):
     """A group that is, or was, to be a team: `team_id` is empty where it never had one.
 
-    `team_name` is the team's in Keeper, `reason` why the last request failed, `since` when the state began, `created`
-    when this connection made the team, null if it did not, `last_change` when it last changed, or how many are in it.
+    `team_name` is the team's in Keeper, `reason` why the last request failed, `given_up` that Keeper gave no answer to
+    several creations, so that none is sent before somebody says so, `since` when the state began, `created` when this
+    connection made the team, null if it did not, `last_change` when it last changed, or how many are in it.
     The rest counts people: `people` whom this connection has put into it, `joins` of the group whom the next run puts
     there, `leaves` who are still in the team and are to leave it, `waits` of the group who have no access yet, whom
     Keeper does not show in the team yet, or of whom its answer was lost; null where there is no team yet. `held` are
@@ -89,6 +91,7 @@ class Team(Model):
     team_id: str
     team_name: str
     reason: str
+    given_up: bool
     created: datetime | None
     last_change: datetime
     people: int | None
@@ -167,6 +170,7 @@ def shown_team(row: TeamRow) -> Team:
         team_id=team.team_id,
         team_name=team.team_name,
         reason=team.reason,
+        given_up=team.given_up,
         created=team.created,
         last_change=team.last,
         people=row.people,
@@ -294,6 +298,18 @@ def approve(call: Call, body: Removals, connection_id: str, group_id: str) -> Re
     return answer(Approved(people=people))
 
 
+class Retried(Model):
+    """What the next run asks for again: the team's name."""
+
+    name: str
+
+
+def try_again(call: Call, body: Nothing, connection_id: str, group_id: str) -> Response:  # noqa: ARG001
+    """Have a team asked for again."""
+    connection = existing(call, connection_id)
+    return answer(Retried(name=retry_team(call.parts.services, connection.id, group_id, call.actor).name))
+
+
 class Adoption(Model):
     """Which team is to be the group's: that of its `namesake`, as it was listed."""
 
@@ -339,6 +355,16 @@ OPERATIONS = (
         answers={200: Answers(what="How many", model=Approved)},
         body=Removals,
         refusals=(412,),
+    ),
+    Operation(
+        name="retryTeam",
+        method="POST",
+        path=f"{_ONE}/retry",
+        what="Ask at once for a team that Keeper refused, or gave no answer about; a run follows",
+        act=try_again,
+        answers={200: Answers(what="What is asked for", model=Retried)},
+        body=Nothing,
+        refusals=(409,),
     ),
     Operation(
         name="listTeams",

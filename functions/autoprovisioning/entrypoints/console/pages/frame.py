@@ -69,6 +69,7 @@ NOTICES: Mapping[str, str] = {
     "unlocking": "A reconciliation has been requested and unlocks the account.",
     "removals-approved": "Approved. A reconciliation has been requested, which takes them out of the team.",
     "team-adopted": "Confirmed. A reconciliation has been requested, which makes the team the group's.",
+    "team-retried": "A reconciliation has been requested, which asks for the team again.",
     "taken-over": "Taken over. A reconciliation has been requested: what is due is carried out, or held as one plan.",
 }
 TITLES: tuple[tuple[type[ProvisioningError], str], ...] = (

@@ -10,6 +10,7 @@ from flask import Response
 
 from autoprovisioning.app.administration.adopt_team import adopt_team
 from autoprovisioning.app.administration.approve_removals import approve_removals
+from autoprovisioning.app.administration.retry_team import retry_team
 from autoprovisioning.app.administration.teams import existing_team, review_teams
 from autoprovisioning.app.ports.reports import Page
 from autoprovisioning.domain.directory_user import Presence
@@ -79,7 +80,7 @@ def teams(call: Call, connection_id: str) -> Response:
         groups=_groups([reviewed.row(team) for team in part.rows]),
         shown=len(part.rows),
         needing=sum(bool(needs(team)) for team in found),
-        deciding=any(team.held or team.namesake for team in part.rows),
+        deciding=any(team.held or team.namesake or team.state is TeamState.REFUSED for team in part.rows),
         number=part.number,
         pages=part.pages,
         first=part.first,
@@ -94,7 +95,7 @@ def _groups(rows: Sequence[TeamRow]) -> list[tuple[bool, list[tuple[TeamRow, Seq
 
 
 def decide(call: Call, connection_id: str) -> Response:
-    """Approve that those who are held are taken out of a team, or confirm which team is to be a group's."""
+    """Approve that those who are held leave a team, confirm which team is a group's, or have one tried again."""
     word, _, whom = form(call).get("do", "").partition(":")
     services, address = call.parts.services, f"/connections/{connection_id}/teams"
     group_id, second, third = (*map(unquote, whom.split(":")), "", "", "")[:3]
@@ -104,6 +105,9 @@ def decide(call: Call, connection_id: str) -> Response:
     if word == "adopt":
         adopt_team(services, existing(call, connection_id).id, group_id, call.actor, team_id=second, team_name=third)
         return go(address, "team-adopted")
+    if word == "retry":
+        retry_team(services, existing(call, connection_id).id, group_id, call.actor)
+        return go(address, "team-retried")
     raise BadInput("do", "it is not one of those offered", "Use the page's buttons.")
 
 
