@@ -133,6 +133,23 @@ def test_one_patch_changes_attributes_and_teams(node: Endpoint) -> None:
     assert (of(node, old)["members"], of(node, new)["queued"]) == ([], [scim_id])
 
 
+def test_a_node_may_answer_a_membership_with_success_and_keep_none(node: Endpoint) -> None:
+    team, scim_id = made(node), node.created()["id"]
+    node.side.settings(teams={"groups_in_patch_kept": False})
+    answer = node.patched(scim_id, {"op": "replace", "path": "title", "value": "Dr"}, change("add", team))
+    assert (answer.status, answer.body["title"], of(node, team)["queued"]) == (200, "Dr", [])
+
+
+def test_a_node_may_answer_a_membership_with_a_conflict_and_do_nothing(node: Endpoint) -> None:
+    team, scim_id = made(node), node.created()["id"]
+    node.side.settings(teams={"groups_conflict": True})
+    title = {"op": "replace", "path": "title", "value": "Dr"}
+    assert node.patched(scim_id, title, change("add", team)).status == 409
+    assert node.ask("POST", "/Users", person(1, groups=[{"value": team}])).status == 409
+    assert [account.get("title") for account in node.side.accounts()] == [None]
+    assert node.patched(scim_id, title).status == 200
+
+
 @pytest.mark.parametrize("bulk", [False, True])
 def test_a_new_user_is_put_into_teams(node: Endpoint, bulk: bool) -> None:
     team = made(node)

@@ -9,7 +9,7 @@ import pytest
 from infra.local.connect import CONNECTION
 from infra.local.simulation import wait_for
 from tests.functional.test_pages import HOME, browser
-from tests.support.system import System
+from tests.support.system import GROUP_ID, System, person
 
 TEAM, NESTED = "g-team", "g-nested"
 FUNCTION = "workspace_events"
@@ -251,3 +251,49 @@ def test_a_pending_team_that_keeper_does_not_list_is_awaited_and_not_made_twice(
     system.sync()
     assert (listed(system)["state"], listed(system)["unseen_since"]) == ("there", None)
     assert (inside(system), len(system.keeper.teams())) == ({"u1", "u2", "u3", "u4"}, 1)
+
+
+def failures(system: System) -> dict[str, str]:
+    items = system.world.console("GET", "connections/keeper/failures")["items"]
+    return {item["user_id"]: item["reason"] for item in items}
+
+
+def hired(system: System, number: int, *groups: str) -> str:
+    """Hire somebody, put them into these groups, and look at them once all that is so."""
+    system.directory.weather(lose=True)
+    system.directory.insert(person(number))
+    for group in (GROUP_ID, *groups):
+        system.directory.join(group, f"u{number}")
+    system.look(f"u{number}")
+    system.await_account(f"u{number}", lambda account: bool(account["active"]))
+    return f"u{number}"
+
+
+def test_an_account_is_created_though_keeper_answers_409_because_of_its_team_and_joins_once_it_may(teams):
+    teams.keeper.settings(teams={"groups_conflict": True})
+    user_id = hired(teams, 50, TEAM)
+    told = wait_for(lambda: failures(teams).get(user_id), "the failure of the membership, by the sweep that follows")
+    assert ("teams" in told, "address" in told, user_id in inside(teams)) == (True, False, False)
+    teams.keeper.settings(teams={})
+    assert teams.api("POST", "/connections/keeper/failures", {"users": [user_id]}).status == 202
+    wait_for(lambda: user_id in inside(teams) and user_id not in failures(teams), "the join")
+
+
+def test_a_new_account_is_in_the_team_of_a_nested_group_by_the_sweep_that_its_look_asks_for(teams):
+    user_id = hired(teams, 50, NESTED)
+    wait_for(lambda: user_id in inside(teams), "a nested join")
+
+
+def test_the_failure_of_a_refused_membership_outlives_a_rename(teams):
+    teams.keeper.settings(teams={"groups_in_patch": False})
+    arrange(teams, "Engineers", "u1", "u2", "u4")
+    teams.sync()
+    refused = failures(teams)
+    assert {*refused} == {"u4"}
+    teams.directory.weather(lose=True)
+    teams.directory.patch("u4", {"name": {"givenName": "Other", "familyName": "Name"}})
+    for _ in range(2):
+        assert teams.look("u4") == 204
+        account = teams.account("u4")
+        assert account is not None
+        assert (account["name"]["givenName"], failures(teams)) == ("Other", refused)

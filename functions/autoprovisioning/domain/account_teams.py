@@ -8,7 +8,7 @@ from datetime import datetime
 
 from .accounts import Value
 from .entry import GROUPS, Entry, Unseen
-from .errors import AccountGone, NotOffered, Rejected
+from .errors import AccountGone, AddressTaken, NotOffered, Rejected
 from .memberships import named
 
 
@@ -49,7 +49,7 @@ class TeamChanges:
 
     def may_explain(self, error: Exception | None) -> bool:
         """Say whether a write may have been refused because of them."""
-        return bool(self) and isinstance(error, Rejected | AccountGone | NotOffered)
+        return bool(self) and isinstance(error, Rejected | AddressTaken | AccountGone | NotOffered)  # 409: of either
 
 
 UNCHANGED = TeamChanges()

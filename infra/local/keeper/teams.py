@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +29,8 @@ class TeamRules:
 
     groups_in_patch: bool = True  # PATCH /Users, `groups`; off: read only, so refused (RFC 7643 4.1.2, RFC 7644 3.5.2)
     groups_in_post: bool = True  # POST /Users, `groups`; off: ignored (RFC 7644 3.3)
+    groups_in_patch_kept: bool = True  # off: a PATCH with `groups` is answered 200, and puts nobody anywhere
+    groups_conflict: bool = False  # a POST or PATCH of a user with `groups` is answered 409, which names no attribute
     members_in_groups: bool = False  # POST and PATCH /Groups, `members`: Keeper's pages that can be read do not show it
     unique: bool = False  # Commander: scim edit --unique-groups
     role_prefix: str = ""  # Commander: scim edit --prefix; a name that begins with it makes a role
@@ -147,13 +149,16 @@ class Teams:
                 raise Refused(400, "groups takes add and remove only", "invalidSyntax")
             else:
                 changes += [(op == "add", self.get(team_id)) for team_id in _values(operation.get("value"))]
-        return changes, others
+        self._check_conflict(changes)
+        return changes if self.rules.groups_in_patch_kept else [], others
 
     def first_ones(self, resource: dict[str, Any]) -> list[tuple[bool, Team]]:
         """Return the teams that a new user is put into."""
         if not self.rules.groups_in_post:
             return []
-        return [(True, self.get(team_id)) for team_id in _values(resource.get("groups", []))]
+        joins = [(True, self.get(team_id)) for team_id in _values(resource.get("groups", []))]
+        self._check_conflict(joins)
+        return joins
 
     def carry_out(self, scim_id: str, changes: Iterable[tuple[bool, Team]]) -> None:
         """Put an account into teams, and take it out of teams; a new membership waits for the team's key."""
@@ -235,6 +240,10 @@ class Teams:
         if any(scim_id not in self.node.accounts for scim_id in found):
             raise Refused(404, "Not Found")
         return found
+
+    def _check_conflict(self, changes: Sequence[tuple[bool, Team]]) -> None:
+        if changes and self.rules.groups_conflict:
+            raise Refused(409, "Conflict")
 
     def _check_free(self, name: str, team_id: str | None) -> None:
         if self.rules.unique and any(

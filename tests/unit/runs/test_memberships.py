@@ -287,12 +287,13 @@ def test_a_removal_that_keeper_refuses_keeps_nobody_out(teams):
     run(teams)
     teams.restore("u1")
     leave(teams, "u1")
-    teams.keeper.faults.extend([Rejected("400"), Rejected("400")])
+    teams.keeper.faults.extend([Rejected("400"), Rejected("400"), None, Rejected("400")])
     for _ in range(2):
         run(teams)
         assert (teams.entry("u1").status, teams.entry("u1").failure.code) == (Status.SUSPENDED, "rejected")
     run(teams)
     assert (teams.entry("u1").status, inside(teams)) == (Status.ACTIVE, {"u1", "u2", "u3"})
+    assert teams.entry("u1").failure.code == "rejected", "it is tried after access, too"
     run(teams)
     assert inside(teams) == {"u2", "u3"}
 

@@ -67,6 +67,22 @@ def team(scenario: Scenario) -> GroupTeam:
     return scenario.services.teams.get("c1")["g7"]
 
 
+@pytest.mark.parametrize("by", ["look", "run"])
+def test_nobody_is_taken_out_of_a_team_whose_group_cannot_be_read(teams, by):
+    teams.directory.unreadable.add("g7")
+    run(teams)
+    teams.suspend("x00")
+    if by == "look":
+        look_at_last(teams)
+    else:
+        run(teams)
+        teams.sweep()
+    assert (teams.entry("x00").status, len(inside(teams))) == (Status.SUSPENDED, 10)
+    teams.directory.unreadable.clear()
+    teams.sweep()
+    assert (len(inside(teams)), "x00" in inside(teams)) == (9, False)
+
+
 def test_a_look_suspends_first_and_takes_out_of_the_team_then_without_asking_about_its_group(teams, order, monkeypatch):
     is_member = teams.directory.is_member
     monkeypatch.setattr(

@@ -9,13 +9,15 @@ import pytest
 
 from autoprovisioning.app.administration.approve_removals import approve_removals
 from autoprovisioning.app.administration.configure import edit, turn_off
+from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.provisioning.teams_of_one import LISTING
 from autoprovisioning.app.runs.sweep import sweep_if_due
 from autoprovisioning.app.services import ChangeSources
 from autoprovisioning.domain.causes import Cause
 from autoprovisioning.domain.entry import Status
-from autoprovisioning.domain.errors import Rejected
+from autoprovisioning.domain.errors import AddressTaken, Rejected
 from autoprovisioning.domain.events import Actor, EventName
+from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.runs import Evidence, Look, RunKind
 from autoprovisioning.domain.scope import Group
 from autoprovisioning.domain.teams import TeamChoice
@@ -214,9 +216,10 @@ def test_who_returns_gets_access_though_the_group_cannot_be_read_or_keeper_refus
     if how == "unread":
         teams.directory.unreadable.add("g7")
     else:
-        teams.keeper.faults.append(Rejected("400"))
+        teams.keeper.faults.extend([Rejected("400"), None, Rejected("400")])
     teams.deliver(teams.sent[-1])
     assert (teams.entry("u1").status, inside(teams)) == (Status.ACTIVE, {"u1", "u2", "u3"})
+    assert (teams.entry("u1").failure is not None) is (how == "refused"), "after access, too"
     teams.directory.unreadable.clear()
     run(teams)
     assert inside(teams) == {"u2", "u3"}
@@ -230,6 +233,120 @@ def test_a_new_account_is_created_in_the_teams_of_its_own_groups(teams, asked):
     teams.keeper.write = lambda each: (written.append((each.kind.value, each.joins)), write(each))[1]
     teams.deliver(teams.sent[-1])
     assert (written, inside(teams), asked) == ([("create", (TEAM,))], {"u4"}, {"groups_of": 1})
+
+
+def test_the_nested_groups_of_a_new_account_are_found_by_a_sweep_that_is_asked_for_at_once(teams, asked):
+    new = [f"n{number}" for number in range(20)]
+    for number, user_id in enumerate(new):
+        join(teams, user_id, group=NESTED)
+        teams.hire(user_id, f"new{number}@example.com")
+    for each in list(teams.sent):
+        teams.deliver(each)
+    assert (inside(teams), teams.fakes.queue.runs) == (set(), [RunKind.SWEEP]), "a crowd asks for one"
+    assert asked == {"groups_of": len(new)}
+    sweep_if_due(teams.services, teams.fakes.clock.now + 4 * MINUTE)
+    teams.work_off()
+    assert inside(teams) == set(new)
+
+
+def test_no_sweep_is_asked_for_where_no_group_is_a_team_or_nobody_gets_access(teams):
+    teams.rename("u1", "Other")
+    teams.suspend("u2")
+    for each in list(teams.sent):
+        teams.deliver(each)
+    teams.services.connections.change("c1", lambda current: with_settings(current, teams=TeamChoice()))
+    teams.hire("u4", ADDRESSES[3])
+    teams.deliver(teams.sent[-1])
+    assert teams.fakes.queue.runs == []
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["of their own groups", "of nested groups"])
+def test_whom_an_administrator_unlocks_is_put_right_by_the_same_look_and_a_sweep_at_once(teams, asked, direct):
+    put_in(teams, "u1", "u2", "u3")
+    other = Group(id="g9", email="keeper-sales@example.com", name="Sales")
+    teams.directory.groups["g9"] = other
+    run(teams)
+    (account,) = teams.keeper.of("u1")
+    teams.keeper.accounts[account.scim_id] = replace(account, active=False)
+    run(teams, RunKind.DRIFT)
+    leave(teams, "u1")
+    if direct:
+        join(teams, "u1", group=other)
+    else:
+        teams.directory.nested["g9"].add("g5")
+        teams.directory.groups["g5"] = Group(id="g5", email="inner@example.com", name="Inner")
+        join(teams, "u1", group=teams.directory.groups["g5"])
+    run(teams)
+    assert teams.entry("u1").status is Status.LOCKED
+    (hold,) = [each for each in teams.services.holds.standing("c1") if each.state is HoldState.WAITING]
+    decide_hold(teams.services, "c1", hold.digest, "approve", Actor(address="boss@example.com"))
+    asked.clear()
+    teams.fakes.queue.runs.clear()
+    teams.deliver(Look(user_id="u1", asked_at=teams.fakes.clock.now))
+    assert (teams.entry("u1").status, inside(teams)) == (Status.ACTIVE, {"u2", "u3"})
+    assert teams.entry("u1").teams == (("t2",) if direct else ())
+    assert asked["members"] == 1
+    assert asked["is_member"] + asked["groups_of"] <= 4
+    assert teams.fakes.queue.runs == [RunKind.SWEEP]
+    sweep_if_due(teams.services, teams.fakes.clock.now + 4 * MINUTE)
+    teams.work_off()
+    assert teams.entry("u1").teams == ("t2",)
+
+
+def refused(scenario: Scenario, user_id: str) -> list[str]:
+    """Return the failure of somebody whose membership is refused."""
+    failure = scenario.entry(user_id).failure
+    return [failure.text] if failure is not None else []
+
+
+@pytest.mark.parametrize("change", ["nothing", "attributes"])
+def test_a_look_for_another_reason_leaves_the_failure_of_a_refused_membership(teams, asked, change):
+    write = teams.keeper.write
+
+    def refusing(each):
+        if each.joins:
+            raise Rejected("no membership")
+        return write(each)
+
+    teams.keeper.write = refusing
+    join(teams, "u1")
+    run(teams)
+    run(teams)
+    before = teams.entry("u1").failure
+    assert refused(teams, "u1") == ["no membership"]
+    asked.clear()
+    if change == "attributes":
+        teams.rename("u1", "Other")
+        teams.deliver(teams.sent[-1])
+    else:
+        teams.deliver(Look(user_id="u1", asked_at=teams.fakes.clock.now))
+    assert asked == {"is_member": 2 if change == "attributes" else 1}
+    assert refused(teams, "u1") == ["no membership"]
+    assert change == "attributes" or teams.entry("u1").failure == before, "it was not tried again"
+    teams.keeper.write = write
+    teams.fakes.clock.advance(DAY)
+    run(teams)
+    assert (refused(teams, "u1"), inside(teams)) == ([], {"u1"})
+
+
+def test_an_account_whose_creation_a_team_keeps_from_being_made_is_made_without_it_and_joins_then(teams):
+    write, answered = teams.keeper.write, []
+
+    def conflicting(each):
+        answered.append((each.kind.value, each.joins))
+        if each.kind.value == "create" and each.joins:
+            raise AddressTaken("Keeper refuses creating this account (HTTP 409: Conflict)")
+        return write(each)
+
+    teams.keeper.write = conflicting
+    join(teams, "u4")
+    teams.hire("u4", ADDRESSES[3])
+    teams.deliver(teams.sent[-1])
+    assert answered == [("create", (TEAM,)), ("create", ())]
+    sweep_if_due(teams.services, teams.fakes.clock.now + 4 * MINUTE)
+    teams.work_off()
+    assert answered[2:] == [("patch", (TEAM,))]
+    assert (teams.entry("u4").status, teams.entry("u4").failure, inside(teams)) == (Status.ACTIVE, None, {"u4"})
 
 
 def test_who_gets_another_address_meanwhile_is_created_in_their_own_teams(teams, monkeypatch):

@@ -103,7 +103,7 @@ class _Convergence:
         self._attempted = READING
         self._rounds = 0
         self._origin = asked.origin
-        self._reactivated = False  # by this look
+        self._done: Action | None = None  # by this look, last
         self._ours = True  # the account carries the user's directory id, as far as is known
         self._run_id = asked.run_on(connection)
 
@@ -210,7 +210,7 @@ class _Convergence:
             young = self._services.clock() < self._asked.published + self._services.timings.contradiction
             look = self._asked.look
             teams, undecided = teams_of_one(
-                self._services, self._connection, look, entry, seen, young=young, reactivated=self._reactivated
+                self._services, self._connection, look, entry, seen, young=young, done=self._done
             )
             return replace(seen, teams=teams, undecided=undecided)
         except (Transient, ConfigurationRefused) as error:
@@ -369,7 +369,7 @@ class _Convergence:
         if event is not None and event.source is not None and outcome.error is None:
             fields = {"connection": self._connection.id, "source": event.source.value, "latency_seconds": event.latency}
             log.info("A change reached Keeper", extra={"json_fields": fields})
-        self._reactivated |= attempt.action is Action.UNSUSPEND and outcome.error is None
+        self._done = attempt.action if outcome.error is None else self._done
         if again:
             self._origin = None  # what is met from now on may be what the other message was about
         error, done = outcome.error, ended(outcome, now)

@@ -5,10 +5,13 @@
     access is given back                      the groups of the teams that the account is in: members.hasMember
     an account is created                     the groups that the user is in directly: groups.list with a userKey
     an administrator waits for it             both of these
+    it has unlocked the account               both of these
+    a membership was refused                  the groups of such teams: members.hasMember
     anything else                             nothing: the account stays in the teams that it is in
 
 Where whoever is suspended is taken out of teams, no look at them asks anything, and right after a reactivation one asks
-as after a creation.
+as after a creation. Teams that somebody who got access is in by a nested group are a sweep's business, which is asked
+for as soon as the account is there.
 
 Who is no member joins nothing. Whoever was put into a team is taken out only if a listing of the group's members that
 was read to its end lacks them, the sweep's or one of our own, and the team's brake lets them go. A listing that takes
@@ -25,8 +28,8 @@ from autoprovisioning.app.services import Services
 from autoprovisioning.domain.causes import JOINED, LEFT
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.decision import Observed, idles
-from autoprovisioning.domain.due_runs import due_now
-from autoprovisioning.domain.entry import ACCOUNT, Entry, Status
+from autoprovisioning.domain.due_runs import due, due_now
+from autoprovisioning.domain.entry import ACCOUNT, Action, Entry, Status
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Transient
 from autoprovisioning.domain.memberships import removable, stays_suspended
 from autoprovisioning.domain.observation import rules_of
@@ -34,6 +37,7 @@ from autoprovisioning.domain.runs import Look, RunKind
 from autoprovisioning.domain.team_brake import let_out, spent
 from autoprovisioning.domain.teams import GroupTeam
 
+GIVES = (Action.CREATE, Action.RECREATE, Action.UNSUSPEND, Action.UNLOCK)
 SHUT_OUT = (Status.SUSPENDED, Status.LOCKED)
 LISTING = timedelta(seconds=20)  # of one group, out of a look's minute: some 13,000 members at 0.3 s a page
 
@@ -46,14 +50,14 @@ def teams_of_one(
     seen: Observed,
     *,
     young: bool,
-    reactivated: bool = False,
+    done: Action | None = None,
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
     """Return the ids of the teams that the account is to be in; None: as it is, and nothing was asked.
 
     The second ones are those of them that the account may be in, and about which nothing was found out.
 
-    `young`: what the directory answers may be older than what the look was asked for because of. `reactivated`: it has
-    given access back just now.
+    `young`: what the directory answers may be older than what the look was asked for because of. `done` is what it has
+    done just now.
 
     Raises:
         Transient: the directory could not be asked, or does not show yet what was reported.
@@ -63,20 +67,30 @@ def teams_of_one(
     vanished = ACCOUNT in known.drift
     created = seen.entitled and (known.status is Status.NONE or vanished)
     returns = seen.entitled and known.status is Status.SUSPENDED
-    rejoins = choice.remove_suspended and reactivated
-    waited_for = bool(look.inquiry)
+    rejoins = choice.remove_suspended and done is Action.UNSUSPEND
+    waited_for = bool(look.inquiry) or done is Action.UNLOCK
+    failing = known.failure is not None and not known.failure.trying
+    refused = seen.entitled and bool(known.asked) and (failing or done is not None)
+    judged = bool(known.sent_teams) and (returns or removed)
+    asks = bool(look.groups) or created or rejoins or refused or judged or waited_for
+    gave = seen.entitled and done in GIVES
     if (
         not choice.on
         or connection.state is State.PAUSED
         or known.mark is not None
         or not seen.desired
         or idles(seen, rules_of(connection, {}))
-        or not (look.groups or created or rejoins or ((returns or removed) and known.sent_teams) or waited_for)
+        or not (asks or gave)
     ):
         return None, ()
     teams = [team for team in services.teams.get(connection.id).values() if team.serves]
+    if gave and teams:
+        _ask_for_sweep(services, connection)
+    if not asks:
+        return None, ()
     if removed:
-        leaves = _let_out(services, connection, known, [team for team in teams if team.team_id in known.sent_teams])
+        out = [team for team in teams if team.team_id in known.sent_teams and not team.unread]
+        leaves = _let_out(services, connection, known, out)
         return tuple(sorted({*known.sent_teams} - leaves)), tuple(sorted({*known.asked} - leaves))
     named = [team for team in teams if team.group_id in look.groups]
     sent = {*known.sent_teams}
@@ -132,16 +146,13 @@ class _Asking:
                 if self._user_id in page:
                     return False
                 if services.clock() >= until:
-                    self._leave_to_sweep()
+                    now = services.clock()
+                    services.due_runs.add(due_now(RunKind.SWEEP, now), now)
+                    services.queue.request_run(RunKind.SWEEP)
                     return False
         except (Incomplete, ConfigurationRefused):
             return False
         return True
-
-    def _leave_to_sweep(self) -> None:
-        now = self._services.clock()
-        self._services.due_runs.add(due_now(RunKind.SWEEP, now), now)
-        self._services.queue.request_run(RunKind.SWEEP)
 
     def direct(self, teams: Sequence[GroupTeam]) -> set[str]:
         """Return the teams of the groups that have the user as a direct member; a sweep finds the others."""
@@ -150,6 +161,15 @@ class _Asking:
         except (Incomplete, ConfigurationRefused):
             return set()
         return {team.team_id for team in teams if team.group_id in groups}
+
+
+def _ask_for_sweep(services: Services, connection: Connection) -> None:
+    """Ask for a sweep at once, and a crowd of looks for another one within a minute; a run lists the groups itself."""
+    now = services.clock()
+    later = due(RunKind.SWEEP, now, timedelta(minutes=1))
+    if not later <= {*services.due_runs.all()} and not services.runs.open(connection.id):
+        services.due_runs.add(later | due_now(RunKind.SWEEP, now), now)
+        services.queue.request_run(RunKind.SWEEP)
 
 
 def _let_out(services: Services, connection: Connection, entry: Entry, teams: Collection[GroupTeam]) -> set[str]:
