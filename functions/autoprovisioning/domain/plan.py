@@ -237,11 +237,14 @@ class Planner:
         self._judge(self._roster[seen.user_id], seen, Evidence)
 
     def lacks(self, deleted: Container[str]) -> bool:
-        """Say whether somebody with an account was not listed and is not among the deleted: deleted meanwhile, say."""
+        """Say whether somebody with an account was not listed and is not among the deleted: deleted meanwhile, say.
+
+        Whom the last listing lacked as well was not: had they been deleted since, they would be among the deleted now.
+        """
         return any(
             user_id not in self._met and user_id not in deleted and self._rules.operates_on(user_id)
             for user_id, entry in self._roster.items()
-            if entry.status is not Status.NONE and not entry.gone
+            if entry.status is not Status.NONE and not entry.gone and entry.missing_since is None
         )
 
     def close(self, deleted: Mapping[str, DirectoryUser], complete: bool, members: Container[str] = ()) -> None:

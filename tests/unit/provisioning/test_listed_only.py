@@ -300,3 +300,22 @@ def test_an_entry_that_was_stored_before_is_missing_nowhere():
     assert decode(encode({"u1": dated})).entries == {"u1": dated}
     (record,) = msgspec.msgpack.decode(encode({"u1": dated}))
     assert decode(msgspec.msgpack.encode([record[:16]])).entries == {"u1": entry()}  # the fields of then
+
+
+def test_deleted_users_are_listed_again_once_for_whom_the_directory_goes_on_refusing_to_show(scenario, monkeypatch):
+    scenario.run()
+    del scenario.directory.live["u2"]
+    ask, deleted, listings = scenario.directory.user, scenario.directory.deleted_users, list[str]()
+    refused = DirectoryUser(id="u2", primary_email="", presence=Presence.UNKNOWN, untold="The directory answers 403.")
+    monkeypatch.setattr(scenario.directory, "user", lambda user_id: refused if user_id == "u2" else ask(user_id))
+    scenario.fakes.clock.advance(timedelta(hours=1))
+    scenario.run()
+    assert scenario.entry("u2").missing_since is not None
+    monkeypatch.setattr(scenario.directory, "deleted_users", lambda: (listings.append("all"), deleted())[1])
+    scenario.fakes.clock.advance(timedelta(hours=1))
+    scenario.plan()
+    assert listings == ["all"]
+    del scenario.directory.live["u3"]
+    scenario.fakes.clock.advance(timedelta(hours=1))
+    scenario.plan()
+    assert listings == ["all"] * 3, "somebody else is missing"

@@ -12,7 +12,7 @@ from autoprovisioning.app.provisioning.adoption_grounds import deleted_addresses
 from autoprovisioning.app.provisioning.placement import AskedOneByOne, place
 from autoprovisioning.app.provisioning.read_user import read_user
 from autoprovisioning.app.runs.list_users import everybody
-from autoprovisioning.app.runs.read_directory import begin, read_groups
+from autoprovisioning.app.runs.read_directory import begin, list_deleted_again, read_groups
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, NotSent, Transient
@@ -207,6 +207,23 @@ def test_deleted_users_that_cannot_be_listed_prove_nobody_deleted_and_end_no_run
     assert (survey.deleted, survey.deleted_addresses, deleted_addresses(directory)) == ({}, None, None)
     (note,) = survey.notes
     assert (survey.deleted_listed, note.startswith("The deleted users could not be listed")) == (False, True)
+
+
+def test_a_second_listing_of_deleted_users_that_fails_takes_nothing_back(directory, caplog):
+    directory.removed["u1"] = GONE
+    survey = begin(directory, [], Inline(), 1)
+    known = survey.deleted, survey.deleted_addresses
+
+    def broken() -> Iterator[Sequence[DirectoryUser]]:
+        raise Incomplete("users.list broke off")
+
+    directory.deleted_users = broken
+    list_deleted_again(directory, survey)
+    assert (survey.deleted, survey.deleted_addresses) == known
+    assert (survey.deleted_listed, survey.complete) == (True, True)
+    told = "Whoever was deleted while this run listed users is left to the next one: users.list broke off"
+    assert survey.notes == [told]
+    assert [record.levelname for record in caplog.records] == ["WARNING"], "no alert: what was listed first proves"
 
 
 def test_the_addresses_of_deleted_users_are_told_whole_or_not_at_all(directory):

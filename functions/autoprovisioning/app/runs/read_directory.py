@@ -183,10 +183,14 @@ def begin(
 
 def list_deleted_again(directory: Directory, survey: Survey) -> None:
     """Add who was deleted after the deleted users had been listed, with the directory's own time."""
-    again, untold = _read_deleted(directory)
-    survey.deleted = {**survey.deleted, **{user.id: user for user in again or ()}}
+    try:
+        again = deleted_users(directory)
+    except (Transient, ConfigurationRefused) as error:
+        log.warning("The deleted users could not be listed again: %s", type(error).__name__)
+        survey.notes.append(f"Whoever was deleted while this run listed users is left to the next one: {error}")
+        return
+    survey.deleted = {**survey.deleted, **{user.id: user for user in again}}
     survey.deleted_addresses = addresses_of(survey.deleted.values())
-    survey.notes += untold
 
 
 def _read_deleted(directory: Directory) -> tuple[list[DirectoryUser] | None, list[str]]:
