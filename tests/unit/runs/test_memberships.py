@@ -8,6 +8,7 @@ import pytest
 
 from autoprovisioning import messages
 from autoprovisioning.app.administration.approve_removals import approve_removals
+from autoprovisioning.app.administration.health import health
 from autoprovisioning.app.runs import dispatch
 from autoprovisioning.domain.entry import Action, Mark, Status, Unseen
 from autoprovisioning.domain.errors import AccountGone, NotFound, Rejected, Stale, Throttled, Transient, Unresolved
@@ -15,12 +16,14 @@ from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.memberships import SETTLED, Unsettled
 from autoprovisioning.domain.runs import Batch, RunKind, RunState
 from autoprovisioning.domain.scope import Group
-from autoprovisioning.domain.teams import Team, TeamChoice, TeamState
+from autoprovisioning.domain.teams import MOST_LOST, Team, TeamChoice, TeamState
 from tests.support.builders import DAY, MINUTE
 from tests.support.in_memory import FakeAccounts
+from tests.support.in_memory_state import FakeChannels
 from tests.support.scenario import LATER, USERS, Scenario
 from tests.support.settings import with_settings
 from tests.support.teams import ENGINEERS, NESTED, TEAM, hire, inside, join, leave, run, with_teams
+from tests.unit.administration.test_health import Told
 
 
 @pytest.fixture
@@ -1121,3 +1124,50 @@ def test_whom_the_brake_has_not_counted_since_a_pilot_kept_them_still_stays_unti
         run(teams)
         assert inside(teams) == {"u1", "u2", "u3"}
     assert teams.services.teams.get("c1")["g7"].held == 2
+
+
+def concerns(scenario: Scenario) -> list[str]:
+    """Return what Health says about teams."""
+    seen = health(scenario.services, Told(), FakeChannels(scenario.fakes.store), scenario.connection)
+    return [concern.what for concern in seen.concerns if concern.page == "teams"]
+
+
+def test_a_node_that_takes_memberships_with_success_and_keeps_none_is_told_and_not_asked_again(teams):
+    write, sent = teams.keeper.write, []
+
+    def forgetting(each):
+        sent.append(each)
+        return write(replace(each, joins=(), leaves=()))
+
+    teams.keeper.write = forgetting
+    join(teams, "u1", "u2")
+    for days in (0, 5, 5):
+        teams.fakes.clock.advance(days * DAY)
+        run(teams)
+        run(teams, RunKind.DRIFT)
+        run(teams)
+    assert (len(sent), concerns(teams)) == (2, [])
+    teams.fakes.clock.advance(5 * DAY)
+    run(teams)
+    assert concerns(teams) == ["Keeper has not shown 2 memberships of 1 team for 14 days, and nothing is sent again."]
+    run(teams)
+    assert len(sent) == 2
+    leave(teams, "u1", "u2")
+    approve_all(teams)
+    assert concerns(teams) == []
+
+
+def approve_all(scenario: Scenario) -> None:
+    """Let everybody who is held leave the team."""
+    run(scenario)
+    held = scenario.services.teams.get("c1")["g7"]
+    approve_removals(scenario.services, "c1", "g7", held.held_digest, Actor(address="boss@example.com"))
+    for _ in range(2):
+        run(scenario)
+
+
+def test_health_tells_of_a_team_to_whose_creation_keeper_gave_no_answer(teams):
+    run(teams)
+    lost = replace(teams.services.teams.get("c1")["g7"], state=TeamState.REFUSED, team_id="", asked="E", lost=MOST_LOST)
+    teams.services.teams.change("c1", lambda _: {"g7": lost})
+    assert concerns(teams) == ["Keeper gave no answer to the creation of 1 team, and none is sent again."]

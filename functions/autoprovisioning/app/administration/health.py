@@ -152,7 +152,7 @@ def health(services: Services, reports: Reports, channels: Channels, connection:
         heard=services.sources.all() if services.through.audit_log else {},
     )
     seen = replace(seen, full_runs_often=_why_often(services, seen, connection, full))
-    return replace(seen, concerns=_judged(seen, connection))
+    return replace(seen, concerns=_judged(seen, connection) + _teams(services, connection))
 
 
 def _why_often(services: Services, seen: Health, connection: Connection, full: Sequence[Run]) -> str:
@@ -364,6 +364,28 @@ def _failing(users: int) -> list[Concern]:
     what = f"{counted(users, 'user fails', 'users fail')}: what was due for them is not done."
     mend = "Failures lists each with the reason, the fix, and the next attempt."
     return [Concern(what=what, mend=mend, alert="users_failing" if users >= FEWEST_CHANGES else "", page="failures")]
+
+
+def _teams(services: Services, connection: Connection) -> tuple[Concern, ...]:
+    """Report teams and memberships of which nothing is sent again before somebody has looked in Keeper."""
+    choice = connection.settings.teams
+    known = services.teams.get(connection.id).values() if choice.on and connection.state is State.ON else ()
+    concerns = []
+    lost, late = [team for team in known if team.given_up], [team for team in known if team.unsettled.late]
+    if lost:
+        what = f"Keeper gave no answer to the creation of {counted(len(lost), 'team')}, and none is sent again."
+        mend = "Teams says what each may have left in Keeper, and tries it again."
+        concerns.append(Concern(what=what, mend=mend, page="teams"))
+    if late:
+        people = counted(sum(team.unsettled.late for team in late), "membership")
+        where, days = counted(len(late), "team"), counted(choice.pending_days, "day")
+        what = f"Keeper has not shown {people} of {where} for {days}, and nothing is sent again."
+        mend = (
+            "Approve in Keeper what is pending, and see that invitations were accepted. If all of that is done, and they "
+            "are not in the team, this node takes memberships with success and keeps none: put them in by hand."
+        )
+        concerns.append(Concern(what=what, mend=mend, page="teams"))
+    return tuple(concerns)
 
 
 def _unread(seen: Health, connection: Connection) -> list[Concern]:
