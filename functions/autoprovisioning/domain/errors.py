@@ -212,6 +212,10 @@ class ConfigurationRefused(Permanent):
     code = "configuration"
 
 
+class Unindexed(ConfigurationRefused):
+    """Firestore lacks an index, or is still building it: only the queries that need it have no answer."""
+
+
 class AuthorizationRefused(ProvisioningError):
     """Keeper answered 401 or 403 (not throttled) to one request; whether the token is dead needs a probe."""
 

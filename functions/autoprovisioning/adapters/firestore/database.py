@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from google.api_core import exceptions, retry
 from google.cloud import firestore
 
-from autoprovisioning.domain.errors import ConfigurationRefused, Contention, Transient, Unforeseen
+from autoprovisioning.domain.errors import ConfigurationRefused, Contention, Transient, Unforeseen, Unindexed
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def _indexed() -> Iterator[None]:
         yield
     except exceptions.FailedPrecondition as error:
         mend = "Create the composite indexes of infra/gcp/firestore.indexes.json, or wait until they are built."
-        raise ConfigurationRefused(f"Firestore lacks an index for this query. {mend}") from error
+        raise Unindexed(f"Firestore lacks an index for this query. {mend}") from error
 
 
 class Database:

@@ -381,8 +381,8 @@ def _teams(services: Services, connection: Connection) -> tuple[Concern, ...]:
         where, days = counted(len(late), "team"), counted(choice.pending_days, "day")
         what = f"Keeper has not shown {people} of {where} for {days}, and nothing is sent again."
         mend = (
-            "Approve in Keeper what is pending, and see that invitations were accepted. If all of that is done, and they "
-            "are not in the team, this node takes memberships with success and keeps none: put them in by hand."
+            "Approve in Keeper what is pending, and see that invitations were accepted. If all of that is done, and "
+            "they are not in the team, this node takes memberships with success and keeps none: put them in by hand."
         )
         concerns.append(Concern(what=what, mend=mend, page="teams"))
     return tuple(concerns)

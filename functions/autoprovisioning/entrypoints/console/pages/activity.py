@@ -26,7 +26,7 @@ from autoprovisioning.domain.sentences import plan_of, sentence
 from autoprovisioning.domain.words import MENDS
 from autoprovisioning.entrypoints.answers import status_of, told
 from autoprovisioning.entrypoints.console.pages.apps import DAYS, LABELS
-from autoprovisioning.entrypoints.console.pages.frame import form, get, go, post, show, show_of, sought
+from autoprovisioning.entrypoints.console.pages.frame import form, get, go, indexed, post, show, show_of, sought
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 LINES = 50
@@ -125,6 +125,7 @@ def audit(call: Call, connection_id: str) -> Response:
     asked = _asked(call)
     error: BadInput | None = None
     page: Page[Event] = Page()
+    unindexed = False
     people = NOBODY
     if connection is not None:
         people = call.parts.services.people.read(connection, call.parts.services.clock()).lines
@@ -132,7 +133,9 @@ def audit(call: Call, connection_id: str) -> Response:
     filters = Filters()
     try:
         filters = _filters(asked, matches)
-        page = call.parts.reports.events(connection_id, filters, call.request.args.get("cursor", ""), LINES)
+        cursor = call.request.args.get("cursor", "")
+        found = indexed(lambda: call.parts.reports.events(connection_id, filters, cursor, LINES))
+        page, unindexed = found or page, found is None
     except BadInput as wrong:
         if wrong.field == "cursor":
             raise
@@ -143,6 +146,7 @@ def audit(call: Call, connection_id: str) -> Response:
         "names": list(EventName),
         "outcomes": {Outcome.DONE: "Succeeded", Outcome.FAILED: "Failed"},
         "page": page,
+        "unindexed": unindexed,
         "sought": filters.sought,
         "people": people.names(event.user_id for event in page.items),
         "matches": [line.person for line in matches[:FOUND]],

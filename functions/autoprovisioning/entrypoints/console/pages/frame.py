@@ -22,6 +22,7 @@ from autoprovisioning.domain.errors import (
     ReauthorizationRequired,
     Stale,
     Transient,
+    Unindexed,
     WrongState,
 )
 from autoprovisioning.domain.runs import Run, RunKind
@@ -141,6 +142,15 @@ def show_of(call: Call, connection: Connection, template: str, status: int = 200
     about["under_way"] = None if unread else under_way(call, connection)
     badges = {"failures": failing, "holds": held}
     return show(call, template, status, crumbs=crumbs, badges=badges, **about, **values)
+
+
+def indexed(ask: Callable[[], T]) -> T | None:
+    """Return what Firestore answers; None while it lacks the index for that, so that the rest of a page is shown."""
+    try:
+        return ask()
+    except Unindexed as error:
+        told(error)
+        return None
 
 
 def waiting_holds(call: Call, connection: Connection) -> int:

@@ -25,7 +25,17 @@ from autoprovisioning.domain.team_review import TeamRow, needs
 from autoprovisioning.domain.teams import TeamState
 from autoprovisioning.domain.words import MEMBERSHIPS, TEAMS
 from autoprovisioning.entrypoints.console.pages.activity import changes
-from autoprovisioning.entrypoints.console.pages.frame import form, get, go, part_of, post, query_of, show_of, sought
+from autoprovisioning.entrypoints.console.pages.frame import (
+    form,
+    get,
+    go,
+    indexed,
+    part_of,
+    post,
+    query_of,
+    show_of,
+    sought,
+)
 from autoprovisioning.entrypoints.console.routing import Call, existing
 
 ROWS = 50
@@ -151,9 +161,9 @@ def team(call: Call, connection_id: str, group_id: str) -> Response:
     concerned = reviewed.concerned(known)
     found = reviewed.people(known, asked.membership, asked.q)
     part = part_of(call, found, ROWS)
-    page: Page[Event] = Page()
+    page: Page[Event] | None = Page()
     if known.team_id:
-        page = call.parts.reports.events(connection.id, Filters(team=known.team_id), "", LATEST)
+        page = indexed(lambda: call.parts.reports.events(connection.id, Filters(team=known.team_id), "", LATEST))
     return show_of(
         call,
         connection,
@@ -179,9 +189,8 @@ def team(call: Call, connection_id: str, group_id: str) -> Response:
         number=part.number,
         pages=part.pages,
         first=part.first,
-        events=page.items,
-        older=bool(page.cursor),
-        people=roll.lines.names(event.user_id for event in page.items),
+        page=page,
+        people=roll.lines.names(event.user_id for event in page.items) if page is not None else {},
         changes=changes,
         sentence=sentence,
         plan_of=plan_of,
