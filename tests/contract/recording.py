@@ -1,8 +1,8 @@
 """Record what the adapters store today: one document of each kind that lasts, and each message, every field filled.
 
-    PYTHONPATH=functions python -m tests.contract.recording 5
+    PYTHONPATH=functions python -m tests.contract.recording 6
 
-writes `tests/contract/recorded/5.json`. A recording is never changed: `test_recorded.py` holds every later version to
+writes `tests/contract/recorded/6.json`. A recording is never changed: `test_recorded.py` holds every later version to
 it. Whoever adds a field or a schema fills it in here and adds a recording with the next number. Requests,
 the lines of previews, the list of runs that are due later, what the last listings showed of the directory's size and
 when each source of changes was heard are not recorded, since they last for a day or two.

@@ -56,6 +56,7 @@ FIRST_WITH_IGNORED = 4  # and with what is done about changes in Keeper, a pilot
 # And with what becomes of suspended people in teams, when each person was let out of one, or approved to be, since when
 # a pilot is for its people, and the one before.
 FIRST_WITH_TIMES = 5
+FIRST_WITH_LOST = 6  # and with how many creations of a team got no answer
 PEOPLE = {user_id: listed.name for user_id, listed in recording.LISTED.items()}
 
 
@@ -72,11 +73,14 @@ def connection_in(path: Path) -> Connection:
 
 def team_in(path: Path) -> GroupTeam:
     """Return the team that a recording tells of."""
-    if int(path.stem) >= FIRST_WITH_TIMES:
+    number = int(path.stem)
+    if number >= FIRST_WITH_LOST:
         return recording.TEAM
-    removals = recording.TEAM.removals
-    assert removals is not None
-    return replace(recording.TEAM, removals=replace(removals, times=(), approved_at=()))
+    earlier = replace(recording.TEAM, asked="", lost=0)
+    if number >= FIRST_WITH_TIMES:
+        return earlier
+    assert earlier.removals is not None
+    return replace(earlier, removals=replace(earlier.removals, times=(), approved_at=()))
 
 
 def named(firestore: Firestore) -> dict[str, str]:
