@@ -94,6 +94,7 @@ def child(run: str, directory: str, keeper: str, shards: str, latency: str) -> d
     from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory, Quota, anonymous, known_users
     from autoprovisioning.adapters.firestore.codec import decode
     from autoprovisioning.adapters.scim.client import ScimAccounts
+    from autoprovisioning.adapters.threads import Threads
     from autoprovisioning.app.runs.reconcile import reconcile
     from autoprovisioning.app.runs.sweep import sweep_on_schedule
     from autoprovisioning.domain.connections import Connection, State
@@ -144,6 +145,7 @@ def child(run: str, directory: str, keeper: str, shards: str, latency: str) -> d
         fakes.services,
         roster=Stored(fakes.store),
         directory=GoogleDirectory(transport),
+        executor=Threads(),
         accounts_for=lambda *_: accounts,
     )
     began, cpu = time.monotonic(), time.process_time()

@@ -114,6 +114,7 @@ def child(url: str, path: str, groups: int, *, in_parts: bool) -> dict[str, Any]
     """Read and judge the directory as a run does, with everybody on the roster."""
     from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory, Quota, anonymous
     from autoprovisioning.adapters.firestore.codec import decode
+    from autoprovisioning.adapters.threads import Threads
     from autoprovisioning.app.runs.plan_everybody import judge_everybody
     from autoprovisioning.domain.connections import Connection, State
     from autoprovisioning.domain.listing_parts import Listings
@@ -137,7 +138,7 @@ def child(url: str, path: str, groups: int, *, in_parts: bool) -> dict[str, Any]
         heads = Counter(entry.email[0] for entry in roster.values())
         fakes.store.listings = Listings().whole(heads, START, None)
     transport = DirectoryTransport(url, anonymous(url), count, quota=Quota(1800))
-    services = replace(fakes.services, directory=GoogleDirectory(transport))
+    services = replace(fakes.services, directory=GoogleDirectory(transport), executor=Threads())
     planner = Planner(connection, roster, rules_of(connection, {}), START)
     began, cpu = time.monotonic(), time.process_time()
     survey = judge_everybody(services, [connection], {"c1": planner}, {"c1": roster}, START + timedelta(days=1))
