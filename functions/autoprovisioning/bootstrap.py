@@ -220,7 +220,7 @@ def directory(*, waited_for: bool = False) -> GoogleDirectory:
         attempts=ATTEMPTS_SOON if waited_for else ATTEMPTS,
         quota=_quota(),
     )
-    return GoogleDirectory(transport, chosen.directory_customer)
+    return GoogleDirectory(transport, chosen.directory_customer, chosen.directory_concurrency)
 
 
 @Once

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -193,3 +195,24 @@ def test_connections_are_kept_whatever_thread_asks(listener: Listener) -> None:
     found, survey = in_parts(directory, beginnings=tuple(LETTERS))
     assert (len(found), survey.in_parts) == (len(LETTERS), True)
     assert len(opened) <= 4, "four are under way at once, each over a session that an earlier one used"
+
+
+def test_no_more_pages_are_under_way_at_once_than_chosen_whatever_is_listed(listener: Listener) -> None:
+    lock, under_way, most = threading.Lock(), 0, 0
+
+    def answer(request: Request) -> Response:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        time.sleep(0.02)  # it takes its time
+        with lock:
+            under_way -= 1
+        return Response(200, b"{}", {"Content-Type": "application/json"})
+
+    listener.answer = answer
+    directory = GoogleDirectory(DirectoryTransport(listener.url, anonymous(listener.url), Counts()), at_once=3)
+    listings = [lambda: list(directory.members("g1")), lambda: list(directory.users(FIELDS)), directory.org_units]
+    asked = [*listings, lambda: list(directory.users_beginning("a", FIELDS))] * 5
+    assert len(list(Threads().each(lambda ask: ask(), asked, len(asked)))) == len(asked)
+    assert most == 3

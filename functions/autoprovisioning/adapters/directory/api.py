@@ -10,6 +10,7 @@ from typing import Any
 
 from autoprovisioning.adapters.directory.answers import resource
 from autoprovisioning.adapters.directory.known_users import KnownUsers
+from autoprovisioning.adapters.directory.places import Places
 from autoprovisioning.adapters.directory.resources import (
     LONGEST_ID,
     begins_with,
@@ -31,6 +32,7 @@ from autoprovisioning.domain.texts import LONGEST_SEARCH
 
 USERS_A_PAGE = 500  # the most that users.list gives
 MEMBERS_A_PAGE = 200  # the most that members.list gives
+AT_ONCE = 8  # pages, unless a deployment says otherwise
 PAGES_AT_MOST = 20_000  # of a listing: ten million users, four million members
 LONGEST_TOKEN = 4096  # of a page; Google's have some hundred characters
 # Seconds. A reconciliation waits for users and members; a worker, whose time is a minute, for the other two.
@@ -64,12 +66,13 @@ DELETED = "user is deleted"  # of a 412 conditionNotMet; another one is "User cr
 
 
 class GoogleDirectory:
-    """Reads one Workspace customer."""
+    """Reads one Workspace customer, so many pages of its listings at once."""
 
-    def __init__(self, transport: DirectoryTransport, customer: str = "my_customer") -> None:
+    def __init__(self, transport: DirectoryTransport, customer: str = "my_customer", at_once: int = AT_ONCE) -> None:
         self._transport = transport
         self._customer = customer
         self._known = KnownUsers()
+        self._places = Places(at_once)
 
     def user(self, user_id: str) -> DirectoryUser | None:
         """Read one user by id, with every field that could be mapped."""
@@ -370,7 +373,8 @@ class GoogleDirectory:
     ) -> dict[str, Any]:
         """Read one page of a listing; raises Incomplete, and ConfigurationRefused if the set-up is refused."""
         try:
-            answer = self._transport.read(path, params, read)
+            with self._places:
+                answer = self._transport.read(path, params, read)
         except Transient as error:
             raise Incomplete(f"{method} broke off: {error}") from error
         if not isinstance(answer, ApiRefusal):
