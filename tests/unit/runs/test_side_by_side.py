@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoprovisioning.adapters.threads import Threads
 from autoprovisioning.app.runs.side_by_side import side_by_side
@@ -54,6 +57,43 @@ def test_no_more_than_the_next_of_each_is_made(executor):
         for _ in range(4):
             next(taken)
     assert sorted(made) == ["a0", "a1", "a2", "b0", "b1", "b2"], "two taken of each, and one more made of each"
+
+
+@given(
+    lengths=st.lists(st.integers(0, 5), max_size=7), free=st.lists(st.integers(-2, 6), min_size=1), seed=st.integers()
+)
+def test_how_many_places_there_are_changes_no_order_and_is_kept_to(lengths, free, seed):
+    def streams(made: list[str]) -> list[Iterator[str]]:
+        def stream(name: str, length: int) -> Iterator[str]:
+            for number in range(length):
+                made.append(name)
+                yield f"{name}{number}"
+
+        return [stream(name, length) for name, length in zip("abcdefg", lengths, strict=False)]
+
+    chance, made, taken = Random(seed), list[str](), list[str]()
+    most = max(1, *free)
+    for item in side_by_side(Inline(), streams(made), 4, lambda: chance.choice(free)):
+        taken.append(item)
+        assert len(made) - len(taken) <= most
+    assert taken == list(side_by_side(Inline(), streams([]), 4))
+
+
+def test_while_there_is_one_place_nothing_is_made_ahead_and_more_once_there_are_more():
+    made: list[str] = []
+
+    def stream(name: str) -> Iterator[str]:
+        while True:
+            made.append(name)
+            yield name
+
+    places = 1
+    with closing(side_by_side(Inline(), [stream("a"), stream("b"), stream("c")], 3, lambda: places)) as taken:
+        assert next(taken) == "a"
+        assert made == ["a", "b"]
+        places = 3
+        assert [next(taken), next(taken)] == ["b", "c"]
+        assert made == ["a", "b", "c", "a", "b", "c"]
 
 
 def test_whoever_closes_waits_for_what_is_under_way():
