@@ -84,6 +84,9 @@ class SimDirectory:
     def users_beginning(self, letters: str, fields: frozenset[str]) -> Iterator[Sequence[DirectoryUser]]:
         return self._listed(f"users {letters}", lambda: self.truth.users_beginning(letters, fields))
 
+    def packed(self, users: Sequence[DirectoryUser]) -> Sequence[DirectoryUser]:
+        return self.truth.packed(users)
+
     def users_who_are(self, presence: Presence) -> Iterator[Sequence[DirectoryUser]]:
         return self._listed(f"users {presence.value}", lambda: self.truth.users_who_are(presence))
 

@@ -119,6 +119,9 @@ class FakeDirectory:
         found = [user for user in self.live.values() if _begins(user, letters)]
         yield from self._paged(sorted(found, key=lambda user: user.primary_email))
 
+    def packed(self, users: Sequence[DirectoryUser]) -> Sequence[DirectoryUser]:
+        return tuple(users)
+
     def users_who_are(self, presence: Presence) -> Iterator[Sequence[DirectoryUser]]:
         if presence.value in self.failing:
             raise Incomplete("users.list broke off")

@@ -10,6 +10,7 @@ from typing import Any
 
 from autoprovisioning.adapters.directory.answers import resource
 from autoprovisioning.adapters.directory.known_users import KnownUsers
+from autoprovisioning.adapters.directory.packed import Packed
 from autoprovisioning.adapters.directory.places import Places
 from autoprovisioning.adapters.directory.resources import (
     LONGEST_ID,
@@ -124,6 +125,10 @@ class GoogleDirectory:
         """
         without = f"users without an address that begins with {letters!r}"
         return self._queried(fields, f"email:{letters}*", lambda user: _begins(user, letters), without)
+
+    def packed(self, users: Sequence[DirectoryUser]) -> Sequence[DirectoryUser]:
+        """Return a page of a listing packed."""
+        return Packed(users)
 
     def users_who_are(self, presence: Presence) -> Iterator[Sequence[DirectoryUser]]:
         """List the users with a flag (users.list, query `isSuspended=true` or `isArchived=true`).

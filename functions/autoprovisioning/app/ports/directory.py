@@ -34,6 +34,9 @@ class DirectoryUsers(Protocol):
         Somebody who has two such addresses comes once, unless they are renamed meanwhile.
         """
 
+    def packed(self, users: Sequence[DirectoryUser]) -> Sequence[DirectoryUser]:
+        """Return a page of a listing in less memory, for as long as it waits: unpacked whenever it is gone through."""
+
     def users_who_are(self, presence: Presence) -> Iterator[Sequence[DirectoryUser]]:
         """List the users who are SUSPENDED or ARCHIVED, a page at a time; raises Incomplete."""
 
