@@ -14,7 +14,7 @@ import pytest
 
 from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory, Quota, anonymous
 from autoprovisioning.adapters.threads import Threads
-from autoprovisioning.app.runs.list_users import Parts, everybody
+from autoprovisioning.app.runs.list_users import Pages, Parts, everybody
 from autoprovisioning.app.runs.read_directory import Survey
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Entry
@@ -34,7 +34,9 @@ def in_parts(
     entries = [Entry(user_id=user_id, email=f"{user_id}@example.com") for user_id in known]
     parts = Parts(beginnings=tuple(beginnings), executor=Threads(), at_once=4, known=lambda: entries)
     survey = Survey(members={}, deleted={})
-    return list(everybody(directory, survey, FIELDS, lambda: NOW, NOW + DAY, parts)), survey
+    return list(
+        everybody(Pages(directory=directory, fields=FIELDS, clock=lambda: NOW, parts=parts), survey, NOW + DAY)
+    ), survey
 
 
 def test_a_query_by_the_beginning_finds_primary_addresses_and_aliases_in_their_order(

@@ -38,10 +38,15 @@ class Listings:
     unread: tuple[str, ...] = ()
 
     @property
+    def users(self) -> int:
+        """Count the users, as far as they are known: those of a small directory are not."""
+        return sum(self.sizes.values())
+
+    @property
     def large(self) -> bool:
         """Say whether parts are worth their requests: they cost more of those, and save only time."""
         slow = self.waited is None or self.waited >= QUICK
-        return slow and sum(self.sizes.values()) >= SMALL
+        return slow and self.users >= SMALL
 
     @property
     def unfinished(self) -> bool:

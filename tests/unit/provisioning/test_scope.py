@@ -11,7 +11,7 @@ import pytest
 from autoprovisioning.app.provisioning.adoption_grounds import deleted_addresses
 from autoprovisioning.app.provisioning.placement import AskedOneByOne, place
 from autoprovisioning.app.provisioning.read_user import read_user
-from autoprovisioning.app.runs.list_users import everybody
+from autoprovisioning.app.runs.list_users import Pages, everybody
 from autoprovisioning.app.runs.read_directory import begin, list_deleted_again, read_groups
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
@@ -166,7 +166,7 @@ def test_everybody_is_met_once_though_pages_overlap(directory):
             yield [USER, replace(USER, id="u2")]
 
     survey = begin(directory, [], Inline(), 1)
-    met = everybody(Overlapping(), survey, frozenset(), lambda: NOW, NOW + SECOND)
+    met = everybody(Pages(directory=Overlapping(), fields=frozenset(), clock=lambda: NOW), survey, NOW + SECOND)
     assert [user.id for user in met] == ["u1", "u2"]
     assert (survey.complete, survey.listed) == (True, 2)
 
@@ -175,7 +175,7 @@ def test_a_listing_that_breaks_off_is_noted_and_not_raised(directory):
     directory.live |= {f"x{number}": replace(USER, id=f"x{number}") for number in range(4)}
     directory.broken_after = 1
     survey = begin(directory, [], Inline(), 1)
-    met = list(everybody(directory, survey, frozenset(), lambda: NOW, NOW + SECOND))
+    met = list(everybody(Pages(directory=directory, fields=frozenset(), clock=lambda: NOW), survey, NOW + SECOND))
     assert len(met) == 2
     assert (survey.complete, len(survey.notes)) == (False, 1)
 
@@ -186,12 +186,24 @@ def test_a_listing_that_is_refused_from_the_start_ends_the_run(directory):
 
     directory.users = refused
     with pytest.raises(ConfigurationRefused):
-        list(everybody(directory, begin(directory, [], Inline(), 1), frozenset(), lambda: NOW, NOW + SECOND))
+        list(
+            everybody(
+                Pages(directory=directory, fields=frozenset(), clock=lambda: NOW),
+                begin(directory, [], Inline(), 1),
+                NOW + SECOND,
+            )
+        )
 
 
 def test_a_listing_that_takes_too_long_ends_the_run(directory):
     with pytest.raises(NotSent):
-        list(everybody(directory, begin(directory, [], Inline(), 1), frozenset(), lambda: NOW, NOW))
+        list(
+            everybody(
+                Pages(directory=directory, fields=frozenset(), clock=lambda: NOW),
+                begin(directory, [], Inline(), 1),
+                NOW,
+            )
+        )
 
 
 @pytest.mark.parametrize("error", [Incomplete("users.list broke off"), ConfigurationRefused("403")])

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from autoprovisioning.app.runs.list_users import Parts, everybody
+from autoprovisioning.app.runs.list_users import Pages, Parts, everybody
 from autoprovisioning.app.runs.read_directory import Survey
 from autoprovisioning.domain import listing_parts
 from autoprovisioning.domain.directory_user import DirectoryUser
@@ -141,7 +141,9 @@ def test_a_preview_counts_everybody_or_nobody(scenario, monkeypatch, some_will_d
     parts = Parts(beginnings=("a", "b", "c"), executor=Inline(), at_once=2, known=lambda: (), some_will_do=some_will_do)
     survey = Survey(members={}, deleted={})
     clock = scenario.fakes.clock
-    found = everybody(scenario.directory, survey, frozenset(), clock, clock() + 5 * MINUTE, parts)
+    found = everybody(
+        Pages(directory=scenario.directory, fields=frozenset(), clock=clock, parts=parts), survey, clock() + 5 * MINUTE
+    )
     if some_will_do:
         assert [user.id for user in found] == ["u1", "admin", "u2"]
         assert (survey.unread, survey.in_parts) == (("c",), True)

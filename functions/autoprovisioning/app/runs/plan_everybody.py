@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
 from autoprovisioning.app.provisioning.placement import place
 from autoprovisioning.app.provisioning.volume_guard import kept_out
-from autoprovisioning.app.runs.list_users import Parts, everybody
+from autoprovisioning.app.runs.list_users import MOST_AHEAD, Pages, Parts, everybody
 from autoprovisioning.app.runs.read_directory import Survey, begin, list_deleted_again
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import SERVING, Connection
@@ -53,38 +54,38 @@ def judge_everybody(
     held = {each.id: kept_out(services, each) for each in serving} if len(serving) > 1 else {}
     began = services.clock()
     groups_until = began + (deadline - began) * FOR_GROUPS
-    survey = begin(
-        services.directory,
-        connections,
-        services.executor,
-        services.reads_at_once,
-        lambda: services.clock() >= groups_until,
-    )
     fields = frozenset({"name"}).union(*(connection.settings.mapping.source_fields() for connection in planned))
-    everywhere = Scope().located(survey.units)
-    judge = _Judge(
-        connections=connections, serving=serving, planners=planners, rosters=rosters, survey=survey, held=held
-    )
     known = services.listings.get()
     parts = _parts(services, known, planned, planners, rosters, some_will_do=remember)
-    read_at: datetime | None = None
-    try:
-        for user in everybody(services.directory, survey, fields, services.clock, deadline=deadline, parts=parts):
-            if survey.units and not everywhere.lists(user.org_unit_path):
-                survey.unplaced += 1
-            if survey.read_at is not None and survey.read_at is not read_at:
-                read_at = survey.read_at
-                for planner in planners.values():
-                    planner.read_at(read_at)
-            judge.judge(user)
-    except NotSent:
-        if remember and not survey.divided:
-            # The next one is made in parts, and does not take as long; or in one with all of a run's time, if parts
-            # took some of it in vain.
-            now = services.clock()
-            found = known.whole(survey.sizes, now, None)
-            _remember(services, known, replace(found, doubted_at=now if survey.doubted else None))
-        raise
+    pages = Pages(directory=services.directory, fields=fields, clock=services.clock, parts=parts)
+    if (
+        services.reads_at_once > 1
+        and known.users <= MOST_AHEAD
+        and any(each.settings.scope.groups for each in connections)
+    ):
+        pages.most_ahead = MOST_AHEAD
+    with closing(pages):
+        survey = begin(
+            services.directory,
+            connections,
+            services.executor,
+            services.reads_at_once,
+            lambda: services.clock() >= groups_until,
+            pages.read_ahead,
+        )
+        judge = _Judge(
+            connections=connections, serving=serving, planners=planners, rosters=rosters, survey=survey, held=held
+        )
+        try:
+            judge.judge_all(everybody(pages, survey, deadline))
+        except NotSent:
+            if remember and not survey.divided:
+                # The next one is made in parts, and does not take as long; or in one with all of a run's time, if parts
+                # took some of it in vain.
+                now = services.clock()
+                found = known.whole(survey.sizes, now, None)
+                _remember(services, known, replace(found, doubted_at=now if survey.doubted else None))
+            raise
     if remember:
         _remember(services, known, _listings(known, survey, parts, services.clock()))
     whole = survey.complete and survey.deleted_listed and not survey.unread
@@ -169,6 +170,19 @@ class _Judge:
     rosters: Rosters
     survey: Survey
     held: Mapping[str, frozenset[str]]
+
+    def judge_all(self, users: Iterable[DirectoryUser]) -> None:
+        """Judge them as they come, each dated when it was read."""
+        survey, everywhere = self.survey, Scope().located(self.survey.units)
+        read_at: datetime | None = None
+        for user in users:
+            if survey.units and not everywhere.lists(user.org_unit_path):
+                survey.unplaced += 1
+            if survey.read_at is not None and survey.read_at is not read_at:
+                read_at = survey.read_at
+                for planner in self.planners.values():
+                    planner.read_at(read_at)
+            self.judge(user)
 
     def judge(self, user: DirectoryUser) -> None:
         left = partial(self._left, user)

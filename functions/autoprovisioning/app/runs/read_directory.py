@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 from autoprovisioning.app.ports.directory import Directory, DirectoryScopes
 from autoprovisioning.app.ports.execution import Executor
@@ -18,6 +19,8 @@ from autoprovisioning.domain.errors import ConfigurationRefused, Incomplete, Tra
 from autoprovisioning.domain.scope import Group, Located, OrgUnit, standing
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 ALERT = {"alert": "listing_incomplete"}
 
@@ -124,10 +127,11 @@ def read_groups(
     executor: Executor,
     at_once: int,
     late: Callable[[], bool] = lambda: False,
+    ended: Callable[[str], None] = lambda _: None,
 ) -> tuple[GroupMembers, list[str]]:
     """List the derived members of every scope group, several at once; None, with a note, for one that was not read.
 
-    Once it is `late`, no more is read.
+    Once it is `late`, no more is read. `ended` is told of each group that is done with.
     """
 
     def read(group: Group) -> frozenset[str] | str:
@@ -136,6 +140,8 @@ def read_groups(
         except (Transient, ConfigurationRefused) as error:
             log.error("A scope group could not be read: this run deprovisions nobody", extra={"json_fields": ALERT})
             return f"Scope group {group.email or group.id} could not be read: {error}"
+        finally:
+            ended(group.id)
 
     groups = {group.id: group for connection in connections for group in connection.settings.scope.groups}
     told = dict(zip(groups, executor.each(read, list(groups.values()), at_once), strict=True))
@@ -162,13 +168,29 @@ def begin(
     executor: Executor,
     at_once: int,
     late: Callable[[], bool] = lambda: False,
+    meanwhile: Callable[[Callable[[], int]], None] = lambda _: None,
 ) -> Survey:
-    """Read everything that is needed before the first user is judged; of the groups, only until it is `late`."""
-    units_listed = executor.start(partial(_read_units, directory, connections))
-    deleted_listed = executor.start(partial(_read_deleted, directory))
-    members, notes = read_groups(directory, connections, executor, at_once, late)
-    units, unlisted = units_listed()
-    deleted, untold = deleted_listed()
+    """Read everything that is needed before the first user is judged; of the groups, only until it is `late`.
+
+    `meanwhile` is done beside it: it is given how many of these listings are left, and returns soon after the last one.
+    """
+    ended: list[str] = []
+
+    def counted(read: Callable[[], T]) -> T:
+        found = read()
+        ended.append("")
+        return found
+
+    groups = {group.id for connection in connections for group in connection.settings.scope.groups}
+    units_listed = executor.start(partial(counted, partial(_read_units, directory, connections)))
+    deleted_listed = executor.start(partial(counted, partial(_read_deleted, directory)))
+    groups_listed = executor.start(partial(read_groups, directory, connections, executor, at_once, late, ended.append))
+    try:
+        meanwhile(lambda: len(groups) + 2 - len(ended))
+    finally:
+        members, notes = groups_listed()
+        units, unlisted = units_listed()
+        deleted, untold = deleted_listed()
     by_id = {user.id: user for user in deleted or ()}
     addresses, listed = addresses_of(deleted), deleted is not None
     return Survey(
