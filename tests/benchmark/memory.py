@@ -50,11 +50,13 @@ def accounts_of(state: dict[str, Any]) -> list[dict[str, Any]]:
     return accounts
 
 
-def measure(users: int, runs: tuple[str, ...], latency: float, changed: float) -> Iterator[tuple[str, dict[str, Any]]]:
+def measure(
+    users: int, groups: int, runs: tuple[str, ...], latency: float, changed: float
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Make each run over one customer, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder, Supervisor(Path(folder)) as supervisor:
         path, shards, token = (Path(folder) / name for name in ("fixture.json", "roster", "token"))
-        state = fixture(users, GROUPS)
+        state = fixture(users, groups)
         path.write_text(json.dumps(state))
         token.write_text(TOKEN)
         shards.mkdir()
@@ -74,7 +76,7 @@ def measure(users: int, runs: tuple[str, ...], latency: float, changed: float) -
             odd = [{"userName": "shared@example.com"}] if run == RUNS[2] else []  # whose owner is looked for
             side.control("PUT", "accounts", accounts + odd)
             argv = [sys.executable, "-m", "tests.benchmark.memory", "--child", run, directory.address]
-            argv += [side.endpoint, str(shards), str(latency)]
+            argv += [side.endpoint, str(shards), str(latency), str(groups)]
             done = subprocess.run(argv, cwd=ROOT, check=True, stdout=subprocess.PIPE)
             yield run, json.loads(done.stdout.splitlines()[-1])
 
@@ -89,7 +91,7 @@ def heads_of(shards: str) -> Counter[str]:
     return heads
 
 
-def child(run: str, directory: str, keeper: str, shards: str, latency: str) -> dict[str, Any]:
+def child(run: str, directory: str, keeper: str, shards: str, latency: str, groups: str) -> dict[str, Any]:
     """Make one run, and return what it took."""
     from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory, Quota, anonymous, known_users
     from autoprovisioning.adapters.firestore.codec import decode
@@ -127,7 +129,7 @@ def child(run: str, directory: str, keeper: str, shards: str, latency: str) -> d
     fakes = FakeServices()
     if float(latency):  # the sizes as the listing of the day before found them
         fakes.store.listings = Listings().whole(heads_of(shards), START, None)
-    scope = Scope(groups=tuple(Group(id=f"g{number}") for number in range(GROUPS)))
+    scope = Scope(groups=tuple(Group(id=f"g{number}") for number in range(int(groups))))
     connection = Connection(
         id="c1",
         state=State.ON,
@@ -174,6 +176,7 @@ def main() -> None:
     """Measure two sizes, and print the table."""
     parser = argparse.ArgumentParser(description="Memory of a run")
     parser.add_argument("--users", type=int, default=USERS)
+    parser.add_argument("--groups", type=int, default=GROUPS)
     parser.add_argument("--run", choices=RUNS, action="append")
     parser.add_argument("--latency", type=float, default=0, help="seconds a request to the directory")
     parser.add_argument("--changed", type=float, default=0, help="percent of the users")
@@ -184,7 +187,7 @@ def main() -> None:
         return
     runs = tuple(asked.run or RUNS)
     sizes = (asked.users * 2 // 5, asked.users)
-    seen = [dict(measure(users, runs, asked.latency, asked.changed)) for users in sizes]
+    seen = [dict(measure(users, asked.groups, runs, asked.latency, asked.changed)) for users in sizes]
     print(
         "| run | users | unchanged | planned | requests | seconds | CPU seconds | peak MiB | bytes for each user more |"
     )

@@ -2,8 +2,8 @@
 
 The simulated directory answers each request after 0.3 s. State is in memory: Firestore's part is measured by the other
 benchmarks. Nothing has changed since everybody was provisioned. Each row is a process of its own, so that its memory is
-its own; memory for each user is the difference between two sizes. What that means for a million users, and for ten:
-docs/scale.md.
+its own. Users are listed after the groups' members, and beside them: how many times the seconds of the former are those
+of the latter is the ratio. What that means for a million users, and for ten: docs/scale.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -28,10 +28,12 @@ from infra.local.directory.fixture import make
 from infra.local.processes import Supervisor, python
 from infra.local.simulation import DirectorySide
 
-USERS = 100_000
+SIZES = ((4_000, 1), (20_000, 4), (100_000, 8))  # users, scope groups
 LATENCY = 0.3  # seconds a request
 USERS_A_SHARD = 300
-MUST = 60.0  # seconds, of a run without changes in parts
+SMALL = 5_000  # users: fewer are listed in one listing
+WAYS = (("after",), (), ("parts", "after"), ("parts",))
+MUST = 60.0  # seconds, of a run without changes over the largest one, in parts
 
 
 # How often addresses begin with a letter, of a hundred: made up, with the largest part that is to be expected.
@@ -91,7 +93,10 @@ def roster_of(state: dict[str, Any], changed: float = 0) -> list[bytes]:
 
 
 def measure(users: int, groups: int, latency: float) -> Iterator[dict[str, Any]]:
-    """Read one directory in one listing, then in parts, each in a process of its own."""
+    """Read one directory in one listing and in parts, after the members and beside them, in a process of its own each.
+
+    Parts are not tried where a directory is too small for them.
+    """
     with tempfile.TemporaryDirectory() as folder, Supervisor(Path(folder)) as supervisor:
         path, shards = Path(folder) / "fixture.json", Path(folder) / "roster"
         state = fixture(users, groups)
@@ -103,18 +108,20 @@ def measure(users: int, groups: int, latency: float) -> Iterator[dict[str, Any]]
         argv = python("-m", "infra.local.directory", "--fixture", str(path))
         side = DirectorySide(supervisor.start("directory", argv, cwd=ROOT).wait_ready().address)
         side.fault(match={}, delay=latency, times=None)
-        for in_parts in (False, True):
-            argv = [sys.executable, "-m", "tests.benchmark.scale", "--child", side.url, str(shards), str(groups)]
-            argv += ["parts"] if in_parts else []
+        for how in WAYS:
+            if "parts" in how and users < SMALL:
+                continue
+            argv = [sys.executable, "-m", "tests.benchmark.scale", "--child", side.url, str(shards), str(groups), *how]
             done = subprocess.run(argv, cwd=ROOT, check=True, stdout=subprocess.PIPE, env={**os.environ})
             yield json.loads(done.stdout.splitlines()[-1]) | {"users": users, "groups": groups}
 
 
-def child(url: str, path: str, groups: int, *, in_parts: bool) -> dict[str, Any]:
+def child(url: str, path: str, groups: int, how: Collection[str]) -> dict[str, Any]:
     """Read and judge the directory as a run does, with everybody on the roster."""
     from autoprovisioning.adapters.directory import DirectoryTransport, GoogleDirectory, Quota, anonymous
     from autoprovisioning.adapters.firestore.codec import decode
     from autoprovisioning.adapters.threads import Threads
+    from autoprovisioning.app.runs import plan_everybody
     from autoprovisioning.app.runs.plan_everybody import judge_everybody
     from autoprovisioning.domain.connections import Connection, State
     from autoprovisioning.domain.listing_parts import Listings
@@ -134,7 +141,9 @@ def child(url: str, path: str, groups: int, *, in_parts: bool) -> dict[str, Any]
     }
     count = _Count()
     fakes = FakeServices()
-    if in_parts:  # the sizes as the listing of the day before found them
+    if "after" in how:
+        plan_everybody.MOST_AHEAD = 0
+    if "parts" in how:  # the sizes as the listing of the day before found them
         heads = Counter(entry.email[0] for entry in roster.values())
         fakes.store.listings = Listings().whole(heads, START, None)
     transport = DirectoryTransport(url, anonymous(url), count, quota=Quota(1800))
@@ -148,6 +157,7 @@ def child(url: str, path: str, groups: int, *, in_parts: bool) -> dict[str, Any]
         "requests": count.requests,
         "unchanged": planner.plan.unchanged,
         "in_parts": survey.in_parts,
+        "after": "after" in how,
         "peak_mib": peak(),
     }
 
@@ -167,34 +177,36 @@ def peak() -> float:
 
 
 def main() -> None:
-    """Measure two sizes, and print the table."""
+    """Measure each size, and print the table."""
     parser = argparse.ArgumentParser(description="Scale")
-    parser.add_argument("--users", type=int, default=USERS)
+    parser.add_argument("--users", type=int)
     parser.add_argument("--groups", type=int, default=8)
     parser.add_argument("--latency", type=float, default=LATENCY)
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
-        url, path, groups, *parts = asked.child
-        print(json.dumps(child(url, path, int(groups), in_parts=bool(parts))))
+        url, path, groups, *how = asked.child
+        print(json.dumps(child(url, path, int(groups), how)))
         return
-    print("| users | scope groups | listed | seconds | CPU seconds | requests | unchanged | peak MiB |")
-    print("|---|---|---|---|---|---|---|---|")
-    rows: list[dict[str, Any]] = []
-    for users in (asked.users // 2, asked.users):
-        for row in measure(users, asked.groups, asked.latency):
-            rows.append(row)
-            how = "in parts" if row["in_parts"] else "in one"
+    print("| users | scope groups | users are listed | members and users | seconds | ratio | CPU seconds | requests |")
+    print("|---|---|---|---|---:|---:|---:|---:|")
+    slow = False
+    for users, groups in [(asked.users, asked.groups)] if asked.users else SIZES:
+        before = 0.0
+        for row in measure(users, groups, asked.latency):
+            before = row["seconds"] if row["after"] else before
+            way = "one after the other" if row["after"] else "side by side"
+            ratio = "" if row["after"] else f"{before / row['seconds']:.2f}"
+            slow |= row["in_parts"] and not row["after"] and users == SIZES[-1][0] and row["seconds"] > MUST
             print(
-                f"| {row['users']:,} | {row['groups']} | {how} | {row['seconds']:.1f} | {row['cpu']:.1f} | "
-                f"{row['requests']} | {row['unchanged']:,} | {row['peak_mib']:.0f} |",
+                f"| {users:,} | {groups} | {'in parts' if row['in_parts'] else 'in one'} | {way} | "
+                f"{row['seconds']:.1f} | {ratio} | {row['cpu']:.1f} | {row['requests']} |",
                 flush=True,
             )
-    for one, other in ((rows[0], rows[2]), (rows[1], rows[3])):
-        grown = (other["peak_mib"] - one["peak_mib"]) * 1024 * 1024 / (other["users"] - one["users"])
-        print(f"{'in parts' if one['in_parts'] else 'in one'}: {grown:.0f} bytes more for each user more")
-    slow = [row for row in rows if row["in_parts"] and row["seconds"] > MUST * row["users"] / USERS]
-    print("not reached" if slow else f"reached: {USERS:,} users within {MUST:.0f} s")
+            if row["unchanged"] != users:
+                raise SystemExit(f"{row['unchanged']} unchanged")
+            print(f"{row['peak_mib']:.0f} MiB", file=sys.stderr)
+    print("not reached" if slow else f"reached: {SIZES[-1][0]:,} users within {MUST:.0f} s")
 
 
 if __name__ == "__main__":
