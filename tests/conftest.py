@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from infra.local import cloud as local_cloud
 from infra.local.cloud import PROJECT, LocalCloud
@@ -22,6 +23,9 @@ from tests.support.system import System
 from tests.support.warm_python import WarmPython
 
 HERE = Path(__file__).parent
+# How long an example takes says something of a busy machine, and nothing of the code.
+settings.register_profile("busy", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 # Jobs take files in this order: the longest first, so that no job is left alone with one at the end.
 LONGEST = (
     "simulation/test_simulation.py",
