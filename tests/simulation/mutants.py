@@ -206,22 +206,23 @@ MUTANTS = (
     Mutant(
         "looks do not compare the entry before they mark it",
         "app/provisioning/converge.py",
-        "stands=lambda current: current == entry,",
-        "stands=lambda current: True,",
+        "marked.mark([wanted], until)",
+        "marked.mark([replace(wanted, stands=lambda _: True)], until)",
         BUSY,
     ),
     Mutant(
         "those taken together do not compare the entry before they mark it",
         "app/runs/take_access.py",
-        "stands=lambda current: current == self.entry,",
-        "stands=lambda current: True,",
+        "    return [Intent.of(each.change, each.entry) for",
+        "    from dataclasses import replace\n"
+        "    return [replace(Intent.of(each.change, each.entry), stands=lambda _: True) for",
         TAKEN,
     ),
     Mutant(
         "those taken together do not heed that an approval was withdrawn",
         "app/runs/take_access.py",
-        "    return [each.wanted for each in found if each.member in go]",
-        "    return [each.wanted for each in found]",
+        "for each in found if each.member in go]",
+        "for each in found]",
         TAKEN_BACK,
     ),
     Mutant(

@@ -19,7 +19,7 @@ from .accounts import (
     remembers,
 )
 from .adoption import Beside, Seeker
-from .decision import about
+from .decision import Do, Observed, about
 from .entry import ACCOUNT, AT_ONCE, EXTERNAL_ID, Action, Entry, Failure, Mark, Status, failed
 from .errors import (
     Contradicted,
@@ -110,6 +110,25 @@ class Change(AccountChange):
         adopts = planned.action is Action.CREATE and planned.scim_id != ""
         change = cls(id=change_id, entry=entry, before=planned.found or {}, adopts=adopts, **shared)
         return change.finds(planned.leaves)
+
+    @classmethod
+    def decided(cls, attempt: Do, seen: Observed, change_id: str) -> Change:
+        """Return what was decided for one user, who was read alone, as it is to be marked on the entry noted then."""
+        recreates, noted = attempt.action is Action.RECREATE, attempt.noted
+        return cls(
+            id=change_id,
+            entry=noted,
+            action=Action.CREATE if recreates else attempt.action,
+            email=seen.email or noted.email,
+            attributes=attempt.attributes,
+            aliases=seen.aliases,
+            scim_id="" if recreates else noted.scim_id,
+            recreates=ACCOUNT in noted.drift,
+            created=seen.created,
+            handed=seen.handed,
+            teams=attempt.teams,
+            undecided=attempt.undecided,
+        )
 
     def finds(self, leaves: Status | None) -> Change:
         """Return it for an account found that stays as `leaves` says; nobody joins a team who has no access."""

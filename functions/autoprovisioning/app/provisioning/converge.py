@@ -32,7 +32,7 @@ from autoprovisioning.domain.changes import Change, counted, ended
 from autoprovisioning.domain.connections import Connection, State
 from autoprovisioning.domain.decision import READING, Decision, Do, Fail, Observed, decide, stuck
 from autoprovisioning.domain.directory_user import Presence
-from autoprovisioning.domain.entry import ACCOUNT, EXTERNAL_ID, Action, Entry, Mark, Status, live_mark
+from autoprovisioning.domain.entry import EXTERNAL_ID, Action, Entry, Mark, Status, live_mark
 from autoprovisioning.domain.errors import (
     Busy,
     ConfigurationRefused,
@@ -353,7 +353,8 @@ class _Convergence:
             origin=self._origin,
         )
         until = self._services.clock() + self._services.timings.user_mark
-        changes, _ = marked.mark([self._wanted(entry, attempt, observation)], until)
+        wanted = Intent.of(Change.decided(attempt, observation, self._services.new_id()), entry)
+        changes, _ = marked.mark([wanted], until)
         if not changes or not as_it_was(self._services, self._connection):
             # Edited, turned off or deleted by somebody who could not see our mark: the next round heeds that.
             marked.unmark(changes)
@@ -380,27 +381,6 @@ class _Convergence:
         if isinstance(error, Transient | ReauthorizationRequired) and not done:
             raise error
         return again
-
-    def _wanted(self, entry: Entry | None, attempt: Do, observation: Observed) -> Intent:
-        """Return the change to be marked; it is given up if anything of the entry changed since it was read."""
-        recreates, noted = attempt.action is Action.RECREATE, attempt.noted
-        change = Change(
-            id=self._services.new_id(),
-            entry=noted,
-            action=Action.CREATE if recreates else attempt.action,
-            email=observation.email or noted.email,
-            attributes=attempt.attributes,
-            aliases=observation.aliases,
-            scim_id="" if recreates else noted.scim_id,
-            recreates=ACCOUNT in noted.drift,
-            created=observation.created,
-            handed=observation.handed,
-            teams=attempt.teams,
-            undecided=attempt.undecided,
-        )
-        return Intent(
-            id=change.id, user_id=change.user_id, stands=lambda current: current == entry, change=lambda _: change
-        )
 
 
 def _as_read(entry: Entry | None) -> Entry | None:

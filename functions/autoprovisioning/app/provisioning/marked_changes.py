@@ -39,6 +39,11 @@ class Intent:
     stands: Callable[[Entry | None], bool]
     change: Callable[[Entry | None], Change]
 
+    @classmethod
+    def of(cls, change: Change, read: Entry | None) -> Intent:
+        """Return it for a change that is given up if anything of the entry differs from what was read."""
+        return cls(id=change.id, user_id=change.user_id, stands=lambda entry: entry == read, change=lambda _: change)
+
 
 class MarkedChanges:
     """The changes that one message makes on one connection, for a run where it counts into one."""

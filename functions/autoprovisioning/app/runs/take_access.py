@@ -35,16 +35,6 @@ class _Leaver:
     change: Change
     member: Member
 
-    @property
-    def wanted(self) -> Intent:
-        """Return the change to be marked, provided that the entry is still the one that it was decided on."""
-        return Intent(
-            id=self.change.id,
-            user_id=self.entry.user_id,
-            stands=lambda current: current == self.entry,
-            change=lambda _: self.change,
-        )
-
 
 def leavers(services: Services, connection: Connection, asked: Sequence[Asked], until: datetime) -> list[Intent]:
     """Return the suspensions and deletions to be made for these users, counted by the guard, to be marked and sent.
@@ -64,7 +54,7 @@ def leavers(services: Services, connection: Connection, asked: Sequence[Asked], 
     if not found or services.clock() >= until:
         return []
     go = those_that_may_go(services, connection, {each.member: each.entry for each in found})
-    return [each.wanted for each in found if each.member in go]
+    return [Intent.of(each.change, each.entry) for each in found if each.member in go]
 
 
 class _Judging:
@@ -118,16 +108,7 @@ class _Judging:
         decision = decide(entry, seen, rules, now)
         if not (isinstance(decision, Do) and decision.action.deprovisions) or seen.handed:
             return None
-        noted = decision.noted
-        change = Change(
-            id=self._services.new_id(),
-            entry=noted,
-            action=decision.action,
-            email=seen.email or noted.email,
-            aliases=seen.aliases,
-            scim_id=noted.scim_id,
-            created=seen.created,
-        )
+        noted, change = decision.noted, Change.decided(decision, seen, self._services.new_id())
         after = recorded(noted, Outcome(change=change, scim_id=change.scim_id), now)
         if decide(after, seen, rules, now) != Nothing(noted=after):
             return None  # a rename is due as well, say
