@@ -172,12 +172,14 @@ def decide(entry: Entry | None, seen: Observed, rules: Rules, now: datetime) -> 
         gone=seen.presence is Presence.DELETED,
         missing_since=missing_since,
     )
-    provisions, idle = seen.presence is Presence.ACTIVE and seen.in_scope is not False, idles(seen, rules)
-    if idle or (noted.status is Status.NONE and not provisions):
+    unplaced, idle = seen.presence is Presence.ACTIVE and seen.in_scope is None, idles(seen, rules)
+    if idle or (noted.status is Status.NONE and not (unplaced or seen.entitled)):
         # A scope group's member without an account is kept in mind, so that the sweep does not find them anew.
         kept = (seen.in_scope and rules.by_groups) or (idle and entry is not None)
         return Nothing(noted=replace(noted, pending=False, failure=None) if kept else None)
-    return _provision(entry, noted, seen, rules, now) if provisions else _deprovision(noted, seen, rules, now)
+    if unplaced:
+        return _unplaced(entry, noted, seen, rules, now)
+    return _provision(noted, seen, rules, now) if seen.entitled else _deprovision(noted, seen, rules, now)
 
 
 def settled(
@@ -248,17 +250,14 @@ _FOR_ENTITLED = {
 }
 
 
-def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
-    """Active, and in scope or not known to be out of it."""
-    entitled, status = seen.in_scope is True, noted.status
-    if status is Status.SUSPENDED and seen.outdated:
+def _provision(noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
+    """Entitled: active, and in scope."""
+    if noted.status is Status.SUSPENDED and seen.outdated:
         return Nothing(noted=noted, unsure=True)
-    if status is Status.NONE and not entitled:
-        return Nothing(noted=noted if entry is not None else None)
-    action = _FOR_ENTITLED[status] if entitled else Action.UPDATE
-    if entitled and (ACCOUNT in noted.drift or (status is Status.NONE and rules.unproven)):
+    action = _FOR_ENTITLED[noted.status]
+    if ACCOUNT in noted.drift or (noted.status is Status.NONE and rules.unproven):
         action = Action.RECREATE
-    if (action is Action.UNLOCK and EXTERNAL_ID in noted.drift) or (not entitled and not _written(noted)):
+    if action is Action.UNLOCK and EXTERNAL_ID in noted.drift:
         return Nothing(noted=_clean(noted))
     if seen.mapping_failure is not None and action.writes:
         return _unless_failed(Fail(noted=noted, error=seen.mapping_failure), seen, rules, now)
@@ -267,8 +266,19 @@ def _provision(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, 
         if not isinstance(first, BackOff):
             return first  # who is entitled is not kept out by what Keeper refuses
     if action is Action.UPDATE:
-        return _update(noted, _clean(noted) if entitled else noted, seen, rules, now)
+        return _update(noted, _clean(noted), seen, rules, now)
     return _attempt(action, noted, seen, rules, now)
+
+
+def _unplaced(entry: Entry | None, noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
+    """Active, but whether in scope could not be told: what was written is kept up to date, and nothing else is done."""
+    if noted.status is Status.NONE:
+        return Nothing(noted=noted if entry is not None else None)
+    if not _written(noted):
+        return Nothing(noted=_clean(noted))
+    if seen.mapping_failure is not None:
+        return _unless_failed(Fail(noted=noted, error=seen.mapping_failure), seen, rules, now)
+    return _update(noted, noted, seen, rules, now)
 
 
 def _deprovision(noted: Entry, seen: Observed, rules: Rules, now: datetime) -> Decision:
