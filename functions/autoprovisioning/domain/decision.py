@@ -194,7 +194,8 @@ def settled(
 
 def at_rest(entry: Entry, teams: tuple[str, ...] | None = None, undecided: tuple[str, ...] = ()) -> bool:
     """Say whether an entitled user's entry stays as it is, as long as their attributes do."""
-    return entry.status is Status.ACTIVE and entry.in_scope and entry.quiet and not moves_teams(entry, teams, undecided)
+    in_step = entry.status is Status.ACTIVE and entry.in_scope and entry.quiet
+    return in_step and (teams is None or not moves_teams(entry, teams, undecided))  # most have none: no call
 
 
 def missed_twice(entry: Entry | None, now: datetime) -> bool:
@@ -238,7 +239,7 @@ def _timers(known: Entry, seen: Observed, rules: Rules, now: datetime) -> Mappin
         never = (trigger for trigger, timer in known.timers.items() if not timer.ran)
         standing = standing or {*never} - {Trigger.DELETED}
         triggers[Trigger.DELETED] = seen.since
-    left_out = rules.left_out(seen.user_id)
+    left_out = rules.left_out(seen.user_id) if triggers else ()
     return observe(known.timers, triggers, rules.clock, now, standing=standing, left_out=left_out)
 
 
@@ -304,9 +305,9 @@ def _update(noted: Entry, in_step: Entry, seen: Observed, rules: Rules, now: dat
 
     A mapping that only lost a row writes nothing.
     """
-    if not seen.desired:
-        return Nothing(noted=in_step)
     beside = EXTERNAL_ID in noted.drift or moves_teams(noted, seen.teams, seen.undecided)
+    if not seen.desired or (unchanged(noted.fingerprint, seen.desired) and not beside):
+        return Nothing(noted=in_step)  # nearly everybody: one digest tells
     if beside or changed_attributes(noted.fingerprint, seen.desired):
         return _attempt(Action.UPDATE, noted, seen, rules, now)
     return Nothing(noted=replace(in_step, fingerprint=fingerprint(seen.desired)))
