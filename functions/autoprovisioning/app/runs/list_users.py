@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 ASKED_AT_MOST = 500  # users of the roster who are in no part: with more than that, parts are no help
 MOST_AHEAD = 500_000  # users who wait to be judged: packed, they take less memory than what is kept of them later
-UNPACKED = 16  # pages that wait as they came: to unpack them takes time
+UNPACKED = 8_000  # users who wait as they came, some 13 MB: to unpack them takes time
 BROKEN = (Incomplete, ConfigurationRefused)
 
 
@@ -95,7 +95,7 @@ class Pages:
                 return
             if page is None:
                 return
-            if len(self._ahead) >= UNPACKED:
+            if users >= UNPACKED:
                 page = replace(page, users=self.directory.packed(page.users))
             self._ahead.append(page)
             users += len(page.users)
