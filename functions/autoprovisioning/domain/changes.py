@@ -374,7 +374,9 @@ _STATUS_AFTER = {
 
 def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
     change, version = outcome.change, entry.version + 1
-    entry = replace(entry, mark=None, version=version, failure=None, pending=False, last_action_at=now, drift=())
+    # An update without teams settles nothing of a membership that was refused, perhaps just now.
+    kept = entry.failure if change.action is Action.UPDATE and change.teams is None and entry.asked else None
+    entry = replace(entry, mark=None, version=version, failure=kept, pending=False, last_action_at=now, drift=())
     entry = _with_account(entry, outcome.scim_id)
     renamed = entry.status is Status.SUSPENDED and not change.action.deprovisions
     locked_at = entry.locked_at if renamed else now  # an update of a suspended account locks nothing

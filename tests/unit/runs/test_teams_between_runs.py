@@ -299,7 +299,7 @@ def refused(scenario: Scenario, user_id: str) -> list[str]:
     return [failure.text] if failure is not None else []
 
 
-@pytest.mark.parametrize("change", ["nothing", "attributes"])
+@pytest.mark.parametrize("change", ["nothing", "attributes", "attributes, by a run"])
 def test_a_look_for_another_reason_leaves_the_failure_of_a_refused_membership(teams, asked, change):
     write = teams.keeper.write
 
@@ -315,14 +315,14 @@ def test_a_look_for_another_reason_leaves_the_failure_of_a_refused_membership(te
     before = teams.entry("u1").failure
     assert refused(teams, "u1") == ["no membership"]
     asked.clear()
-    if change == "attributes":
-        teams.rename("u1", "Other")
-        teams.deliver(teams.sent[-1])
-    else:
+    if change == "nothing":
         teams.deliver(Look(user_id="u1", asked_at=teams.fakes.clock.now))
-    assert asked == {"is_member": 2 if change == "attributes" else 1}
+    else:
+        teams.rename("u1", "Other")
+        (run(teams) if "run" in change else teams.deliver(teams.sent[-1]))
+    assert asked["is_member"] == {"nothing": 1, "attributes": 2}.get(change, 0)
     assert refused(teams, "u1") == ["no membership"]
-    assert change == "attributes" or teams.entry("u1").failure == before, "it was not tried again"
+    assert change != "nothing" or teams.entry("u1").failure == before, "it was not tried again"
     teams.keeper.write = write
     teams.fakes.clock.advance(DAY)
     run(teams)
