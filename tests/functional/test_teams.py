@@ -253,6 +253,23 @@ def test_a_pending_team_that_keeper_does_not_list_is_awaited_and_not_made_twice(
     assert (inside(system), len(system.keeper.teams())) == ({"u1", "u2", "u3", "u4"}, 1)
 
 
+@pytest.mark.parametrize("door", ["page", "api"])
+def test_a_team_that_keeper_refused_is_asked_for_again_at_once(system, door):
+    arrange(system, "Engineers", "u1", "u2")
+    system.provisioned()
+    system.keeper.fault(match={"method": "POST", "path": "/Groups$"}, status=400)
+    choose(system)
+    assert (listed(system)["state"], system.keeper.teams()) == ("refused", [])
+    system.sync()
+    assert system.keeper.teams() == [], "by itself only after an hour"
+    if door == "page":
+        system.followed(lambda: browser(system).open(f"{HOME}/teams").send("Decisions", "retry"))
+    else:
+        system.followed(lambda: system.api("POST", f"/connections/keeper/teams/{TEAM}/retry", {}))
+    assert (listed(system)["state"], inside(system)) == ("there", {"u1", "u2", "u3"})
+    assert system.api("POST", f"/connections/keeper/teams/{TEAM}/retry", {}).status == 409
+
+
 def failures(system: System) -> dict[str, str]:
     items = system.world.console("GET", "connections/keeper/failures")["items"]
     return {item["user_id"]: item["reason"] for item in items}
