@@ -224,7 +224,9 @@ class Planner:
         undecided = self.memberships.undecided(user.id, asked, joins=joins, leaves=leaves) if asked else ()
         wanted = self.memberships.wanted(user.id, sent, joins=joins, leaves=leaves)
         if entry is not None and not removable(entry) and not {*sent} <= {*wanted}:
-            wanted = tuple(sorted({*wanted, *sent}))  # the brake has not counted them: from the next run on it does
+            # The brake has not counted them: from the next run on it does. What is in doubt stays so until then.
+            undecided = tuple(sorted({*undecided, *({*asked} - {*wanted})}))
+            wanted = tuple(sorted({*wanted, *sent}))
         return wanted, undecided
 
     def _leaves_teams(self, entry: Entry | None, *, entitled: bool) -> bool:

@@ -1109,6 +1109,23 @@ def test_an_account_that_is_gone_is_not_asked_to_leave_a_team_again_and_again(te
     assert teams.entry("u1").version == gone.version
 
 
+def test_what_stayed_in_doubt_while_nothing_was_done_about_somebody_puts_them_into_no_team(teams, monkeypatch):
+    join(teams, "u1", "u2", "u3")
+    run(teams)
+    (account,) = teams.keeper.of("u1")
+    teams.keeper.members[TEAM].discard(account.scim_id)
+    teams.fakes.store.put_entry(teams.connection, replace(teams.entry("u1"), teams=(), asked=(TEAM,)))
+    teams.archive("u1")
+    run(teams)
+    leave(teams, "u1")
+    teams.restore("u1")
+    joined, put = [], teams.keeper.write
+    monkeypatch.setattr(teams.keeper, "write", lambda write: (joined.extend(write.joins), put(write))[1])
+    for _ in range(3):
+        run(teams)
+    assert (joined, teams.entry("u1").sent_teams, inside(teams)) == ([], (), {"u2", "u3"})
+
+
 def test_whom_the_brake_has_not_counted_since_a_pilot_kept_them_still_stays_until_it_does(teams):
     join(teams, "u1", "u2", "u3")
     run(teams)
