@@ -332,8 +332,7 @@ def _forgettable(noted: Entry, when: Due, now: datetime) -> bool:
 
 def _clean(noted: Entry) -> Entry:
     """Drop the flags of an action that is no longer wanted."""
-    stays = (ACCOUNT, EXTERNAL_ID) if noted.status is Status.LOCKED else (ACCOUNT,)
-    drift = tuple(name for name in noted.drift if name in stays)
+    drift = tuple(name for name in noted.drift if name in (ACCOUNT, EXTERNAL_ID))  # as long as they are so
     return replace(noted, pending=False, failure=None, drift=drift)
 
 

@@ -144,7 +144,7 @@ def as_found(entry: Entry, listing: Listing, desired: Attributes, now: datetime,
         found = found.drifted(ACCESS)
     if listing.disowned(account, entry):
         found = found.drifted(EXTERNAL_ID)
-    elif found.status is Status.LOCKED and account.external_id == entry.user_id:
+    elif account.external_id == entry.user_id:
         found = found.without_drift(EXTERNAL_ID)
     found = _teams_found(found, account, listing.there, now)
     return _values_found(found, account, listing.told, desired) if desired and not found.deleted else found

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from autoprovisioning.app.runs import dispatch
-from autoprovisioning.domain.entry import Action, Status
+from autoprovisioning.domain.entry import EXTERNAL_ID, Action, Status
 from autoprovisioning.domain.keeper_changes import KEPT, LONGEST_VALUE, KeeperChange
 from autoprovisioning.domain.runs import RunKind
 from tests.support.scenario import LATER, Scenario
@@ -61,6 +61,35 @@ def test_another_external_id_is_told(scenario):
     (change,) = drift(scenario)
     assert (change.found, change.before) == ({"externalId": "someone"}, {"externalId": "u1"})
     assert change.repair is Action.UPDATE
+
+
+@pytest.mark.parametrize(("delete_after", "leave"), [(None, Scenario.delete), (1, Scenario.suspend)])
+def test_another_external_id_of_a_leaver_is_told_once_and_mended_when_they_return(delete_after, leave):
+    scenario = Scenario(delete_after=delete_after)
+    scenario.run()
+    address = scenario.entry("u1").email
+    leave(scenario, "u1")
+    for _ in range(2):
+        scenario.run()
+        scenario.wait()
+    tamper(scenario, "u1", external_id="someone")
+    assert [len(drift(scenario)) for _ in range(3)] == [1, 0, 0]
+    scenario.undelete("u1", address)
+    scenario.restore("u1")
+    scenario.reconcile_to_the_end()
+    (account,) = scenario.keeper.of("u1")
+    assert (account.active, scenario.entry("u1").drift) == (True, ())
+
+
+def test_an_external_id_that_somebody_put_back_has_nothing_to_be_mended(scenario):
+    scenario.delete("u1")
+    scenario.run()
+    (account,) = scenario.keeper.of("u1")
+    tamper(scenario, "u1", external_id="someone")
+    drift(scenario)
+    assert scenario.entry("u1").drift == (EXTERNAL_ID,)
+    scenario.keeper.accounts[account.scim_id] = account
+    assert (drift(scenario), scenario.entry("u1").drift) == ([], ())
 
 
 def test_an_account_that_is_gone_is_told(scenario):
