@@ -194,7 +194,7 @@ def settled(
 
 def at_rest(entry: Entry, teams: tuple[str, ...] | None = None, undecided: tuple[str, ...] = ()) -> bool:
     """Say whether an entitled user's entry stays as it is, as long as their attributes do."""
-    in_step = entry.status is Status.ACTIVE and entry.in_scope and entry.quiet
+    in_step = entry.status is Status.ACTIVE and entry.in_scope and entry.quiet and not entry.taken_over
     return in_step and (teams is None or not moves_teams(entry, teams, undecided))  # most have none: no call
 
 
@@ -305,7 +305,8 @@ def _update(noted: Entry, in_step: Entry, seen: Observed, rules: Rules, now: dat
 
     A mapping that only lost a row writes nothing.
     """
-    beside = EXTERNAL_ID in noted.drift or moves_teams(noted, seen.teams, seen.undecided)
+    claims = EXTERNAL_ID in noted.drift or noted.taken_over
+    beside = claims or moves_teams(noted, seen.teams, seen.undecided)
     if not seen.desired or (unchanged(noted.fingerprint, seen.desired) and not beside):
         return Nothing(noted=in_step)  # nearly everybody: one digest tells
     if beside or changed_attributes(noted.fingerprint, seen.desired):

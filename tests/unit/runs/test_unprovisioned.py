@@ -13,10 +13,11 @@ from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.app.ports.claims import Claim
 from autoprovisioning.app.ports.roster import Edit
 from autoprovisioning.app.provisioning.claiming import claim
+from autoprovisioning.domain.accounts import Write
 from autoprovisioning.domain.deprovisioning import Delays, Deprovisioning
 from autoprovisioning.domain.directory_user import Presence
 from autoprovisioning.domain.entry import Action, Entry, Mark, Status
-from autoprovisioning.domain.errors import BadInput, Incomplete, NotFound
+from autoprovisioning.domain.errors import BadInput, Incomplete, NotFound, Unresolved
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.review import Shown
 from autoprovisioning.domain.runs import RunKind
@@ -329,6 +330,30 @@ def test_an_account_taken_over_by_address_is_theirs_once_they_are_in_scope_and_u
     account = scenario.keeper.accounts[primary.scim_id]
     assert (account.external_id, account.attributes["name.givenName"]) == ("u4", "New")
     assert (scenario.entry("u4").status, scenario.entry("u4").taken_over) == (Status.ACTIVE, False)
+
+
+def test_an_account_taken_over_is_theirs_when_they_return_though_the_answer_to_its_suspension_was_lost(
+    lost, monkeypatch
+):
+    (account,) = lost.keeper.of("u1")
+    lost.keeper.accounts[account.scim_id] = replace(account, external_id="")
+    drift(lost)
+    take_over(lost.services, "c1", [account.scim_id], ACTOR)
+    put = lost.keeper.write
+
+    def lose(write: Write) -> None:
+        put(write)
+        raise Unresolved("The answer was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lost.keeper, "write", lose)
+        lost.run()
+    lost.reconcile_to_the_end()
+    assert (lost.entry("u1").status, lost.entry("u1").taken_over) == (Status.SUSPENDED, True)
+    lost.restore("u1")
+    lost.reconcile_to_the_end()
+    assert (lost.entry("u1").status, lost.entry("u1").taken_over) == (Status.ACTIVE, False)
+    assert lost.keeper.accounts[account.scim_id] == account
 
 
 def silent(_group_id: str, _user_id: str) -> bool:
