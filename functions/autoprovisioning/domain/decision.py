@@ -371,11 +371,18 @@ def _attempt(
 
 
 def _unless_failed(attempt: Do | Fail, seen: Observed, rules: Rules, now: datetime) -> Decision:
-    """Make the attempt, unless it is the one whose failure waits."""
+    """Make the attempt, unless it is the one whose failure waits.
+
+    A failure of another kind of change is over with its wait: nobody tries that while this is due, or is held.
+    """
     failure = attempt.noted.failure
-    if failure is not None and _waits(failure, rules, now) and _stands(failure, attempt, seen, rules):
-        return BackOff(noted=replace(attempt.noted, pending=False), failure=failure)
-    return attempt
+    if failure is None:
+        return attempt
+    if not _waits(failure, rules, now):
+        about_this = failure.about.startswith((READING, attempt.about().partition(":")[0]))
+        return attempt if about_this else replace(attempt, noted=replace(attempt.noted, failure=None))
+    stands = _stands(failure, attempt, seen, rules)
+    return BackOff(noted=replace(attempt.noted, pending=False), failure=failure) if stands else attempt
 
 
 def _stands(failure: Failure, attempt: Do | Fail, seen: Observed, rules: Rules) -> bool:

@@ -322,7 +322,8 @@ class Planner:
         match decision:
             case Do() if decision.action.rereads:
                 if found is not None:
-                    found = replace(found, timers=decision.noted.timers)  # they run or end, whether or not it is done
+                    noted = decision.noted  # what runs, or is over, does and is so whether or not it is done
+                    found = replace(found, timers=noted.timers, failure=noted.failure)
                 self._note(seen.user_id, entry, found)
                 listed_only = seen.presence is Presence.ACTIVE and missed_twice(decision.noted, self._now)
                 self._look(seen.user_id, decision, evidence(), listed_only=listed_only)

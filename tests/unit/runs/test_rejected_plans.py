@@ -11,8 +11,10 @@ import pytest
 from autoprovisioning.app.administration.held_plans import decide_hold
 from autoprovisioning.app.administration.take_over import take_over
 from autoprovisioning.app.ports.roster import Edit
+from autoprovisioning.domain.accounts import Write
 from autoprovisioning.domain.directory_user import DirectoryUser, Presence
 from autoprovisioning.domain.entry import Entry, Trigger
+from autoprovisioning.domain.errors import Rejected
 from autoprovisioning.domain.events import Actor
 from autoprovisioning.domain.holds import HoldState
 from autoprovisioning.domain.runs import Run, RunKind
@@ -57,6 +59,30 @@ def test_a_rejected_plan_is_not_carried_out_once_there_is_room():
         scenario.rename("x11", f"Renamed {wait}")
         notice(scenario, "x11")
         assert leavers(scenario) == [True] * 8
+
+
+@pytest.mark.parametrize("seen_by", ["a run", "a look"])
+def test_whose_suspension_was_rejected_fails_no_longer_for_what_was_refused_before(scenario, monkeypatch, seen_by):
+    def refuse(_write: Write) -> None:
+        raise Rejected("Keeper refuses this name")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scenario.keeper, "write", refuse)
+        scenario.rename("u1", "Other")
+        scenario.run()
+    assert scenario.entry("u1").failure is not None
+    none = VolumeLimit(minimum=0, share=0.0)
+    scenario.services.connections.change("c1", lambda current: with_settings(current, limit=none))
+    scenario.suspend("u1")
+    scenario.run()
+    (hold,) = scenario.services.holds.standing("c1")
+    decide_hold(scenario.services, "c1", hold.digest, "reject", ADMIN)
+    scenario.wait()
+    if seen_by == "a run":
+        scenario.run()
+    else:
+        notice(scenario, "u1")
+    assert (scenario.entry("u1").failure, active(scenario, "u1")) == (None, [True])
 
 
 def test_a_rejection_says_nothing_about_another_reason():
