@@ -329,6 +329,8 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         return replace(entry, mark=replace(entry.mark, until=now))
     if outcome.error is None:
         return _succeeded(entry, outcome, now)
+    if not (entry.scim_id or outcome.made):
+        entry = replace(entry, asked=())  # nobody without an account is in a team
     change, moved = outcome.change, replace(entry, mark=None, version=entry.version + 1)
     if isinstance(outcome.error, Vanished):
         # It is created again within the limit only: the next look decides that, or a run, and holds it where need be.
@@ -427,4 +429,6 @@ def _memory(entry: Entry, outcome: Outcome) -> str | None:
 
 def unmarked(entry: Entry) -> Entry | None:
     """Return the entry without its mark, of which nothing was sent; None where only the mark had made it."""
-    return replace(entry, mark=None, version=entry.version + 1) if entry.version or entry.again else None
+    if not (entry.version or entry.again):
+        return None
+    return replace(entry, mark=None, version=entry.version + 1, asked=entry.asked if entry.scim_id else ())

@@ -10,6 +10,7 @@ from autoprovisioning import messages
 from autoprovisioning.app.administration.approve_removals import approve_removals
 from autoprovisioning.app.administration.health import health
 from autoprovisioning.app.runs import dispatch
+from autoprovisioning.domain.accounts import Write
 from autoprovisioning.domain.entry import Action, Mark, Status, Unseen
 from autoprovisioning.domain.errors import AccountGone, NotFound, Rejected, Stale, Throttled, Transient, Unresolved
 from autoprovisioning.domain.events import Actor
@@ -1188,3 +1189,20 @@ def test_health_tells_of_a_team_to_whose_creation_keeper_gave_no_answer(teams):
     lost = replace(teams.services.teams.get("c1")["g7"], state=TeamState.REFUSED, team_id="", asked="E", lost=MOST_LOST)
     teams.services.teams.change("c1", lambda _: {"g7": lost})
     assert concerns(teams) == ["Keeper gave no answer to the creation of 1 team, and none is sent again."]
+
+
+def test_who_got_no_account_is_in_no_team_and_nobody_is_asked_to_take_them_out(teams, monkeypatch):
+    run(teams)
+
+    def refuse(_write: Write) -> None:
+        raise Rejected("Keeper refuses to make this account")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(teams.keeper, "write", refuse)
+        users = hire(teams, 3)
+        join(teams, *users)
+        run(teams)
+    leave(teams, *users)
+    run(teams)
+    assert teams.services.teams.get("c1")["g7"].held == 0
+    assert [teams.entry(user_id).sent_teams for user_id in users] == [()] * 3
