@@ -146,6 +146,13 @@ DOUBTED = replace(
     rate=0.1,
     team_steps=40,
 )
+GONE_WITH_TEAMS = replace(
+    TEAMS, verbs=("delete_by_hand", "rename", "run"), team_verbs=("join_group", "fill_team_group"), steps=24, least=20
+)
+NO_SEATS = replace(
+    TEAMS, verbs=("hire", "provision", "run"), team_verbs=("join_group", "fill_team_group"), kinds=("seats",), rate=0.5,
+    people=2, steps=24, least=20,
+)  # fmt: skip
 LATE_TEAMS = replace(
     TEAMS, team_verbs=("create_group", "choose_teams", "choose_again"), kinds=("lost, done",), rate=0.3, least=20
 )
@@ -777,9 +784,23 @@ MUTANTS = (
     Mutant(
         name="a removal that was sent is taken for none",
         file="domain/account_teams.py",
-        old="        teams = tuple(team_id for team_id in entry.teams if team_id not in self.leaves)\n",
-        new="        teams = entry.teams\n",
+        old="        teams = tuple(team_id for team_id in entry.teams if team_id not in asked)",
+        new="        teams = entry.teams",
         leaning=DOUBTED,
+    ),
+    Mutant(
+        name="a membership is certain and in doubt",
+        file="domain/account_teams.py",
+        old="        teams = tuple(team_id for team_id in entry.teams if team_id not in asked)",
+        new="        teams = tuple(team_id for team_id in entry.teams if team_id not in self.leaves)",
+        leaning=GONE_WITH_TEAMS,
+    ),
+    Mutant(
+        name="who got no account may be in a team",
+        file="domain/changes.py",
+        old="    if not (entry.scim_id or outcome.made):\n",
+        new="    if not (entry.scim_id or outcome.made or entry.asked):\n",
+        leaning=NO_SEATS,
     ),
     Mutant(
         name="a membership in doubt is asked for again, whatever the directory says",

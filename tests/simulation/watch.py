@@ -26,6 +26,7 @@ from tests.simulation.scheduler import Killed, Process, Scheduler
 from tests.simulation.state import Archive
 from tests.simulation.team_laws import TeamLaws
 from tests.simulation.truth import SERVING, Truth
+from tests.support.entries import contradiction
 
 SKEW = timedelta(minutes=2)
 FLAGS = frozenset("pending version failure".split())  # may be set on an entry that changed meanwhile
@@ -92,6 +93,9 @@ class Watch:
             was = entries.get(user_id)
             self._own_mark(connection, process, user_id, was, becomes)
             self._judge(connection, process, user_id, was, becomes)
+            why = contradiction(becomes) if becomes is not None else ""
+            if why:
+                self.broken("no entry contradicts itself", f"{connection.id}/{user_id}: {why}: {becomes}")
             wrote[connection.id, user_id] = becomes
             self.brakes.edited(connection, user_id, becomes)
             if becomes is None or becomes.status is Status.NONE:
