@@ -36,6 +36,7 @@ from autoprovisioning.domain.settings import Settings, VolumeLimit
 from tests.contract.scim_servers import Counts
 from tests.fuzz.liar import TOKEN, TRUTH, Given, Liar
 from tests.fuzz.proof import may_adopt, must_leave
+from tests.support.entries import contradiction
 from tests.support.in_memory import Clock, FakeMeter, FakeQueue, FakeTokens, Ids
 from tests.support.in_memory_state import (
     Store,
@@ -293,6 +294,8 @@ class Scenario:
                     self._known(claimed), self.liar.given[since:], claimed
                 )
                 assert proven, f"{claimed} lost access: {was}"
+        for entry in filter(None, map(self.entry, USERS)):
+            assert not contradiction(entry), entry
         connection = self.connection
         if connection.throttled_until is not None:
             assert connection.throttled_until - self.clock.now <= PATIENCE
@@ -386,11 +389,17 @@ class Scenario:
                 assert entry.failure is not None, f"{user_id}: {wrong}, {entry}"
         assert [message.payload for message in self.messages] == []
         assert self.open_runs() == []
-        for entry in self.services.roster.load(self.connection).values():
+        roster = self.services.roster.load(self.connection)
+        for entry in roster.values():
             if entry.status in (Status.ACTIVE, Status.SUSPENDED) and entry.failure is None:
                 account = self.liar.keeper.node.accounts.get(entry.scim_id)
                 assert account is not None, entry
                 assert account.get("externalId") == entry.user_id, entry
+        self.run()
+        self.pump()
+        after = self.services.roster.load(self.connection)
+        moved = [(was, after.get(was.user_id)) for was in roster.values() if after.get(was.user_id) != was]
+        assert [each for each in moved if each[0].failure is None] == [], "one more run changes nothing"
 
     def in_the_way(self, user_id: str) -> bool:
         """Say whether an account of somebody else holds the address that somebody wants."""
