@@ -343,7 +343,8 @@ def recorded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         return failing
     status = change.leaves or Status.ACTIVE  # whoever leaves before it is mended must not keep it
     locked_at = now if status is not Status.ACTIVE else None
-    made = _with_account(failing, outcome.made)
+    deleted = failing.deleted and status is Status.SUSPENDED
+    made = _with_account(replace(failing, deleted=deleted), outcome.made)
     return replace(made, status=status, locked_at=locked_at, asked=failing.asked)  # which the creation may have done
 
 
@@ -386,7 +387,8 @@ def _succeeded(entry: Entry, outcome: Outcome, now: datetime) -> Entry:
         # Nothing that is gone is in a team.
         return replace(entry, status=Status.SUSPENDED, deleted=True, locked_at=locked_at, teams=(), asked=(), unseen=())
     if not outcome.scim_id:
-        return replace(entry, status=Status.NONE, locked_at=now if remembers_lock(entry) else None)
+        lost_at = now if remembers_lock(entry) else None
+        return replace(entry, status=Status.NONE, locked_at=lost_at, taken_over=False)
     status = change.leaves or _STATUS_AFTER.get(change.action, entry.status)
     entry = replace(
         entry,

@@ -321,9 +321,9 @@ class Planner:
     ) -> None:
         match decision:
             case Do() if decision.action.rereads:
+                # Timers run or end, and a failure is over, whether or not it is done.
                 if found is not None:
-                    noted = decision.noted  # what runs, or is over, does and is so whether or not it is done
-                    found = replace(found, timers=noted.timers, failure=noted.failure)
+                    found = replace(found, timers=decision.noted.timers, failure=decision.noted.failure)
                 self._note(seen.user_id, entry, found)
                 listed_only = seen.presence is Presence.ACTIVE and missed_twice(decision.noted, self._now)
                 self._look(seen.user_id, decision, evidence(), listed_only=listed_only)

@@ -25,6 +25,7 @@ from autoprovisioning.domain.errors import (
 from autoprovisioning.domain.events import EventName
 from autoprovisioning.domain.recovery import recover
 from tests.support.builders import ADA, BY_RUN, DAY, GRACE, NOW, entry
+from tests.support.entries import contradiction
 
 PHONE = 'phoneNumbers[type eq "work"].value'
 MOBILE = 'phoneNumbers[type eq "mobile"].value'
@@ -326,3 +327,17 @@ def test_accounts_are_compared_in_the_terms_of_the_mapping():
 def test_a_failure_is_told_under_the_address_that_was_wanted():
     moved = replace(NEW, entry=Entry(user_id="u1"), attributes={**ADA, "userName": "new@x.org"})
     assert event_for(Outcome(change=moved, error=AddressTaken("taken")), BY_RUN, NOW).email == "new@x.org"
+
+
+@pytest.mark.parametrize("leaves", [None, Status.LOCKED, Status.SUSPENDED])
+def test_an_account_that_was_there_after_all_is_deleted_only_if_it_is_still_suspended_by_us(leaves):
+    known = entry(Status.SUSPENDED, deleted=True, mark=replace(MARK, action=Action.CREATE))
+    again = replace(NEW, entry=known, scim_id=known.scim_id, adopts=True, ours=True, leaves=leaves)
+    after = recorded(known, Outcome(change=again, error=NotAsWritten("It has another name"), made=known.scim_id), NOW)
+    assert (contradiction(after), after.deleted) == ("", leaves is Status.SUSPENDED)
+
+
+def test_of_an_account_taken_over_that_another_connection_has_by_now_nothing_is_left():
+    handed = change(Action.SUSPEND, scim_id="", handed=True)
+    after = recorded(replace(handed.entry, taken_over=True), Outcome(change=handed), NOW)
+    assert (after.status, after.scim_id, contradiction(after)) == (Status.NONE, "", "")
