@@ -173,7 +173,7 @@ class TeamLaws:
         for team_id in write.leaves:
             self._leaves(connection, teams, user_id, team_id, write, where)
         gives = before is not None and not before.active and write.active is True
-        if gives:
+        if gives and write.scim_id not in node.theirs:  # nothing is written to what people locked before it is unlocked
             self._out_before_in(process, connection, teams, user_id, write)
         for team_id in write.joins if before is not None else ():
             teams.asked[team_id, write.scim_id] = self._now
