@@ -17,6 +17,7 @@ from .accounts import (
     one_by_one,
     remembered,
     remembers,
+    unchanged,
 )
 from .adoption import Beside, Seeker
 from .decision import Do, Observed, about
@@ -253,6 +254,8 @@ def sent_attributes(change: Change) -> dict[str, Value]:
         changed = {target: value for target, value in desired.items() if target in change.before}
     elif not change.scim_id or change.adopts:
         return {target: value for target, value in desired.items() if value is not None}
+    elif unchanged(change.entry.fingerprint, desired):
+        return {}  # an update of teams alone: one digest tells
     else:
         changed = changed_attributes(change.entry.fingerprint, desired)
     return whole_families(changed, desired)
