@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from autoprovisioning.app.administration.find_connection import staying
+from autoprovisioning.app.administration.teams import kept_group
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import State
-from autoprovisioning.domain.errors import NotFound, Stale, WrongState
+from autoprovisioning.domain.errors import Stale, WrongState
 from autoprovisioning.domain.events import Actor, of_team
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.teams import ConfirmedAdoption, TeamState
@@ -24,9 +25,7 @@ def adopt_team(
         WrongState: it may not be adopted.
     """
     connection = staying(services, connection_id)
-    kept = services.teams.get(connection_id).get(group_id)
-    if kept is None:
-        raise NotFound("There is no such group. Choose one of those listed.")
+    kept = kept_group(services, connection_id, group_id)
     offered = kept.namesake
     if offered is None or kept.state is not TeamState.NAME_TAKEN or not connection.settings.teams.on:
         raise Stale(f"No team is offered to the group {kept.name} any more. Look at the page again.")

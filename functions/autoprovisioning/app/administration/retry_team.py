@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autoprovisioning.app.administration.find_connection import staying
+from autoprovisioning.app.administration.teams import kept_group
 from autoprovisioning.app.services import Services
 from autoprovisioning.domain.connections import State
-from autoprovisioning.domain.errors import NotFound, WrongState
+from autoprovisioning.domain.errors import WrongState
 from autoprovisioning.domain.events import Actor, of_team
 from autoprovisioning.domain.runs import RunKind
 from autoprovisioning.domain.teams import GroupTeam, TeamState
@@ -21,9 +22,7 @@ def retry_team(services: Services, connection_id: str, group_id: str, actor: Act
         WrongState: nothing about it failed.
     """
     connection = staying(services, connection_id)
-    kept = services.teams.get(connection_id).get(group_id)
-    if kept is None:
-        raise NotFound("There is no such group. Choose one of those listed.")
+    kept = kept_group(services, connection_id, group_id)
     if kept.state is not TeamState.REFUSED:
         raise WrongState(f"Nothing about the team of the group {kept.name} is refused. Look at the page again.")
     stamp = services.stamp(actor)

@@ -16,6 +16,14 @@ def review_teams(services: Services, connection: Connection) -> tuple[TeamReview
     return TeamReview(services.teams.get(connection.id).values(), roll.lines, connection), roll
 
 
+def kept_group(services: Services, connection_id: str, group_id: str) -> GroupTeam:
+    """Read what is kept of a group that is to be a team; raises NotFound."""
+    kept = services.teams.get(connection_id).get(group_id)
+    if kept is None:
+        raise NotFound("There is no such group. Choose one of those listed.")
+    return kept
+
+
 def existing_team(review: TeamReview, group_id: str) -> GroupTeam:
     """Return what is kept of a group; raises NotFound."""
     found = next((team for team in review.teams if team.group_id == group_id), None)
